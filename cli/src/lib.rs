@@ -1,0 +1,1 @@
+//! The holdfast command: stores on a laptop, and questions to running ones.

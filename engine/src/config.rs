@@ -1,0 +1,45 @@
+//! What an engine is told when it starts: its settings, and what its disk remembers.
+
+use std::time::Duration;
+
+use crate::{Checkpoint, Entry, Formation, HardState, MemberId};
+
+/// Settings of one engine. The owner may change the three times while it runs ([`crate::Engine::retime`]).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who this member is.
+    pub me: MemberId,
+    /// How many members the store is to have: ordinals `[0, members)`, `[1, MEMBERS_MAX]` of them.
+    pub members: u8,
+    /// How often a leader lets its followers know that it lives.
+    pub heartbeat_interval: Duration,
+    /// After so long without word from a leader a follower campaigns, at a random time in `[1, 2)` of it; after so
+    /// long without word from a majority a leader steps down. At least three heartbeat intervals.
+    pub election_timeout: Duration,
+    /// After a lost connection or a start, a member waits `ordinal` times this before it campaigns, so that the
+    /// lowest one goes first. A hint: nobody refuses a vote for it.
+    pub campaign_stagger: Duration,
+    /// Most bytes of entries in one [`crate::Message::Append`]; a single larger entry still goes.
+    pub append_bytes_max: usize,
+    /// Most unacknowledged [`crate::Message::Append`]s with entries to one follower.
+    pub appends_in_flight_max: usize,
+    /// Most bytes of entries that are not committed; proposals beyond it are refused.
+    pub uncommitted_bytes_max: usize,
+    /// Bytes of entries kept behind a checkpoint for followers that are a little behind.
+    pub log_bytes_kept: usize,
+    /// Source of all randomness; different for every member and every start.
+    pub seed: u64,
+}
+
+/// What a member's disk remembers. `Default` is an empty disk.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// How the store began, if this member was there or learned it.
+    pub formation: Option<Formation>,
+    /// Its term and vote.
+    pub hard_state: HardState,
+    /// The checkpoint that its state was restored from.
+    pub checkpoint: Option<Checkpoint>,
+    /// Its log, contiguous; the first entry is at most right after the checkpoint.
+    pub entries: Vec<Entry>,
+}

@@ -1,0 +1,29 @@
+//! The replication engine: Raft as a state machine that does no input or output.
+//!
+//! One [`Engine`] is one member's replication state. Whoever owns it calls [`Engine::step`] with the present
+//! [`Moment`] and one [`Input`], and carries out the [`Effects`] that come back: write to disk, send, execute,
+//! answer. The crate has no clock, socket, file or random source of its own; time and seed are arguments, so that
+//! a whole cluster runs in one thread of the simulator and every run can be replayed from its seed.
+//!
+//! What it refuses to do: wait, retry on its own clock, or know what the commands in its log mean.
+
+mod config;
+mod engine;
+mod entry;
+mod identity;
+mod message;
+mod moment;
+mod position;
+mod step;
+
+pub use config::{Config, Restored};
+pub use engine::{Engine, Peer, Status};
+pub use entry::{ENTRY_PAYLOAD_BYTES_MAX, Entry, EntryKind, RECORD_HEADER_BYTES, RecordError};
+pub use identity::{Formation, Incarnation, MEMBERS_MAX, MemberId, Ordinal, StoreId};
+pub use message::{AppendOutcome, CampaignCause, Message};
+pub use moment::Moment;
+pub use position::{Index, Position, Term};
+pub use step::{
+    Apply, Checkpoint, Effects, HardState, Input, Persist, Progress, ProposalToken, ReadToken, Refusal, Role,
+    Ticket, WriteConcern, Write,
+};

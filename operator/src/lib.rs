@@ -1,0 +1,1 @@
+//! Reconciles ReplicatedStore resources into Kubernetes objects.

@@ -1,0 +1,1 @@
+//! One member of a store: sockets, timers, disk, HTTP and metrics around the engine.

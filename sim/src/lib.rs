@@ -1,0 +1,1 @@
+//! Whole clusters under seeded faults, in virtual time.

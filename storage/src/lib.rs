@@ -1,0 +1,1 @@
+//! Log segments, checkpoint files and member identity on disk.

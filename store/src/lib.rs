@@ -1,0 +1,1 @@
+//! The replicated state: a multi-version keyspace and its sessions, deterministic.

@@ -1,0 +1,1 @@
+//! Frames between members: encoding, decoding, versions and limits.

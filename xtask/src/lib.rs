@@ -1,0 +1,1 @@
+//! What the project's commands do: code generation, checks, the test cluster.
