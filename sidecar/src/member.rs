@@ -9,6 +9,7 @@ use holdfast_engine::Ordinal;
 use holdfast_storage::LogPolicy;
 
 use crate::core::{Handle, Timing};
+use crate::metrics::Metrics;
 
 /// What a member is told when it starts.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct MemberOptions {
     pub checkpoints: bool,
     /// Intervals.
     pub timing: Timing,
+    /// Where durations and events are counted.
+    pub metrics: Metrics,
     /// Where the other members connect to; already bound, so that a taken port is found before anything is opened.
     pub peer_listener: tokio::net::TcpListener,
 }

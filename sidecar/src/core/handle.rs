@@ -12,7 +12,6 @@ use holdfast_engine::{Ordinal, Position, Term, WriteConcern};
 use holdfast_store::{Event as StoreEvent, KeyValue, Outcome, Range, Revision};
 use tokio::sync::oneshot;
 
-use super::counters::Counters;
 use super::event::Event;
 use super::queue::{PushError, Queue};
 use super::watches::WatchStream;
@@ -231,17 +230,11 @@ pub struct Timing {
 #[derive(Clone, Debug)]
 pub struct Handle {
     queue: Arc<Queue>,
-    counters: Arc<Counters>,
 }
 
 impl Handle {
-    pub(crate) fn new(queue: Arc<Queue>, counters: Arc<Counters>) -> Handle {
-        Handle { queue, counters }
-    }
-
-    /// What the core and its connections count; read by the metrics page.
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+    pub(crate) fn new(queue: Arc<Queue>) -> Handle {
+        Handle { queue }
     }
 
     /// Write, through whoever leads.

@@ -3,13 +3,11 @@
 //! Everything that happens to a member is an event in one bounded queue. The core refuses to wait for anything else:
 //! disk, network and clients are told what to do and report back by events.
 
-mod counters;
 mod event;
 mod handle;
 mod queue;
 mod watches;
 
-pub use counters::{Counter, Counters, Histogram};
 pub use handle::{
     Answer, CheckpointTaken, Consistency, Failure, HandedOver, Handle, Query, ReadReply, ReadRequest, RefusalCode,
     Timing, WatchBatch, WatchEnd, WriteRequest, Written,
