@@ -29,6 +29,9 @@ pub struct Config {
     pub log_bytes_kept: usize,
     /// Source of all randomness; different for every member and every start.
     pub seed: u64,
+    /// A bug to behave by.
+    #[cfg(feature = "seeded-bugs")]
+    pub bug: Option<crate::Bug>,
 }
 
 /// What a member's disk remembers. `Default` is an empty disk.

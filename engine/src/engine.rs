@@ -1,14 +1,275 @@
-//! Being written.
-use crate::{Config, Effects, Input, Moment, Restored};
-/// Being written.
-#[derive(Debug)] pub struct Engine;
-/// Being written.
-#[derive(Debug)] pub struct Peer;
-/// Being written.
-#[derive(Debug)] pub struct Status;
+//! One member's replication state and the step that changes it. What a step does is in the modules below, by concern.
+
+mod checkpoint;
+mod commit;
+mod election;
+mod formation;
+mod hand_over;
+mod leading;
+mod read;
+mod replication;
+mod status;
+mod tickets;
+
+use std::time::Duration;
+
+use self::election::Campaign;
+use self::formation::Forming;
+use self::leading::Leading;
+pub use self::status::{Peer, Status};
+use self::tickets::Tickets;
+use crate::bug::seeded;
+use crate::log::Log;
+use crate::random::Random;
+use crate::{
+    Apply, Checkpoint, Config, Effects, Formation, HardState, Index, Input, MEMBERS_MAX, MemberId, Message,
+    Moment, Ordinal, Refusal, Restored, Role, Term,
+};
+
+/// One member's replication state: a Raft state machine with pre-votes, check-quorum, pipelined replication,
+/// read-index and elections on connection loss.
+///
+/// Invariants:
+/// - `commit <= executed <= log.last()` at a leader, `commit == executed` or executed entries are its own former ones
+///   at others; `log.base() <= commit`.
+/// - `durable` names an entry that is durable *and* still in the log; it falls when the log is cut.
+/// - `matched <= log.last()`: up to there the log is the leader's of this term. `durable` is only reported below it.
+/// - Nothing that a majority must remember leaves before its ticket: votes, and counting oneself.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    random: Random,
+    formation: Option<Formation>,
+    hard_state: HardState,
+    log: Log,
+    /// The log is durable up to here.
+    durable: Index,
+    commit: Index,
+    /// The owner's state has executed up to here; beyond `commit` it can be rolled back.
+    executed: Index,
+    state: State,
+    /// Who leads in `hard_state.term`; `None` when unknown or given up on.
+    leader: Option<MemberId>,
+    /// When the leader was last heard of.
+    leader_heard: Moment,
+    /// At a follower: its log is the leader's up to here.
+    matched: Index,
+    /// At a follower: the highest round seen from the leader of this term.
+    round_seen: u64,
+    /// The newest durable checkpoint of the owner's state.
+    checkpoint: Option<Checkpoint>,
+    /// The checkpoint that is being fetched, and from whom.
+    fetching: Option<(MemberId, Checkpoint)>,
+    tickets: Tickets,
+    /// The role as the owner last heard it.
+    reported: Role,
+}
+
+/// What a member is doing.
+#[derive(Debug)]
+enum State {
+    /// Waiting for the store to be formed.
+    Unformed(Forming),
+    /// Following, or waiting for somebody to follow; campaigns at `deadline`. Learners stay here for ever.
+    Following { deadline: Moment },
+    /// Asking for pre-votes or votes.
+    Campaigning(Campaign),
+    /// Ordering writes.
+    Leading(Box<Leading>),
+}
+
 impl Engine {
-    /// x
-    pub fn new(_c: Config, _r: Restored, _now: Moment) -> Engine { Engine }
-    /// x
-    pub fn step(&mut self, _now: Moment, _i: Input, _e: &mut Effects) {}
+    /// Start a member with what its disk remembers.
+    ///
+    /// # Panics
+    ///
+    /// If `config` is out of its ranges or `restored` is not contiguous: both are checked before they get here.
+    pub fn new(config: Config, restored: Restored, now: Moment) -> Engine {
+        assert!((1..=MEMBERS_MAX as u8).contains(&config.members), "{} members", config.members);
+        assert!(config.me.ordinal.0 < config.members, "ordinal {} of {}", config.me.ordinal, config.members);
+        let log = Log::restore(restored.checkpoint.map(|checkpoint| checkpoint.position), restored.entries);
+        let start = restored.checkpoint.map_or(Index(0), |checkpoint| checkpoint.position.index);
+        let mut hard_state = restored.hard_state;
+        if log.last().term > hard_state.term {
+            // Only a member that keeps no votes on disk comes here: it starts after the terms it knows of.
+            hard_state = HardState { term: log.last().term, voted_for: None };
+        }
+        let mut engine = Engine {
+            random: Random::new(config.seed),
+            formation: restored.formation,
+            hard_state,
+            durable: log.last().index,
+            commit: start,
+            executed: start,
+            log,
+            state: State::Unformed(Forming::new(now)),
+            leader: None,
+            leader_heard: Moment(0),
+            matched: Index(0),
+            round_seen: 0,
+            checkpoint: restored.checkpoint,
+            fetching: None,
+            tickets: Tickets::default(),
+            reported: Role::default(),
+            config,
+        };
+        if engine.formation.is_some() {
+            engine.wait_to_campaign(now);
+        }
+        engine.reported = engine.role();
+        engine
+    }
+
+    /// Let one thing happen, and add what follows from it to `effects`. `now` must not fall between steps.
+    pub fn step(&mut self, now: Moment, input: Input, effects: &mut Effects) {
+        match input {
+            Input::Tick => {}
+            Input::Receive { from, message } => self.receive(now, from, message, effects),
+            Input::Connected { peer } => self.connected(now, peer, effects),
+            Input::ConnectionLost { peer } => self.connection_lost(now, peer),
+            Input::Propose { token, payload } => self.propose(token, &payload, effects),
+            Input::Read { token } => self.read(token, effects),
+            Input::Durable { ticket } => self.became_durable(now, ticket, effects),
+            Input::CheckpointTaken { checkpoint } => self.checkpoint_taken(checkpoint, effects),
+            Input::CheckpointFetched { checkpoint } => self.checkpoint_fetched(checkpoint, effects),
+            Input::CheckpointFailed => self.fetching = None,
+            Input::HandOver { to } => self.hand_over(now, to, effects),
+        }
+        if now >= self.deadline() {
+            self.tick(now, effects);
+        }
+        let role = self.role();
+        if role != self.reported {
+            self.reported = role;
+            effects.role = Some(role);
+        }
+    }
+
+    /// When the engine wants its next [`Input::Tick`], if nothing else comes before.
+    pub fn deadline(&self) -> Moment {
+        match &self.state {
+            State::Unformed(forming) => forming.deadline(),
+            State::Following { deadline, .. } => *deadline,
+            State::Campaigning(campaign) => campaign.deadline,
+            State::Leading(leading) => leading.deadline(),
+        }
+    }
+
+    /// Change the times while running. Takes effect with the next deadline that is set.
+    pub fn retime(&mut self, heartbeat_interval: Duration, election_timeout: Duration) {
+        self.config.heartbeat_interval = heartbeat_interval;
+        self.config.election_timeout = election_timeout;
+    }
+
+    fn tick(&mut self, now: Moment, effects: &mut Effects) {
+        match self.state {
+            State::Unformed(_) => self.announce(now, effects),
+            State::Following { .. } | State::Campaigning(_) => self.campaign_if_voter(now, effects),
+            State::Leading(_) => self.lead_on(now, effects),
+        }
+    }
+
+    fn receive(&mut self, now: Moment, from: MemberId, message: Message, effects: &mut Effects) {
+        if from.ordinal.0 >= self.config.members || from.ordinal == self.config.me.ordinal {
+            return;
+        }
+        if let Message::Announce { formation, answers } = message {
+            return self.announced(from, formation, answers, effects);
+        }
+        if self.formation.is_none() || matches!(self.state, State::Unformed(_)) {
+            return;
+        }
+        match message {
+            Message::Announce { .. } => {}
+            Message::PreVote { term, last, .. } => self.pre_vote(now, from, term, last, effects),
+            Message::PreVoteReply { term, granted } => self.pre_vote_reply(now, from, term, granted, effects),
+            Message::Vote { term, last, cause } => self.vote(now, from, term, last, cause, effects),
+            Message::VoteReply { term, granted } => self.vote_reply(now, from, term, granted, effects),
+            Message::Append { term, previous, entries, commit, round } => {
+                self.append(
+                    now,
+                    from,
+                    replication::Append { term, previous, entries, commit, round },
+                    effects,
+                );
+            }
+            Message::AppendReply { term, outcome, round } => {
+                self.append_reply(now, from, term, outcome, round, effects);
+            }
+            Message::CheckpointOffer { term, checkpoint } => {
+                self.checkpoint_offer(now, from, term, Checkpoint { position: checkpoint }, effects);
+            }
+            Message::CampaignNow { term } => self.campaign_now(now, from, term, effects),
+            Message::ReadIndex { token, .. } => self.read_index(from, token, effects),
+            Message::ReadIndexReply { token, index, .. } => effects.reads.push((token, index)),
+        }
+    }
+
+    /// Whether this very incarnation of `member` has a vote.
+    fn is_voter(&self, member: MemberId) -> bool {
+        seeded!(self, AmnesiacVotes)
+            || self.formation.as_ref().is_some_and(|formation| formation.is_voter(member))
+    }
+
+    fn majority(&self) -> usize {
+        self.formation.as_ref().map_or(usize::MAX, Formation::majority)
+    }
+
+    /// Every ordinal but this member's own.
+    fn others(&self) -> impl Iterator<Item = Ordinal> + use<> {
+        let me = self.config.me.ordinal;
+        (0..self.config.members).map(Ordinal).filter(move |&ordinal| ordinal != me)
+    }
+
+    /// Enter a higher term, or fall back to following in this one.
+    fn follow(&mut self, now: Moment, term: Term, leader: Option<MemberId>, effects: &mut Effects) {
+        if let State::Leading(leading) = &mut self.state {
+            leading.give_up_reads(effects);
+        }
+        if term > self.hard_state.term {
+            self.set_hard_state(HardState { term, voted_for: None }, tickets::Wait::Nothing, effects);
+            self.round_seen = 0;
+            self.matched = Index(0);
+        }
+        if self.leader != leader {
+            self.matched = Index(0);
+            self.round_seen = 0;
+        }
+        self.leader = leader;
+        if leader.is_some() {
+            self.leader_heard = now;
+        }
+        let timeout = self.config.election_timeout;
+        let deadline = now + self.random.between(timeout, 2 * timeout);
+        self.state = State::Following { deadline };
+    }
+
+    /// Append a proposal, if this member leads.
+    fn propose(&mut self, token: crate::ProposalToken, payload: &[u8], effects: &mut Effects) {
+        let refusal = match &self.state {
+            State::Leading(leading) if leading.is_handing_over() => Some(Refusal::HandingOver),
+            State::Leading(leading) if leading.uncommitted_bytes >= self.config.uncommitted_bytes_max => {
+                Some(Refusal::Overloaded)
+            }
+            State::Leading(_) => None,
+            _ => Some(Refusal::NotLeader { leader: self.leader }),
+        };
+        if let Some(refusal) = refusal {
+            effects.refused.push((token, refusal));
+            return;
+        }
+        let position = self.append_own(crate::EntryKind::Command, payload, effects);
+        effects.accepted.push((token, position));
+        self.replicate(effects);
+    }
+
+    /// Tell the owner to execute everything up to `index` that it has not executed yet.
+    fn execute_up_to(&mut self, index: Index, effects: &mut Effects) {
+        while self.executed < index {
+            let entry =
+                self.log.get(self.executed.next()).expect("an unexecuted entry is in the log").clone();
+            self.executed = entry.index();
+            effects.apply.push(Apply::Execute(entry));
+        }
+    }
 }

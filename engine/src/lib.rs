@@ -7,15 +7,21 @@
 //!
 //! What it refuses to do: wait, retry on its own clock, or know what the commands in its log mean.
 
+mod bug;
 mod config;
 mod engine;
 mod entry;
 mod identity;
+mod log;
 mod message;
 mod moment;
 mod position;
+mod quorum;
+mod random;
 mod step;
 
+#[cfg(feature = "seeded-bugs")]
+pub use bug::Bug;
 pub use config::{Config, Restored};
 pub use engine::{Engine, Peer, Status};
 pub use entry::{ENTRY_PAYLOAD_BYTES_MAX, Entry, EntryKind, RECORD_HEADER_BYTES, RecordError};
@@ -25,5 +31,5 @@ pub use moment::Moment;
 pub use position::{Index, Position, Term};
 pub use step::{
     Apply, Checkpoint, Effects, HardState, Input, Persist, Progress, ProposalToken, ReadToken, Refusal, Role,
-    Ticket, WriteConcern, Write,
+    Ticket, Write, WriteConcern,
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Entry, Formation, Index, Position, ReadToken, Term};
+use crate::{Entry, Formation, Index, MemberId, Position, ReadToken, Term};
 
 /// Why a member campaigns. Safety never rests on it: it decides only who may be asked to forget a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub enum Message {
     Announce {
         /// The formation that the sender made durable, or `None` while it has none.
         formation: Option<Formation>,
+        /// Whose question this answers; `None` in a question. Only an answer to this very incarnation proves that
+        /// the sender is empty now: an older message may have waited in the network.
+        answers: Option<MemberId>,
     },
     /// "Would you vote for me in `term`?" Changes nothing at the receiver (Raft thesis, 9.6).
     PreVote {

@@ -1,0 +1,60 @@
+//! Handing leadership over (Raft thesis, 3.10): stop taking proposals, let one follower catch up, have it campaign.
+
+use super::{Engine, State};
+use crate::{Effects, MemberId, Message, Moment, Ordinal};
+
+/// A hand-over that is under way.
+#[derive(Debug)]
+pub(super) struct HandOver {
+    to: Ordinal,
+    told: bool,
+    /// When to give up and go on leading.
+    pub(super) deadline: Moment,
+}
+
+impl super::leading::Leading {
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.hand_over.is_some()
+    }
+}
+
+impl Engine {
+    pub(super) fn hand_over(&mut self, now: Moment, to: Option<Ordinal>, effects: &mut Effects) {
+        let Some(to) = self.successor(to) else { return };
+        let deadline = now + self.config.election_timeout;
+        let State::Leading(leading) = &mut self.state else { return };
+        leading.hand_over = Some(HandOver { to, told: false, deadline });
+        self.send_entries(to, true, effects);
+        self.hand_over_when_caught_up(to, effects);
+    }
+
+    /// The voter that was asked for, or the one that has most of the log.
+    fn successor(&self, to: Option<Ordinal>) -> Option<Ordinal> {
+        let State::Leading(leading) = &self.state else { return None };
+        let known = |voter: &&MemberId| {
+            let follower = &leading.followers[usize::from(voter.ordinal.0)];
+            **voter != self.config.me && follower.incarnation == Some(voter.incarnation)
+        };
+        let voters = self.formation.as_ref()?.voters.iter().filter(known);
+        match to {
+            Some(to) => voters.map(|voter| voter.ordinal).find(|&ordinal| ordinal == to),
+            None => voters
+                .map(|voter| voter.ordinal)
+                .max_by_key(|ordinal| leading.followers[usize::from(ordinal.0)].written),
+        }
+    }
+
+    pub(super) fn hand_over_when_caught_up(&mut self, ordinal: Ordinal, effects: &mut Effects) {
+        let last = self.log.last().index;
+        let State::Leading(leading) = &mut self.state else { return };
+        let caught_up = leading.followers[usize::from(ordinal.0)].written == last;
+        if let Some(hand_over) = &mut leading.hand_over
+            && hand_over.to == ordinal
+            && !hand_over.told
+            && caught_up
+        {
+            hand_over.told = true;
+            effects.send.push((ordinal, Message::CampaignNow { term: self.hard_state.term }));
+        }
+    }
+}

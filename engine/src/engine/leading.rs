@@ -1,0 +1,184 @@
+//! What a leader keeps: each follower's progress, the rounds that prove its leadership, and its own deadlines.
+
+use std::collections::VecDeque;
+
+use super::hand_over::HandOver;
+use super::read::Reads;
+use super::{Engine, State};
+use crate::{
+    Effects, Entry, EntryKind, Incarnation, Index, MEMBERS_MAX, MemberId, Moment, Ordinal, Position,
+};
+
+/// A leader's state. It is dropped with the leadership.
+#[derive(Debug)]
+pub(super) struct Leading {
+    pub(super) followers: [Follower; MEMBERS_MAX],
+    pub(super) next_heartbeat: Moment,
+    /// When to look whether a majority was heard of since the last look.
+    pub(super) quorum_check: Moment,
+    pub(super) reads: Reads,
+    pub(super) hand_over: Option<HandOver>,
+    pub(super) uncommitted_bytes: usize,
+}
+
+/// How far one follower is, as its leader knows.
+#[derive(Clone, Debug)]
+pub(super) struct Follower {
+    /// Which life of the ordinal this is about; `None` until it was heard of.
+    pub(super) incarnation: Option<Incarnation>,
+    pub(super) flow: Flow,
+    /// The next index to send.
+    pub(super) next: Index,
+    /// It has the log up to here, at least in memory.
+    pub(super) written: Index,
+    /// It has the log durable up to here. Never falls for one incarnation.
+    pub(super) durable: Index,
+    /// The highest round that it confirmed.
+    pub(super) round: u64,
+    pub(super) heard: Option<Moment>,
+}
+
+/// How entries go to a follower.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Looking for the end of what both logs share: one message at a time; `sent` until the next heartbeat.
+    Probe { sent: bool },
+    /// Entries are sent ahead of their acknowledgement; the last index of each message under way.
+    Replicate { in_flight: VecDeque<Index> },
+    /// It needs entries that are released: it fetches a checkpoint.
+    Checkpoint,
+}
+
+impl Follower {
+    fn new(next: Index) -> Follower {
+        Follower {
+            incarnation: None,
+            flow: Flow::Probe { sent: false },
+            next,
+            written: Index(0),
+            durable: Index(0),
+            round: 0,
+            heard: None,
+        }
+    }
+
+    /// Look again for the end of what both logs share: what was under way may be lost.
+    fn probe(&mut self) {
+        if let Flow::Replicate { .. } = self.flow {
+            self.next = self.written.next();
+        }
+        self.flow = Flow::Probe { sent: false };
+    }
+}
+
+impl Leading {
+    pub(super) fn deadline(&self) -> Moment {
+        let hand_over = self.hand_over.as_ref().map_or(Moment(u64::MAX), |hand_over| hand_over.deadline);
+        self.next_heartbeat.min(self.quorum_check).min(hand_over)
+    }
+
+    pub(super) fn follower(&mut self, ordinal: Ordinal) -> &mut Follower {
+        &mut self.followers[usize::from(ordinal.0)]
+    }
+
+    /// Begin anew with a peer: what was under way is lost. Another incarnation has nothing.
+    pub(super) fn meet(&mut self, peer: MemberId, last: Index) -> &mut Follower {
+        let follower = self.follower(peer.ordinal);
+        if follower.incarnation != Some(peer.incarnation) {
+            *follower = Follower::new(last.next());
+            follower.incarnation = Some(peer.incarnation);
+        }
+        follower
+    }
+
+    pub(super) fn disconnected(&mut self, peer: MemberId) {
+        self.follower(peer.ordinal).probe();
+    }
+}
+
+impl Engine {
+    /// Elected: take the lead with an entry of the new term.
+    pub(super) fn lead(&mut self, now: Moment, effects: &mut Effects) {
+        let next = self.log.last().index.next();
+        self.leader = Some(self.config.me);
+        self.leader_heard = now;
+        self.fetching = None;
+        self.state = State::Leading(Box::new(Leading {
+            followers: std::array::from_fn(|_| Follower::new(next)),
+            next_heartbeat: now + self.config.heartbeat_interval,
+            quorum_check: now + self.config.election_timeout,
+            reads: Reads::default(),
+            hand_over: None,
+            uncommitted_bytes: self.log.bytes_after(self.commit),
+        }));
+        self.append_own(EntryKind::Noop, &[], effects);
+        self.replicate(effects);
+    }
+
+    /// Append an entry of this leader's own, and execute it (and what earlier terms left before it).
+    pub(super) fn append_own(&mut self, kind: EntryKind, payload: &[u8], effects: &mut Effects) -> Position {
+        let position = Position::new(self.hard_state.term, self.log.last().index.next());
+        let entry = Entry::new(position, kind, payload);
+        if let State::Leading(leading) = &mut self.state {
+            leading.uncommitted_bytes += entry.record().len();
+        }
+        self.log.push(entry.clone());
+        self.persist_entries(vec![entry], effects);
+        self.execute_up_to(position.index, effects);
+        position
+    }
+
+    pub(super) fn connected(&mut self, now: Moment, peer: MemberId, effects: &mut Effects) {
+        let last = self.log.last().index;
+        match &mut self.state {
+            State::Leading(leading) => {
+                leading.meet(peer, last).probe();
+                self.send_entries(peer.ordinal, true, effects);
+            }
+            State::Unformed(_) => self.announce(now, effects),
+            _ => {}
+        }
+    }
+
+    /// A leader's deadline: heartbeats, and whether it may still call itself one.
+    pub(super) fn lead_on(&mut self, now: Moment, effects: &mut Effects) {
+        let interval = self.config.heartbeat_interval;
+        let timeout = self.config.election_timeout;
+        let State::Leading(leading) = &mut self.state else { return };
+        if leading.hand_over.as_ref().is_some_and(|hand_over| now >= hand_over.deadline) {
+            leading.hand_over = None;
+        }
+        if now >= leading.quorum_check {
+            leading.quorum_check = now + timeout / 2;
+            if !self.hears_majority(now) {
+                let term = self.hard_state.term;
+                return self.follow(now, term, None, effects);
+            }
+        }
+        let State::Leading(leading) = &mut self.state else { return };
+        if now >= leading.next_heartbeat {
+            leading.next_heartbeat = now + interval;
+            for follower in &mut leading.followers {
+                if let Flow::Probe { sent } = &mut follower.flow {
+                    *sent = false;
+                }
+            }
+            for ordinal in self.others() {
+                self.send_entries(ordinal, true, effects);
+            }
+        }
+    }
+
+    /// Whether a majority of the voters, this member among them, was heard of within an election timeout.
+    fn hears_majority(&self, now: Moment) -> bool {
+        let State::Leading(leading) = &self.state else { return false };
+        let Some(formation) = &self.formation else { return false };
+        let heard = formation.voters.iter().filter(|voter| {
+            let follower = &leading.followers[usize::from(voter.ordinal.0)];
+            **voter == self.config.me
+                || follower.incarnation == Some(voter.incarnation)
+                    && follower.heard.is_some_and(|heard| now - heard < self.config.election_timeout)
+        });
+        heard.count() >= formation.majority()
+    }
+}

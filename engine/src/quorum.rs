@@ -1,0 +1,53 @@
+//! Quorum arithmetic: what so many of the voters have.
+
+use crate::{Index, MEMBERS_MAX};
+
+/// A set of ordinals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OrdinalSet(u8);
+
+impl OrdinalSet {
+    pub(crate) fn insert(&mut self, ordinal: crate::Ordinal) {
+        self.0 |= 1 << ordinal.0;
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+}
+
+/// `result[k - 1]`: the highest index that at least `k` of `positions` have reached. Zero beyond their number.
+pub(crate) fn reached_by(positions: &[Index]) -> [Index; MEMBERS_MAX] {
+    let mut sorted = [Index(0); MEMBERS_MAX];
+    sorted[..positions.len()].copy_from_slice(positions);
+    sorted[..positions.len()].sort_unstable_by(|a, b| b.cmp(a));
+    sorted
+}
+
+/// The value that a majority of `values` has reached.
+pub(crate) fn majority(values: &mut [u64]) -> u64 {
+    values.sort_unstable_by(|a, b| b.cmp(a));
+    values[values.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_majority_is_more_than_half() {
+        let check =
+            |values: &[u64], expected| assert_eq!(majority(&mut values.to_vec()), expected, "{values:?}");
+        check(&[5], 5);
+        check(&[5, 3], 3);
+        check(&[9, 1, 5], 5);
+        check(&[9, 8, 1, 2], 2);
+        check(&[9, 8, 1, 2, 3], 3);
+    }
+
+    #[test]
+    fn so_many_members_have_so_much() {
+        let reached = reached_by(&[Index(4), Index(9), Index(6)]);
+        assert_eq!(&reached[..4], &[Index(9), Index(6), Index(4), Index(0)]);
+    }
+}
