@@ -1,1 +1,3 @@
 //! One member of a store: sockets, timers, disk, HTTP and metrics around the engine.
+
+pub mod metrics;
