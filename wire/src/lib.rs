@@ -1,1 +1,20 @@
-//! Frames between members: encoding, decoding, versions and limits.
+//! What travels between members: greetings, frames, their versions and their limits.
+//!
+//! A connection begins with one [`Greeting`] each way, by which both sides prove that they mean the same store, speak
+//! a common version and are who they should be; then frames follow. Everything that comes from a peer is checked
+//! here: a frame that this crate returns has its invariants.
+//!
+//! What it refuses to do: open connections, wait, or allocate by a length that a peer claims.
+
+mod cursor;
+mod frame;
+mod hello;
+mod message;
+
+pub use frame::{
+    CHUNK_BYTES_MAX, FORWARD_BYTES_MAX, FRAME_BYTES_MAX, Fingerprint, Frame, FrameError, TooLarge,
+};
+pub use hello::{
+    Greeting, GreetingError, HELLO_BYTES_MAX, Hello, Purpose, STORE_NAME_BYTES_MAX, TurnedAway, VERSION,
+    VERSION_MIN,
+};
