@@ -1,0 +1,217 @@
+//! What a member is told on its command line and by its environment.
+//!
+//! Only where things are: who the member is, its files, its addresses. Everything about the store's behaviour is in
+//! the settings file, which all members share. It refuses to guess who the member is.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use holdfast_engine::{MEMBERS_MAX, Ordinal};
+
+use crate::listener::Purpose;
+use crate::logging::LogFormat;
+
+/// The client port's flag and variable.
+pub(crate) const CLIENT: Purpose =
+    Purpose { name: "client", flag: "--client-address", environment: "HOLDFAST_CLIENT_ADDRESS" };
+
+/// The peer port's flag and variable.
+pub(crate) const PEER: Purpose =
+    Purpose { name: "peer", flag: "--peer-address", environment: "HOLDFAST_PEER_ADDRESS" };
+
+/// The admin port's flag and variable.
+pub(crate) const ADMIN: Purpose =
+    Purpose { name: "admin", flag: "--admin-address", environment: "HOLDFAST_ADMIN_ADDRESS" };
+
+/// Run one member of a store.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Arguments {
+    /// The member's place in the store, from 0. Without it, the number at the end of the pod's name.
+    #[arg(long, env = "HOLDFAST_ORDINAL", value_name = "NUMBER")]
+    pub ordinal: Option<u8>,
+    /// The pod's name, such as "orders-2": its number is the member's ordinal.
+    #[arg(long, env = "HOLDFAST_POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
+    /// The store's settings. Read again every two seconds.
+    #[arg(
+        long,
+        env = "HOLDFAST_SETTINGS",
+        value_name = "FILE",
+        default_value = "/etc/holdfast/settings.yaml"
+    )]
+    pub settings: PathBuf,
+    /// The folder that holds what the member must not forget. Made if it is not there.
+    #[arg(long, env = "HOLDFAST_DATA", value_name = "FOLDER", default_value = "/var/lib/holdfast")]
+    pub data: PathBuf,
+    /// Where applications reach this member.
+    #[arg(
+        long,
+        env = "HOLDFAST_CLIENT_ADDRESS",
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:7400"
+    )]
+    pub client_address: SocketAddr,
+    /// Where the other members reach this one.
+    #[arg(long, env = "HOLDFAST_PEER_ADDRESS", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7401")]
+    pub peer_address: SocketAddr,
+    /// Where probes, scrapes and operators reach this member.
+    #[arg(long, env = "HOLDFAST_ADMIN_ADDRESS", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7402")]
+    pub admin_address: SocketAddr,
+    /// How log lines look; HOLDFAST_LOG says which there are.
+    #[arg(long, env = "HOLDFAST_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+    /// End when standard input closes: whoever started this member is gone then.
+    #[arg(long)]
+    pub lifeline: bool,
+}
+
+/// What [`crate::run`] is told: the arguments, with the member's ordinal known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The member's place in the store, from 0.
+    pub ordinal: Ordinal,
+    /// The settings file.
+    pub settings: PathBuf,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where applications reach this member.
+    pub client_address: SocketAddr,
+    /// Where the other members reach this one.
+    pub peer_address: SocketAddr,
+    /// Where probes, scrapes and operators reach this member.
+    pub admin_address: SocketAddr,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Whether to end when standard input closes.
+    pub lifeline: bool,
+}
+
+/// Why the arguments do not say who the member is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentsError {
+    /// Neither an ordinal nor a pod's name.
+    #[error(
+        "nothing says which member this is: give --ordinal (HOLDFAST_ORDINAL), or the pod's name by --pod-name \
+         (HOLDFAST_POD_NAME)"
+    )]
+    NoOrdinal,
+    /// The pod's name does not end in a number.
+    #[error(
+        "the pod's name {name:?} does not end in \"-\" and a number; give the ordinal by --ordinal (HOLDFAST_ORDINAL)"
+    )]
+    PodName {
+        /// The name.
+        name: String,
+    },
+    /// No store has so many members.
+    #[error("ordinal {ordinal} is not one of 0 to {}", MEMBERS_MAX - 1)]
+    OrdinalTooLarge {
+        /// The ordinal.
+        ordinal: u64,
+    },
+}
+
+impl Arguments {
+    /// Find out who the member is.
+    ///
+    /// # Errors
+    ///
+    /// [`ArgumentsError`] if nothing says so, or something that cannot be.
+    pub fn options(self) -> Result<Options, ArgumentsError> {
+        let ordinal = match (self.ordinal, &self.pod_name) {
+            (Some(ordinal), _) => u64::from(ordinal),
+            (None, Some(name)) => {
+                ordinal_of(name).ok_or_else(|| ArgumentsError::PodName { name: name.clone() })?
+            }
+            (None, None) => return Err(ArgumentsError::NoOrdinal),
+        };
+        if ordinal >= MEMBERS_MAX as u64 {
+            return Err(ArgumentsError::OrdinalTooLarge { ordinal });
+        }
+        Ok(Options {
+            ordinal: Ordinal(ordinal as u8),
+            settings: self.settings,
+            data: self.data,
+            client_address: self.client_address,
+            peer_address: self.peer_address,
+            admin_address: self.admin_address,
+            log_format: self.log_format,
+            lifeline: self.lifeline,
+        })
+    }
+}
+
+impl Options {
+    /// The command line that says the same, for whoever starts a member as a process.
+    pub fn command_line(&self) -> Vec<OsString> {
+        let format = match self.log_format {
+            LogFormat::Json => "json",
+            LogFormat::Text => "text",
+        };
+        let mut line: Vec<OsString> = Vec::new();
+        let mut flag = |name: &str, value: OsString| line.extend([name.into(), value]);
+        flag("--ordinal", self.ordinal.to_string().into());
+        flag("--settings", self.settings.clone().into());
+        flag("--data", self.data.clone().into());
+        flag(CLIENT.flag, self.client_address.to_string().into());
+        flag(PEER.flag, self.peer_address.to_string().into());
+        flag(ADMIN.flag, self.admin_address.to_string().into());
+        flag("--log-format", format.into());
+        if self.lifeline {
+            line.push("--lifeline".into());
+        }
+        line
+    }
+}
+
+/// The number behind the last hyphen, as StatefulSets name their pods.
+fn ordinal_of(pod_name: &str) -> Option<u64> {
+    let (_, number) = pod_name.rsplit_once('-')?;
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn check(line: &[&str], expected: Result<u8, ArgumentsError>) {
+        let line = Line::parse_from(["member"].iter().chain(line));
+        assert_eq!(line.arguments.options().map(|options| options.ordinal.0), expected);
+    }
+
+    #[test]
+    fn the_ordinal_comes_from_its_flag_or_the_pods_name() {
+        check(&["--ordinal", "2"], Ok(2));
+        check(&["--pod-name", "orders-1"], Ok(1));
+        check(&["--pod-name", "my-orders-6"], Ok(6));
+        check(&["--ordinal", "0", "--pod-name", "orders-1"], Ok(0));
+        check(&[], Err(ArgumentsError::NoOrdinal));
+        check(&["--ordinal", "7"], Err(ArgumentsError::OrdinalTooLarge { ordinal: 7 }));
+        check(&["--pod-name", "orders-400"], Err(ArgumentsError::OrdinalTooLarge { ordinal: 400 }));
+        for name in ["orders", "orders-", "orders-x", "orders-+1", "orders-99999999999999999999999"] {
+            check(&["--pod-name", name], Err(ArgumentsError::PodName { name: name.to_owned() }));
+        }
+    }
+
+    #[test]
+    fn a_command_line_says_what_the_options_say() {
+        let line =
+            ["member", "--ordinal", "1", "--data", "/d", "--client-address", "127.0.0.1:1", "--lifeline"];
+        let options = Line::parse_from(line).arguments.options().expect("valid");
+        assert!(options.lifeline);
+        let again = Line::parse_from([OsString::from("member")].into_iter().chain(options.command_line()));
+        assert_eq!(again.arguments.options(), Ok(options));
+    }
+}
