@@ -1,0 +1,3 @@
+module holdfast.dev/tools/pause
+
+go 1.26
