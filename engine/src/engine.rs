@@ -23,7 +23,7 @@ use crate::log::Log;
 use crate::random::Random;
 use crate::{
     Apply, Checkpoint, Config, Effects, Formation, HardState, Index, Input, MEMBERS_MAX, MemberId, Message,
-    Moment, Ordinal, Refusal, Restored, Role, Term,
+    Moment, Ordinal, Position, Refusal, Restored, Role, Term,
 };
 
 /// One member's replication state: a Raft state machine with pre-votes, check-quorum, pipelined replication,
@@ -159,6 +159,16 @@ impl Engine {
     pub fn retime(&mut self, heartbeat_interval: Duration, election_timeout: Duration) {
         self.config.heartbeat_interval = heartbeat_interval;
         self.config.election_timeout = election_timeout;
+    }
+
+    /// The position of the log's entry at `index`; `None` where the log does not reach, or does not reach back any more.
+    pub fn position_at(&self, index: Index) -> Option<Position> {
+        self.log.position_at(index)
+    }
+
+    /// The log's entry at `index`, if it is in memory.
+    pub fn entry(&self, index: Index) -> Option<crate::Entry> {
+        self.log.get(index).cloned()
     }
 
     fn tick(&mut self, now: Moment, effects: &mut Effects) {

@@ -29,6 +29,7 @@ pub use identity::{Formation, Incarnation, MEMBERS_MAX, MemberId, Ordinal, Store
 pub use message::{AppendOutcome, CampaignCause, Message};
 pub use moment::Moment;
 pub use position::{Index, Position, Term};
+pub use random::Random;
 pub use step::{
     Apply, Checkpoint, Effects, HardState, Input, Persist, Progress, ProposalToken, ReadToken, Refusal, Role,
     Ticket, Write, WriteConcern,

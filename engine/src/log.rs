@@ -24,14 +24,12 @@ impl Log {
     pub(crate) fn restore(checkpoint: Option<Position>, entries: Vec<Entry>) -> Log {
         let checkpoint = checkpoint.unwrap_or(Position::ZERO);
         let mut log = Log { base: checkpoint, entries: VecDeque::with_capacity(entries.len()), bytes: 0 };
-        for entry in entries {
-            // The term before the oldest kept entry is unknown, so that entry itself becomes the base.
-            if log.entries.is_empty() && entry.index() <= checkpoint.index {
-                log.base = entry.position();
-                continue;
-            }
-            log.push(entry);
+        let mut entries = entries.into_iter().peekable();
+        // The term before the oldest kept entry is unknown, so that entry itself becomes the base.
+        if let Some(oldest) = entries.next_if(|oldest| oldest.index() <= checkpoint.index) {
+            log.base = oldest.position();
         }
+        entries.for_each(|entry| log.push(entry));
         assert!(log.last().index >= checkpoint.index, "the log ends before its checkpoint");
         log
     }

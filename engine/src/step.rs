@@ -147,7 +147,7 @@ impl Effects {
 /// One write and the ticket that says when it is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Persist {
-    /// Counts up by one with every write.
+    /// Higher than that of every write before it.
     pub ticket: Ticket,
     /// What to write.
     pub write: Write,

@@ -75,7 +75,7 @@ impl Engine {
             return;
         }
         let voters = std::iter::once(me).chain(others.iter().copied().flatten()).collect();
-        let store = StoreId(u128::from(self.random.next()) << 64 | u128::from(self.random.next()));
+        let store = StoreId(u128::from(self.random.draw()) << 64 | u128::from(self.random.draw()));
         self.adopt(Formation { store, voters }, effects);
     }
 

@@ -31,6 +31,13 @@ impl Engine {
             let State::Leading(leading) = &mut self.state else { return };
             let round = leading.reads.round();
             let follower = &mut leading.followers[usize::from(ordinal.0)];
+            if follower.flow == Flow::Checkpoint {
+                // Once is enough until it has it; the heartbeat repeats it in case it was lost.
+                if always {
+                    self.offer_checkpoint(ordinal, effects);
+                }
+                return;
+            }
             let previous = follower.next.previous();
             let Some(previous) = self.log.position_at(previous) else {
                 return self.offer_checkpoint(ordinal, effects);
@@ -38,7 +45,7 @@ impl Engine {
             let room = match &follower.flow {
                 Flow::Probe { sent } => !sent,
                 Flow::Replicate { in_flight } => in_flight.len() < self.config.appends_in_flight_max,
-                Flow::Checkpoint => return self.offer_checkpoint(ordinal, effects),
+                Flow::Checkpoint => false,
             };
             let entries = if room && follower.next <= self.log.last().index {
                 self.log.batch(follower.next, self.config.append_bytes_max)

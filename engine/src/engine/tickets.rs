@@ -60,9 +60,15 @@ impl Tickets {
 }
 
 impl Engine {
-    /// Ask for a write; `wait` happens when it is durable.
+    /// Ask for a write; `wait` happens when it is durable. Of two terms or votes right after each other only the later
+    /// is written: nothing could tell that the earlier one was there.
     pub(super) fn persist(&mut self, write: Write, wait: Wait, effects: &mut Effects) {
         let ticket = self.tickets.issue(wait);
+        if let (Some(Persist { write: Write::HardState(_), .. }), Write::HardState(_)) =
+            (effects.persist.last(), &write)
+        {
+            effects.persist.pop();
+        }
         effects.persist.push(Persist { ticket, write });
     }
 

@@ -1,0 +1,301 @@
+//! A cluster of engines for the scripts: messages and writes wait until a script lets them go.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use holdfast_engine::{
+    AppendOutcome, Apply, Checkpoint, Config, Effects, Engine, Entry, Incarnation, Input, MemberId, Message,
+    Moment, Ordinal, Persist, ProposalToken, ReadToken, Restored, Write,
+};
+
+/// Engines, what they sent, and what they asked to be written.
+#[derive(Default)]
+pub(crate) struct Cluster {
+    now: Moment,
+    members: Vec<Member>,
+    messages: VecDeque<(MemberId, Ordinal, Message)>,
+    tokens: u64,
+    silent: bool,
+    out: Vec<String>,
+}
+
+struct Member {
+    id: MemberId,
+    engine: Option<Engine>,
+    pending: VecDeque<Persist>,
+    disk: Restored,
+}
+
+impl Cluster {
+    /// Run one command and return what it prints.
+    ///
+    /// `members N` starts N empty members · `run` delivers and writes until nothing is left · `silently COMMAND` prints
+    /// nothing · `wait MILLISECONDS` · `deliver A B`, `drop A B`: what A sent to B · `write A`: A's disk is done ·
+    /// `propose A TEXT` · `read A` · `lose A B`: A's connection from B ends · `connect A B` · `hand-over A [B]` ·
+    /// `kill A`, `start A` · `checkpoint A` · `fetched A`: the checkpoint of A's leader is there · `status`
+    pub(crate) fn command(&mut self, line: &str) -> Vec<String> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |at: usize| words[at].parse::<usize>().expect("a number");
+        let token = self.tokens + 1;
+        match words[0] {
+            "silently" => {
+                self.silent = true;
+                self.command(&line["silently ".len()..]);
+                self.silent = false;
+                self.out.clear();
+            }
+            "members" => (0..number(1)).for_each(|_| self.add(number(1))),
+            "run" => self.run(),
+            "wait" => self.wait(Duration::from_millis(number(1) as u64)),
+            "deliver" => self.link(number(1), number(2), true),
+            "drop" => self.link(number(1), number(2), false),
+            "write" => self.write(number(1)),
+            "propose" => {
+                self.tokens = token;
+                let payload = words[2].as_bytes().to_vec().into();
+                self.step(number(1), Input::Propose { token: ProposalToken(token), payload });
+            }
+            "read" => {
+                self.tokens = token;
+                self.step(number(1), Input::Read { token: ReadToken(token) });
+            }
+            "lose" => self.step(number(1), Input::ConnectionLost { peer: self.members[number(2)].id }),
+            "connect" => self.step(number(1), Input::Connected { peer: self.members[number(2)].id }),
+            "hand-over" => {
+                let to = words.get(2).map(|to| Ordinal(to.parse().expect("an ordinal")));
+                self.step(number(1), Input::HandOver { to });
+            }
+            "kill" => {
+                self.members[number(1)].engine = None;
+                self.members[number(1)].pending.clear();
+            }
+            "start" => self.start(number(1)),
+            "checkpoint" => {
+                let member = &mut self.members[number(1)];
+                let engine = member.engine.as_ref().expect("a running member");
+                let commit = engine.status(self.now).commit;
+                let checkpoint =
+                    Checkpoint { position: engine.position_at(commit).expect("it is in the log") };
+                member.disk.checkpoint = Some(checkpoint);
+                self.step(number(1), Input::CheckpointTaken { checkpoint });
+            }
+            "fetched" => {
+                let leader = self.members.iter().find_map(|member| {
+                    let engine = member.engine.as_ref()?;
+                    engine.role().is_leader().then(|| engine.status(self.now).checkpoint)
+                });
+                let checkpoint = leader.flatten().expect("a leader with a checkpoint");
+                self.members[number(1)].disk.checkpoint = Some(checkpoint);
+                self.step(number(1), Input::CheckpointFetched { checkpoint });
+            }
+            "status" => self.status(),
+            other => panic!("no command {other:?}"),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn add(&mut self, members: usize) {
+        let ordinal = Ordinal(self.members.len() as u8);
+        let id = MemberId { ordinal, incarnation: Incarnation(0x100 + u64::from(ordinal.0)) };
+        self.members.push(Member { id, engine: None, pending: VecDeque::new(), disk: Restored::default() });
+        if self.members.len() == members {
+            (0..members).for_each(|member| self.start(member));
+        }
+    }
+
+    fn start(&mut self, at: usize) {
+        let config = Config {
+            me: self.members[at].id,
+            members: self.members.len() as u8,
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(1000),
+            campaign_stagger: Duration::from_millis(1),
+            append_bytes_max: 1 << 20,
+            appends_in_flight_max: 64,
+            uncommitted_bytes_max: 1 << 20,
+            log_bytes_kept: 0,
+            seed: at as u64,
+            bug: None,
+        };
+        self.members[at].engine = Some(Engine::new(config, self.members[at].disk.clone(), self.now));
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+        for at in 0..self.members.len() {
+            if self.members[at].engine.as_ref().is_some_and(|engine| engine.deadline() <= self.now) {
+                self.step(at, Input::Tick);
+            }
+        }
+    }
+
+    fn link(&mut self, from: usize, to: usize, deliver: bool) {
+        let mut kept = VecDeque::new();
+        for (sender, receiver, message) in std::mem::take(&mut self.messages) {
+            if usize::from(sender.ordinal.0) != from || usize::from(receiver.0) != to {
+                kept.push_back((sender, receiver, message));
+            } else if deliver {
+                self.step(to, Input::Receive { from: sender, message });
+            }
+        }
+        kept.append(&mut self.messages);
+        self.messages = kept;
+    }
+
+    fn write(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        let Some(ticket) = member.pending.back().map(|persist| persist.ticket) else { return };
+        for persist in std::mem::take(&mut member.pending) {
+            let disk = &mut member.disk;
+            match persist.write {
+                Write::Formation(formation) => disk.formation = Some(formation),
+                Write::HardState(hard_state) => disk.hard_state = hard_state,
+                Write::Append(entries) => {
+                    disk.entries.retain(|entry| entry.index() < entries[0].index());
+                    disk.entries.extend(entries);
+                }
+                Write::Reset(_) => disk.entries.clear(),
+                Write::Release(index) => disk.entries.retain(|entry| entry.index() > index),
+            }
+        }
+        self.step(at, Input::Durable { ticket });
+    }
+
+    fn run(&mut self) {
+        loop {
+            for at in 0..self.members.len() {
+                self.write(at);
+            }
+            match self.messages.pop_front() {
+                Some((from, to, message)) => self.step(usize::from(to.0), Input::Receive { from, message }),
+                None if self.members.iter().all(|member| member.pending.is_empty()) => break,
+                None => {}
+            }
+        }
+    }
+
+    fn step(&mut self, at: usize, input: Input) {
+        let member = &mut self.members[at];
+        let Some(engine) = &mut member.engine else { return };
+        let mut effects = Effects::default();
+        engine.step(self.now, input, &mut effects);
+        let id = member.id;
+        member.pending.extend(effects.persist.iter().cloned());
+        self.messages.extend(effects.send.iter().map(|(to, message)| (id, *to, message.clone())));
+        if !self.silent {
+            self.print(at, &effects);
+        }
+    }
+
+    fn print(&mut self, at: usize, effects: &Effects) {
+        for persist in &effects.persist {
+            self.out.push(format!("{at} writes #{} {}", persist.ticket.0, write(&persist.write)));
+        }
+        for (to, message) in &effects.send {
+            self.out.push(format!("{at} -> {to} {}", text(message)));
+        }
+        for apply in &effects.apply {
+            self.out.push(format!("{at} {}", applied(apply)));
+        }
+        for (_, position) in &effects.accepted {
+            self.out.push(format!("{at} accepts {position}"));
+        }
+        for (_, refusal) in &effects.refused {
+            self.out.push(format!("{at} refuses: {refusal:?}"));
+        }
+        for (_, index) in &effects.reads {
+            self.out.push(format!(
+                "{at} read: {}",
+                index.map_or("nobody can say".to_owned(), |at| format!("from {at}"))
+            ));
+        }
+        if let Some((from, checkpoint)) = &effects.fetch {
+            self.out.push(format!(
+                "{at} fetches the checkpoint at {} from {}",
+                checkpoint.position, from.ordinal
+            ));
+        }
+        if let Some(role) = &effects.role {
+            self.out.push(format!("{at} is {role:?}"));
+        }
+    }
+
+    fn status(&mut self) {
+        for (at, member) in self.members.iter().enumerate() {
+            let line = match &member.engine {
+                None => format!("{at} down"),
+                Some(engine) => {
+                    let status = engine.status(self.now);
+                    format!(
+                        "{at} {} written {} durable {} commit {} executed {}",
+                        status.role.name(),
+                        status.written,
+                        status.durable,
+                        status.commit,
+                        status.executed
+                    )
+                }
+            };
+            self.out.push(line);
+        }
+    }
+}
+
+fn entries(entries: &[Entry]) -> String {
+    let entries: Vec<String> = entries.iter().map(|entry| entry.position().to_string()).collect();
+    format!("[{}]", entries.join(" "))
+}
+
+fn write(write: &Write) -> String {
+    match write {
+        Write::Formation(formation) => format!("formation of {} voters", formation.voters.len()),
+        Write::HardState(state) => match state.voted_for {
+            Some(voted_for) => format!("term {} and the vote for {}", state.term, voted_for.ordinal),
+            None => format!("term {}", state.term),
+        },
+        Write::Append(appended) => format!("entries {}", entries(appended)),
+        Write::Reset(position) => format!("a new log after {position}"),
+        Write::Release(index) => format!("the release of the log up to {index}"),
+    }
+}
+
+fn applied(apply: &Apply) -> String {
+    match apply {
+        Apply::Rollback(index) => format!("rolls back to {index}"),
+        Apply::Execute(entry) => format!("executes {}", entry.position()),
+        Apply::Commit(index) => format!("commits {index}"),
+        Apply::Restore(checkpoint) => format!("restores {}", checkpoint.position),
+    }
+}
+
+fn text(message: &Message) -> String {
+    let yes = |granted: bool| if granted { "granted" } else { "refused" };
+    match message {
+        Message::Announce { formation, answers } => {
+            let what =
+                formation.as_ref().map_or("unformed".to_owned(), |it| format!("{} voters", it.voters.len()));
+            format!("{} {what}", if answers.is_some() { "announcement" } else { "question" })
+        }
+        Message::PreVote { term, last, cause } => format!("pre-vote? term {term} last {last} ({cause:?})"),
+        Message::PreVoteReply { term, granted } => format!("pre-vote {} term {term}", yes(*granted)),
+        Message::Vote { term, last, cause } => format!("vote? term {term} last {last} ({cause:?})"),
+        Message::VoteReply { term, granted } => format!("vote {} term {term}", yes(*granted)),
+        Message::Append { term, previous, entries: appended, commit, round } => {
+            format!("append term {term} after {previous} {} commit {commit} round {round}", entries(appended))
+        }
+        Message::AppendReply { term, outcome, round } => match outcome {
+            AppendOutcome::Accepted { written, durable } => {
+                format!("accepted term {term} written {written} durable {durable} round {round}")
+            }
+            AppendOutcome::Rejected { previous, hint } => {
+                format!("rejected term {term} lacks {previous}, try {hint} round {round}")
+            }
+        },
+        Message::CheckpointOffer { term, checkpoint } => {
+            format!("offers the checkpoint at {checkpoint} term {term}")
+        }
+        Message::CampaignNow { term } => format!("campaign now term {term}"),
+        Message::ReadIndex { term, .. } => format!("read? term {term}"),
+        Message::ReadIndexReply { index, .. } => format!("read at {:?}", index.map(|index| index.0)),
+    }
+}
