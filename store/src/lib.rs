@@ -1,1 +1,32 @@
 //! The replicated state: a multi-version keyspace and its sessions, deterministic.
+//!
+//! A [`Store`] executes the log's entries. The same log gives the same state, outcomes, hash and checkpoint bytes on
+//! every member, however execution, commit and rollback were interleaved on the way.
+//!
+//! What it refuses to do: input, output, waiting, or anything that depends on a clock, on chance, or on the order of a
+//! hash table.
+
+mod checkpoint;
+mod command;
+mod item;
+mod limits;
+mod outcome;
+mod read;
+mod restore;
+mod store;
+
+pub use checkpoint::CheckpointCursor;
+pub use command::{
+    CodecError, Command, Compare, Expect, Keys, Operation, Relation, SessionId, Stamp, Target, Txn,
+    TxnOperation,
+};
+pub use item::{Event, KeyValue, Revision};
+pub use limits::{
+    HISTORY_BYTES_MAX, HISTORY_REVISIONS_MAX, ITEM_BYTES, KEY_BYTES_MAX, Limits, QUOTA_BYTES,
+    RANGE_BYTES_MAX, SESSIONS_BYTES_MAX, SESSIONS_MAX, TXN_OPERATIONS_MAX, TXN_RESULT_BYTES_MAX,
+    VALUE_BYTES_MAX,
+};
+pub use outcome::{Outcome, Reason, TxnResult};
+pub use read::{Range, RangeQuery, ReadError, View};
+pub use restore::{Restore, RestoreError};
+pub use store::{Statistics, Store};

@@ -1,0 +1,234 @@
+//! What a log entry asks the state to do, and its bytes: [`Command`].
+//!
+//! The codec refuses to judge what a command asks for: sizes, preconditions and sessions are looked at when it is
+//! executed, on every member alike.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::Revision;
+
+/// The first byte of every encoded command. A change that older members cannot execute takes the next number.
+const COMMAND_VERSION: u8 = 1;
+
+/// A client's session: drawn at random by the client, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub u128);
+
+/// Makes a command apply at most once, however often it is sent.
+///
+/// A session has one command under way at a time: whoever sends a higher sequence gives up asking about the lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Whose command it is.
+    pub session: SessionId,
+    /// The command's number in the session. 1 opens the session; each new command has a higher one.
+    pub sequence: u64,
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// `None`: sent twice, the command is applied twice.
+    pub session: Option<Stamp>,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// What a command does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    /// Give a key a value.
+    Put {
+        /// The key.
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+        /// What must hold for it.
+        expect: Expect,
+    },
+    /// Delete a key. Deleting what does not exist does nothing and succeeds.
+    Delete {
+        /// The key.
+        key: Bytes,
+        /// What must hold for it.
+        expect: Expect,
+    },
+    /// Compare, then do one of two lists of operations, at one revision.
+    Txn(Txn),
+    /// Forget what was superseded at this revision or before.
+    Compact {
+        /// The oldest revision that can be read afterwards.
+        revision: Revision,
+    },
+}
+
+/// What must hold for a key before it is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expect {
+    /// Anything.
+    #[default]
+    Any,
+    /// The key does not exist.
+    Absent,
+    /// The key exists and was last put by this revision.
+    Revision(Revision),
+}
+
+/// A transaction. Its writes share one revision; an operation sees those before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Txn {
+    /// `success` is done if all of these hold, or if there are none.
+    pub compare: Vec<Compare>,
+    /// Done if the comparisons hold. No key may be put twice, or put and deleted.
+    pub success: Vec<TxnOperation>,
+    /// Done if one does not hold; the same rule.
+    pub failure: Vec<TxnOperation>,
+}
+
+/// One comparison: "the key's `target` is `relation` than/to the operand".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compare {
+    /// The key.
+    pub key: Bytes,
+    /// How.
+    pub relation: Relation,
+    /// What of the key, and the operand.
+    pub target: Target,
+}
+
+/// How two values are compared. Byte strings compare bytewise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Relation {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `>`
+    Greater,
+}
+
+/// What of a key is compared. A key that does not exist has version, creation and modification 0, and no value: no
+/// comparison of values holds for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// How often the key was put since it was created.
+    Version(u64),
+    /// The revision that created it.
+    Created(Revision),
+    /// The revision that last put it.
+    Modified(Revision),
+    /// Its value.
+    Value(Bytes),
+}
+
+/// One operation of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TxnOperation {
+    /// Give a key a value.
+    Put {
+        /// The key.
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+    },
+    /// Delete keys.
+    Delete(Keys),
+    /// Read keys.
+    Get {
+        /// Which.
+        keys: Keys,
+        /// Most items in the answer.
+        limit: u64,
+    },
+}
+
+/// One key, or many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keys {
+    /// This key.
+    Key(Bytes),
+    /// Every key that begins so; empty for all.
+    Prefix(Bytes),
+}
+
+/// Why some bytes are not a command, or not an outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// There are no bytes.
+    #[error("there are no bytes")]
+    Empty,
+    /// They were made by another version.
+    #[error("encoding {found} is not known to this version, which knows {known}")]
+    Version {
+        /// What the bytes say.
+        found: u8,
+        /// What this version reads.
+        known: u8,
+    },
+    /// They do not decode.
+    #[error("they do not decode")]
+    Encoding(#[source] postcard::Error),
+    /// More follows after the end.
+    #[error("{bytes} bytes follow after the end")]
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+    /// A stamp's sequence is 0; the first is 1.
+    #[error("a sequence is 0; the first is 1")]
+    Sequence,
+}
+
+impl Command {
+    /// A command without a session.
+    pub fn new(operation: Operation) -> Command {
+        Command { session: None, operation }
+    }
+
+    /// The same command in a session.
+    pub fn stamped(self, session: SessionId, sequence: u64) -> Command {
+        Command { session: Some(Stamp { session, sequence }), ..self }
+    }
+
+    /// The command's bytes: the payload of its log entry.
+    pub fn encode(&self) -> Bytes {
+        encode(COMMAND_VERSION, self)
+    }
+
+    /// The command that these bytes are. Keys and values are copied: a slice would keep the whole network frame that
+    /// the entry came in alive for as long as the key lives.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError`]
+    pub fn decode(bytes: &[u8]) -> Result<Command, CodecError> {
+        let command: Command = decode(COMMAND_VERSION, bytes)?;
+        match command.session {
+            Some(Stamp { sequence: 0, .. }) => Err(CodecError::Sequence),
+            _ => Ok(command),
+        }
+    }
+}
+
+/// A version byte, then postcard.
+pub(crate) fn encode<T: Serialize>(version: u8, value: &T) -> Bytes {
+    let bytes =
+        postcard::to_extend(value, vec![version]).expect("these types have nothing that postcard refuses");
+    Bytes::from(bytes)
+}
+
+/// The reverse of [`encode`].
+pub(crate) fn decode<'a, T: Deserialize<'a>>(known: u8, bytes: &'a [u8]) -> Result<T, CodecError> {
+    let (&found, body) = bytes.split_first().ok_or(CodecError::Empty)?;
+    if found != known {
+        return Err(CodecError::Version { found, known });
+    }
+    let (value, rest) = postcard::take_from_bytes(body).map_err(CodecError::Encoding)?;
+    if !rest.is_empty() {
+        return Err(CodecError::Trailing { bytes: rest.len() });
+    }
+    Ok(value)
+}

@@ -1,0 +1,61 @@
+//! What can be asked of the keyspace, and its answers: [`View`], [`RangeQuery`], [`Range`], [`ReadError`].
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{KeyValue, Revision};
+
+/// Which of the two states a reader sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum View {
+    /// What no failover can undo: linearizable reads, watchers, checkpoints.
+    Committed,
+    /// Everything executed, also what a failover may still undo: local reads.
+    Executed,
+}
+
+/// Asks for keys in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeQuery {
+    /// Only keys that begin so; empty for all.
+    pub prefix: Bytes,
+    /// Only keys after this one: the last key of the page before.
+    pub after: Option<Bytes>,
+    /// Most items in the answer; 0 only counts.
+    pub limit: usize,
+    /// As of this revision; `None` is the newest of the view.
+    pub at: Option<Revision>,
+    /// Which state.
+    pub view: View,
+}
+
+/// One page of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// In order. At most as many as the limit says, and not many more bytes than `RANGE_BYTES_MAX`.
+    pub items: Vec<KeyValue>,
+    /// Whether there are keys after the last item: ask again with `after` set to it and `at` to `revision`.
+    pub more: bool,
+    /// How many keys have the prefix at `revision`, on whatever page. Only with the first page (no `after`): counting
+    /// walks over all of them, which a listing of many pages should do once.
+    pub count: Option<u64>,
+    /// The revision that was read.
+    pub revision: Revision,
+}
+
+/// Why a read has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The revision is compacted away.
+    #[error("the revision is compacted away; the oldest is {compacted}")]
+    Compacted {
+        /// The oldest revision that can be read, and from which events can be had.
+        compacted: Revision,
+    },
+    /// The revision does not exist yet.
+    #[error("the revision does not exist yet; the newest is {current}")]
+    FutureRevision {
+        /// The newest revision of the view.
+        current: Revision,
+    },
+}
