@@ -1,6 +1,8 @@
 //! What the project's commands do, as a library: the tests start the same cluster that `cargo xtask cluster` starts.
 //! Nothing here is part of the product.
 
+#[cfg(test)]
+mod architecture;
 pub mod cluster;
 pub mod command;
 pub mod image;

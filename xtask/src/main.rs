@@ -1,7 +1,9 @@
 //! `cargo xtask VERB`: the project's commands. One module per verb; nothing is decided here.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
-use holdfast_xtask::{cluster, image};
+use holdfast_xtask::{cluster, image, lint, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's commands.")]
@@ -17,11 +19,18 @@ enum Verb {
     Cluster(cluster::Verb),
     /// Build the container images from compiled programs.
     Image(image::Arguments),
+    /// Run every test, or some kinds of them.
+    Test(test::Arguments),
+    /// Check formatting, warnings and dependencies.
+    Lint,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().verb {
-        Verb::Cluster(verb) => cluster::run(verb),
-        Verb::Image(arguments) => image::run(&arguments),
+        Verb::Cluster(verb) => cluster::run(verb)?,
+        Verb::Image(arguments) => image::run(&arguments)?,
+        Verb::Test(arguments) => return test::run(&arguments),
+        Verb::Lint => return lint::run(),
     }
+    Ok(ExitCode::SUCCESS)
 }
