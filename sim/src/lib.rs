@@ -1,1 +1,116 @@
 //! Whole clusters under seeded faults, in virtual time.
+//!
+//! One run is one seed: it decides the number of members, their settings, the faults and every delay. Members run the
+//! same engine and the same state as the sidecar; network, disks, clocks and clients are simulated. After every step
+//! the invariants of `invariants` are checked, at the end the clients' history, and that the store works again once the
+//! faults are over. A seed that fails prints the command that replays it.
+//!
+//! What it refuses to do: run real sockets, threads or files. Those are tested with real processes.
+
+mod clients;
+mod disk;
+mod faults;
+mod history;
+mod invariants;
+mod member;
+mod network;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+pub use holdfast_engine::Bug;
+use holdfast_engine::Random;
+
+/// What one seed stands for.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The seed.
+    pub seed: u64,
+    members: u8,
+    clients: usize,
+    election_timeout: Duration,
+    faults_for: Duration,
+    append_bytes_max: usize,
+    appends_in_flight_max: usize,
+    uncommitted_bytes_max: usize,
+    log_bytes_kept: usize,
+}
+
+/// What happened in one run.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Time that passed in the simulated world.
+    pub virtual_time: Duration,
+    /// Events that happened.
+    pub events: u64,
+    /// Faults that were injected.
+    pub faults: u64,
+    /// Processes that started.
+    pub starts: u64,
+    /// Leaders that were elected.
+    pub elections: u64,
+    /// Checkpoints that were taken.
+    pub checkpoints: u64,
+    /// Checkpoints that went from one member to another.
+    pub checkpoints_fetched: u64,
+    /// Entries that were committed.
+    pub committed: u64,
+    /// Operations whose end a client knows, at a majority or more.
+    pub operations: u64,
+}
+
+/// A run that broke an invariant, or panicked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("seed {seed}{}: {what}\nreplay: cargo run -p holdfast-sim -- --seed {seed}{}", with_bug(" with ", *.bug), with_bug(" --bug ", *.bug))]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// The bug that was switched on.
+    pub bug: Option<Bug>,
+    /// The invariant, and how it was broken.
+    pub what: String,
+}
+
+fn with_bug(before: &str, bug: Option<Bug>) -> String {
+    bug.map(|bug| format!("{before}{bug:?}")).unwrap_or_default()
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    pub fn draw(seed: u64) -> Scenario {
+        let mut random = Random::new(seed ^ 0x5ce7_a210_0000_0000);
+        let members = [1, 2, 3, 3, 3, 3, 4, 5, 5, 7][random.below(10) as usize];
+        Scenario {
+            seed,
+            members,
+            clients: 1 + random.below(5) as usize,
+            election_timeout: Duration::from_millis([150, 300, 1000][random.below(3) as usize]),
+            faults_for: Duration::from_secs(8),
+            append_bytes_max: [100, 1000, 64 * 1024][random.below(3) as usize],
+            appends_in_flight_max: [1, 4, 64][random.below(3) as usize],
+            uncommitted_bytes_max: [500, 10_000, 1 << 20][random.below(3) as usize],
+            log_bytes_kept: [0, 500, 5000][random.below(3) as usize],
+        }
+    }
+}
+
+/// Run one seed, with `bug` switched on if there is one.
+///
+/// # Errors
+///
+/// [`Failure`]: an invariant was broken or something panicked; the same seed fails the same way again.
+pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Result<Report, Failure> {
+    let world = world::World::new(Scenario::draw(seed), bug, trace);
+    let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let failure = |what| Failure { seed, bug, what };
+    match outcome {
+        Ok(Ok(report)) => Ok(report),
+        Ok(Err(broken)) => Err(failure(broken)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(failure(format!("panic: {text}")))
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What must hold after every step of every member, whatever the faults: the safety properties of Raft (figure 3 of the
+//! paper) and what Holdfast adds, checked from outside with a view of all members at once.
+
+use std::collections::BTreeMap;
+
+use holdfast_engine::{
+    Entry, EntryKind, Formation, Index, MemberId, Persist, Position, Progress, Role, StoreId, Term, Write,
+};
+use holdfast_store::{Outcome, Store};
+
+use crate::disk::Disk;
+
+/// A broken invariant, in words.
+pub(crate) type Broken = String;
+
+/// What all members together have shown so far.
+#[derive(Debug)]
+pub(crate) struct Invariants {
+    leaders: BTreeMap<Term, MemberId>,
+    formations: BTreeMap<StoreId, Formation>,
+    /// By position: the position before it, and the entry.
+    written: BTreeMap<Position, (Position, Entry)>,
+    /// What is committed, from index 1 on, as the first member said that committed it.
+    committed: Vec<Entry>,
+    /// The reference: executes what is committed, once.
+    reference: Store,
+    /// By index, from 1 on: the reference's outcome and hash.
+    outcomes: Vec<(Option<Outcome>, u64)>,
+    /// Voters that lost their disks; what they once had durable cannot be looked up any more.
+    wiped: Vec<MemberId>,
+}
+
+impl Invariants {
+    pub(crate) fn new() -> Invariants {
+        Invariants {
+            leaders: BTreeMap::new(),
+            formations: BTreeMap::new(),
+            written: BTreeMap::new(),
+            committed: Vec::new(),
+            reference: Store::new(),
+            outcomes: Vec::new(),
+            wiped: Vec::new(),
+        }
+    }
+
+    pub(crate) fn wiped(&mut self, member: MemberId) {
+        self.wiped.push(member);
+    }
+
+    /// What is committed up to now.
+    pub(crate) fn committed(&self) -> Index {
+        Index(self.committed.len() as u64)
+    }
+
+    /// The committed entry at `index`.
+    pub(crate) fn entry(&self, index: Index) -> Option<&Entry> {
+        self.committed.get(index.0.checked_sub(1)? as usize)
+    }
+
+    /// The outcome of the committed entry at `index`.
+    pub(crate) fn outcome(&self, index: Index) -> Option<&Outcome> {
+        self.outcomes.get(index.0.checked_sub(1)? as usize)?.0.as_ref()
+    }
+
+    /// The reference state: everything committed, executed once.
+    pub(crate) fn reference(&self) -> &Store {
+        &self.reference
+    }
+
+    /// Log matching: a position names one entry, and one position before it. Formation: one store is formed.
+    pub(crate) fn persisting(
+        &mut self,
+        member: MemberId,
+        writes: &[Persist],
+        position_at: impl Fn(Index) -> Option<Position>,
+    ) -> Result<(), Broken> {
+        for persist in writes {
+            match &persist.write {
+                Write::Append(entries) => {
+                    for entry in entries {
+                        // Of several appends of one step, an earlier one may be cut again by now.
+                        let Some(before) = position_at(entry.index().previous()) else { continue };
+                        if position_at(entry.index()) == Some(entry.position()) {
+                            self.invariant_log_matching(member, before, entry)?;
+                        }
+                    }
+                }
+                Write::Formation(formation) => self.invariant_one_store(member, formation)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn invariant_log_matching(
+        &mut self,
+        member: MemberId,
+        before: Position,
+        entry: &Entry,
+    ) -> Result<(), Broken> {
+        let position = entry.position();
+        let (known_before, known) = self.written.entry(position).or_insert_with(|| (before, entry.clone()));
+        if known != entry || *known_before != before {
+            return Err(format!(
+                "log matching: {member} has {position} after {before}, elsewhere it is after {known_before}, or another"
+            ));
+        }
+        Ok(())
+    }
+
+    fn invariant_one_store(&mut self, member: MemberId, formation: &Formation) -> Result<(), Broken> {
+        self.formations.insert(formation.store, formation.clone());
+        if self.formations.len() > 1 {
+            return Err(format!(
+                "one store: member {member} forms or adopts a second store {}",
+                formation.store
+            ));
+        }
+        Ok(())
+    }
+
+    /// One leader per term, and its log holds everything that is committed (leader completeness). `has` looks up the
+    /// leader's log; `base` is where it begins.
+    pub(crate) fn role(
+        &mut self,
+        member: MemberId,
+        role: Role,
+        base: Index,
+        has: impl Fn(Position) -> bool,
+    ) -> Result<(), Broken> {
+        let Role::Leader { term } = role else { return Ok(()) };
+        let leader = *self.leaders.entry(term).or_insert(member);
+        if leader != member {
+            return Err(format!("one leader per term: {leader} and {member} both lead in term {term}"));
+        }
+        let missing = self
+            .committed
+            .iter()
+            .rev()
+            .take_while(|entry| entry.index() > base)
+            .find(|entry| !has(entry.position()));
+        match missing {
+            Some(entry) => Err(format!(
+                "leader completeness: {member} leads in term {term} without the committed entry {}",
+                entry.position()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// State machine safety: every member commits the same entry at the same index.
+    pub(crate) fn executing_committed(&mut self, member: MemberId, entry: &Entry) -> Result<(), Broken> {
+        let index = entry.index();
+        if let Some(known) = self.entry(index) {
+            if known != entry {
+                return Err(format!(
+                    "state machine safety: {member} commits {} where {} is committed",
+                    entry.position(),
+                    known.position()
+                ));
+            }
+            return Ok(());
+        }
+        if index != self.committed().next() {
+            return Err(format!("{member} commits {index} right after {}", self.committed()));
+        }
+        let outcome = self.reference.execute(entry);
+        self.reference.commit(index);
+        self.committed.push(entry.clone());
+        self.outcomes.push((outcome, self.reference.hash()));
+        Ok(())
+    }
+
+    /// Equal state at equal index.
+    pub(crate) fn state(&self, member: MemberId, store: &Store) -> Result<(), Broken> {
+        let index = store.committed();
+        let Some((_, hash)) = index.0.checked_sub(1).and_then(|at| self.outcomes.get(at as usize)) else {
+            return Ok(());
+        };
+        if store.hash() != *hash {
+            return Err(format!("equal state: {member} differs from the others at index {index}"));
+        }
+        Ok(())
+    }
+
+    /// What a leader says is durable on so many voters is durable on so many disks.
+    pub(crate) fn progress(
+        &self,
+        member: MemberId,
+        progress: &Progress,
+        position_at: impl Fn(Index) -> Option<Position>,
+        voters: &[(MemberId, &Disk)],
+    ) -> Result<(), Broken> {
+        for k in 1..=usize::from(progress.voters) {
+            let Some(position) = position_at(progress.durable_on[k - 1]) else { continue };
+            let holders = voters
+                .iter()
+                .filter(|(voter, disk)| self.wiped.contains(voter) || disk.is_durable(position))
+                .count();
+            if position.index > Index(0) && holders < k {
+                return Err(format!(
+                    "durability: leader {member} counts {position} durable on {k} voters, it is on {holders}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// An acknowledged write at a majority or more is committed, with the outcome that was acknowledged.
+    pub(crate) fn acknowledged(
+        &self,
+        position: Position,
+        payload: &[u8],
+        outcome: &Outcome,
+    ) -> Result<(), Broken> {
+        match self.entry(position.index) {
+            Some(entry) if entry.position() == position && entry.kind() == EntryKind::Command => {
+                if entry.payload() != payload {
+                    return Err(format!("acknowledged write: another command is committed at {position}"));
+                }
+                if self.outcome(position.index) != Some(outcome) {
+                    return Err(format!("acknowledged write: {position} was answered with another outcome"));
+                }
+                Ok(())
+            }
+            _ => Err(format!("acknowledged write: nothing of it is committed at {position}")),
+        }
+    }
+}

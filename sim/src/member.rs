@@ -1,0 +1,287 @@
+//! One simulated member: engine and state in a process, a disk that outlives it, and the requests that wait.
+//!
+//! It does what the sidecar's core does around the engine, without sockets and threads.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use holdfast_engine::{
+    Apply, Config, Effects, Engine, Incarnation, Index, Input, MemberId, Moment, Ordinal, Position, Progress,
+    ProposalToken, Random, ReadToken, Term, WriteConcern,
+};
+use holdfast_store::{Outcome, Restore, Store, View};
+
+use crate::disk::{CheckpointFile, Disk};
+use crate::invariants::{Broken, Invariants};
+
+/// Names a client's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RequestId {
+    pub(crate) client: usize,
+    pub(crate) number: u64,
+}
+
+/// What a member tells a client.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// The write reached its concern.
+    Written { position: Position, outcome: Outcome, concern: WriteConcern },
+    /// Nothing of the write is anywhere.
+    Refused,
+    /// Nobody knows.
+    Unknown,
+    /// A linearizable read: the revision it was served at, and the key's revision and value there.
+    Read { revision: u64, found: Option<(u64, Bytes)> },
+}
+
+/// One member and its disk.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) ordinal: Ordinal,
+    pub(crate) disk: Disk,
+    pub(crate) process: Option<Process>,
+    /// Counts the starts, so that what was meant for an earlier process does not reach a later one.
+    pub(crate) life: u64,
+    pub(crate) paused: bool,
+    /// What arrived while it was paused.
+    pub(crate) held: Vec<Input>,
+    /// Its clock is ahead of the world's by this.
+    pub(crate) clock_ahead: u64,
+}
+
+/// What a crash takes away.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) engine: Engine,
+    pub(crate) store: Store,
+    writes: BTreeMap<Index, WaitingWrite>,
+    proposed: BTreeMap<ProposalToken, (RequestId, WriteConcern)>,
+    asked: BTreeMap<ReadToken, (RequestId, Bytes)>,
+    /// Reads that wait for their index to be committed here.
+    reads: Vec<(Index, RequestId, Bytes)>,
+    tokens: u64,
+    pub(crate) wakeup: Moment,
+}
+
+#[derive(Debug)]
+struct WaitingWrite {
+    request: RequestId,
+    term: Term,
+    concern: WriteConcern,
+    payload: Bytes,
+    outcome: Outcome,
+}
+
+impl Member {
+    pub(crate) fn new(ordinal: Ordinal, random: &mut Random) -> Member {
+        Member {
+            ordinal,
+            disk: Disk::empty(Incarnation(random.draw())),
+            process: None,
+            life: 0,
+            paused: false,
+            held: Vec::new(),
+            clock_ahead: random.below(1 << 40),
+        }
+    }
+
+    pub(crate) fn id(&self) -> MemberId {
+        MemberId { ordinal: self.ordinal, incarnation: self.disk.incarnation }
+    }
+
+    pub(crate) fn clock(&self, now: Moment) -> Moment {
+        Moment(now.0 + self.clock_ahead)
+    }
+
+    /// Start a process on what the disk has.
+    pub(crate) fn start(&mut self, config: Config, now: Moment) {
+        let restored = self.disk.recover();
+        let store = self.disk.checkpoint().map_or_else(Store::new, restore);
+        let engine = Engine::new(config, restored, self.clock(now));
+        self.life += 1;
+        self.process = Some(Process {
+            wakeup: engine.deadline(),
+            engine,
+            store,
+            writes: BTreeMap::new(),
+            proposed: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            reads: Vec::new(),
+            tokens: self.life << 40,
+        });
+    }
+
+    /// Kill the process; `random` decides what the disk still got.
+    pub(crate) fn crash(&mut self, random: &mut Random) {
+        self.process = None;
+        self.paused = false;
+        self.held.clear();
+        self.disk.crash(random);
+    }
+}
+
+fn restore(file: &CheckpointFile) -> Store {
+    let mut restore = Restore::new();
+    for chunk in &file.chunks {
+        restore.chunk(chunk).expect("a checkpoint that was written whole");
+    }
+    restore.finish().expect("a checkpoint that was written whole")
+}
+
+impl Process {
+    fn token(&mut self) -> u64 {
+        self.tokens += 1;
+        self.tokens
+    }
+
+    /// The input that proposes a client's write.
+    pub(crate) fn propose(&mut self, request: RequestId, concern: WriteConcern, payload: Bytes) -> Input {
+        let token = ProposalToken(self.token());
+        self.proposed.insert(token, (request, concern));
+        Input::Propose { token, payload }
+    }
+
+    /// The input that asks for a client's read.
+    pub(crate) fn ask(&mut self, request: RequestId, key: Bytes) -> Input {
+        let token = ReadToken(self.token());
+        self.asked.insert(token, (request, key));
+        Input::Read { token }
+    }
+
+    /// A consistent copy of what is committed; `None` if that is nothing.
+    pub(crate) fn take_checkpoint(&mut self) -> Option<CheckpointFile> {
+        let position = self.engine.position_at(self.store.committed()).filter(|at| at.index > Index(0))?;
+        let mut cursor = self.store.begin_checkpoint();
+        let mut chunks = Vec::new();
+        while let Some(chunk) = self.store.checkpoint_chunk(&mut cursor, 512) {
+            chunks.push(chunk);
+        }
+        Some(CheckpointFile { checkpoint: holdfast_engine::Checkpoint { position }, chunks })
+    }
+
+    /// Carry out what concerns state and clients; disk and network are the world's.
+    pub(crate) fn carry_out(
+        &mut self,
+        me: MemberId,
+        effects: &mut Effects,
+        checkpoint: Option<&CheckpointFile>,
+        invariants: &mut Invariants,
+        answers: &mut Vec<(RequestId, Answer)>,
+    ) -> Result<(), Broken> {
+        let mut accepted: BTreeMap<Index, (RequestId, WriteConcern, Term)> = BTreeMap::new();
+        for (token, position) in effects.accepted.drain(..) {
+            let (request, concern) = self.proposed.remove(&token).expect("a proposal of this process");
+            accepted.insert(position.index, (request, concern, position.term));
+        }
+        for (token, _refusal) in effects.refused.drain(..) {
+            let (request, _) = self.proposed.remove(&token).expect("a proposal of this process");
+            answers.push((request, Answer::Refused));
+        }
+        for apply in effects.apply.drain(..) {
+            self.apply(me, apply, checkpoint, &accepted, invariants, answers)?;
+        }
+        for (token, index) in effects.reads.drain(..) {
+            let Some((request, key)) = self.asked.remove(&token) else { continue };
+            match index {
+                Some(index) => self.reads.push((index, request, key)),
+                None => answers.push((request, Answer::Refused)),
+            }
+        }
+        self.answer_reads(answers);
+        if let Some(progress) = effects.progress {
+            self.answer_writes(&progress, invariants, answers)?;
+        }
+        if effects.role.is_some_and(|role| !role.is_leader()) {
+            // What becomes of these is no longer this member's to say.
+            let lost = std::mem::take(&mut self.writes);
+            answers.extend(lost.into_values().map(|write| (write.request, Answer::Unknown)));
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        me: MemberId,
+        apply: Apply,
+        checkpoint: Option<&CheckpointFile>,
+        accepted: &BTreeMap<Index, (RequestId, WriteConcern, Term)>,
+        invariants: &mut Invariants,
+        answers: &mut Vec<(RequestId, Answer)>,
+    ) -> Result<(), Broken> {
+        match apply {
+            Apply::Rollback(index) => {
+                self.store.rollback(index);
+                let lost = self.writes.split_off(&index.next());
+                answers.extend(lost.into_values().map(|write| (write.request, Answer::Unknown)));
+            }
+            Apply::Execute(entry) => {
+                let outcome = self.store.execute(&entry);
+                if let (Some(outcome), Some(&(request, concern, term))) =
+                    (outcome, accepted.get(&entry.index()))
+                    && term == entry.term()
+                {
+                    let waiting = WaitingWrite { request, term, concern, payload: entry.payload(), outcome };
+                    self.writes.insert(entry.index(), waiting);
+                }
+            }
+            Apply::Commit(index) => {
+                let mut next = self.store.committed().next();
+                while next <= index {
+                    let entry =
+                        self.engine.entry(next).ok_or_else(|| format!("{me} commits {next} without it"))?;
+                    invariants.executing_committed(me, &entry)?;
+                    next = next.next();
+                }
+                self.store.commit(index);
+                invariants.state(me, &self.store)?;
+            }
+            Apply::Restore(wanted) => {
+                let file = checkpoint.filter(|file| file.checkpoint == wanted);
+                self.store =
+                    restore(file.ok_or_else(|| format!("{me} restores a checkpoint that it lacks"))?);
+                invariants.state(me, &self.store)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_reads(&mut self, answers: &mut Vec<(RequestId, Answer)>) {
+        let committed = self.store.committed();
+        let (ready, waiting) =
+            std::mem::take(&mut self.reads).into_iter().partition(|(index, ..)| *index <= committed);
+        self.reads = waiting;
+        let ready: Vec<(Index, RequestId, Bytes)> = ready;
+        for (_, request, key) in ready {
+            let revision = self.store.revision(View::Committed);
+            let found = self.store.get(&key, None, View::Committed).expect("the present is never compacted");
+            let found = found.map(|found| (found.mod_revision.0, found.value));
+            answers.push((request, Answer::Read { revision: revision.0, found }));
+        }
+    }
+
+    fn answer_writes(
+        &mut self,
+        progress: &Progress,
+        invariants: &Invariants,
+        answers: &mut Vec<(RequestId, Answer)>,
+    ) -> Result<(), Broken> {
+        let done: Vec<Index> = self
+            .writes
+            .iter()
+            .filter(|(index, write)| {
+                write.term == progress.term && progress.satisfies(write.concern, **index)
+            })
+            .map(|(index, _)| *index)
+            .collect();
+        for index in done {
+            let WaitingWrite { request, term, concern, payload, outcome } =
+                self.writes.remove(&index).expect("just found");
+            let position = Position::new(term, index);
+            if progress.satisfies(WriteConcern::Majority, index) {
+                invariants.acknowledged(position, &payload, &outcome)?;
+            }
+            answers.push((request, Answer::Written { position, outcome, concern }));
+        }
+        Ok(())
+    }
+}

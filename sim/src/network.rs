@@ -1,0 +1,97 @@
+//! The network between members: delay, loss, duplication, reordering and cuts, each way by itself.
+
+use std::time::Duration;
+
+use holdfast_engine::{MEMBERS_MAX, Random};
+
+/// How the network behaves now.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    /// `cut[from][to]`: nothing arrives.
+    cut: [[bool; MEMBERS_MAX]; MEMBERS_MAX],
+    pub(crate) loss: f64,
+    pub(crate) duplication: f64,
+    pub(crate) delay: (Duration, Duration),
+    /// Now and then a message takes up to this long, and others overtake it.
+    pub(crate) straggling: (f64, Duration),
+}
+
+impl Network {
+    /// A network in order: 50 to 300 µs, nothing lost.
+    pub(crate) fn calm() -> Network {
+        Network {
+            cut: Default::default(),
+            loss: 0.0,
+            duplication: 0.0,
+            delay: (Duration::from_micros(50), Duration::from_micros(300)),
+            straggling: (0.0, Duration::ZERO),
+        }
+    }
+
+    /// A network with faults as `random` has them.
+    pub(crate) fn troubled(random: &mut Random) -> Network {
+        let mut network = Network::calm();
+        if random.chance(0.5) {
+            network.loss = random.below(20) as f64 / 100.0;
+        }
+        if random.chance(0.5) {
+            network.duplication = random.below(20) as f64 / 100.0;
+        }
+        if random.chance(0.5) {
+            network.delay.1 = Duration::from_millis(1 + random.below(20));
+        }
+        if random.chance(0.5) {
+            network.straggling =
+                (random.below(10) as f64 / 100.0, Duration::from_millis(50 + random.below(1500)));
+        }
+        network
+    }
+
+    /// When a message that is sent now arrives: never, once or twice.
+    pub(crate) fn transit(&self, from: usize, to: usize, random: &mut Random) -> Vec<Duration> {
+        if self.cut[from][to] || random.chance(self.loss) {
+            return Vec::new();
+        }
+        let copies = if random.chance(self.duplication) { 2 } else { 1 };
+        (0..copies)
+            .map(|_| {
+                let straggle = random.chance(self.straggling.0);
+                let to = if straggle { self.straggling.1 } else { self.delay.1 };
+                random.between(self.delay.0, to)
+            })
+            .collect()
+    }
+
+    pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut[from][to]
+    }
+
+    /// Keep what is cut in another state of the network.
+    pub(crate) fn keep_cuts_of(&mut self, other: &Network) {
+        self.cut = other.cut;
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cut = Default::default();
+    }
+
+    /// Cut one direction of one link.
+    pub(crate) fn cut_one_way(&mut self, from: usize, to: usize) {
+        self.cut[from][to] = true;
+    }
+
+    /// Cut one link both ways: both ends may still reach everybody else.
+    pub(crate) fn cut_link(&mut self, a: usize, b: usize) {
+        self.cut[a][b] = true;
+        self.cut[b][a] = true;
+    }
+
+    /// Cut everything between members of `side` and the rest.
+    pub(crate) fn split(&mut self, side: impl Fn(usize) -> bool) {
+        for from in 0..MEMBERS_MAX {
+            for to in 0..MEMBERS_MAX {
+                self.cut[from][to] |= side(from) != side(to);
+            }
+        }
+    }
+}
