@@ -1,1 +1,24 @@
 //! The ReplicatedStore kind, its rules, and the names and data that operator, sidecar and clients share.
+//!
+//! Data only: nothing here opens a file or a socket, and nothing of ours is used. The kind itself needs the crates of
+//! Kubernetes and is behind the feature `kind`, so that members and clients are built without them.
+
+pub mod http;
+pub mod names;
+
+mod settings;
+mod span;
+mod strategy;
+mod write_concern;
+
+pub use settings::{
+    CheckpointSettings, HeartbeatSettings, PEER_ADDRESS_BYTES_MAX, SETTINGS_BYTES_MAX, Settings,
+    SettingsError, StoreName, Violation,
+};
+pub use span::{SPAN_BYTES_MAX, SPAN_PATTERN, Span, SpanError};
+pub use strategy::{
+    CHECKPOINT_INTERVAL_MAX, CHECKPOINT_INTERVAL_MIN, CHECKPOINT_RETAIN_DEFAULT, CHECKPOINT_RETAIN_MAX,
+    Consensus, Durability, HEARTBEAT_INTERVAL_DEFAULT, HEARTBEAT_INTERVAL_MIN, HEARTBEAT_TIMEOUT_DEFAULT,
+    HEARTBEAT_TIMEOUT_INTERVALS_MIN, HEARTBEAT_TIMEOUT_MAX, REPLICAS_DEFAULT, Strategy,
+};
+pub use write_concern::{WriteConcern, WriteConcernError};

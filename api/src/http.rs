@@ -1,0 +1,64 @@
+//! What travels as JSON on a member's client and admin ports, shared by the sidecar that answers and the clients that
+//! ask. Data only.
+//!
+//! Conventions: field names are camelCase. A key is a UTF-8 string; HTTP offers no other keys. A value is bytes: it is
+//! in `value` if it is UTF-8, else in `valueBase64` (RFC 4648, with padding), and exactly one of both is there.
+//! Requests refuse fields that are not known; replies may gain fields, which clients ignore. Times are RFC 3339 in UTC.
+
+mod admin;
+mod payload;
+mod problem;
+mod read;
+mod status;
+mod txn;
+mod watch;
+mod write;
+
+pub use admin::{CheckpointReply, TransferReply, VersionReply};
+pub use payload::{Base64, PayloadError};
+pub use problem::{Outcome, Problem, ProblemCode};
+pub use read::{KeyValue, ListReply};
+pub use status::{CheckpointStatus, PeerStatus, Positions, Role, StateHash, Status};
+pub use txn::{
+    Compare, CompareOperator, CompareTarget, TxnDelete, TxnGet, TxnOperation, TxnPut, TxnReply, TxnRequest,
+    TxnResult,
+};
+pub use watch::{WATCH_END, WATCH_STARTED, WatchBatch, WatchEnd, WatchEvent, WatchEventType, WatchStarted};
+pub use write::{Concern, DeleteReply, WriteReply};
+
+/// Names of headers.
+pub mod header {
+    /// On replies to reads: the revision of the state that answered.
+    pub const REVISION: &str = "x-holdfast-revision";
+    /// On every reply; echoed if the request carries one.
+    pub const REQUEST_ID: &str = "x-request-id";
+}
+
+/// Names of query parameters.
+pub mod query {
+    /// The write concern.
+    pub const CONCERN: &str = "w";
+    /// A session for exactly-once retries: up to 32 hexadecimal digits, drawn at random by the client.
+    pub const SESSION: &str = "session";
+    /// The write's number in its session, from 1.
+    pub const SEQUENCE: &str = "sequence";
+    /// `linearizable` or `local`.
+    pub const READ: &str = "read";
+    /// Read as of this revision.
+    pub const REVISION: &str = "revision";
+    /// Only keys that begin so.
+    pub const PREFIX: &str = "prefix";
+    /// Most items in the answer.
+    pub const LIMIT: &str = "limit";
+    /// Where the page before ended, as its reply said.
+    pub const CURSOR: &str = "cursor";
+    /// Watch from this revision on.
+    pub const FROM: &str = "from";
+    /// How long to wait for an answer, as a [`crate::Span`].
+    pub const TIMEOUT: &str = "timeout";
+    /// The ordinal of the member that is to lead next.
+    pub const TO: &str = "to";
+}
+
+/// The media type of a [`Problem`].
+pub const PROBLEM_TYPE: &str = "application/problem+json";

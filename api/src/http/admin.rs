@@ -1,0 +1,35 @@
+//! Replies of the admin port.
+
+use serde::{Deserialize, Serialize};
+
+/// A checkpoint that is durable on the member that was asked: `POST /v1/checkpoint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointReply {
+    /// The last entry in it.
+    pub index: u64,
+    /// That entry's term.
+    pub term: u64,
+    /// How many bytes of state it holds.
+    pub bytes: u64,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// Leadership that was handed over: `POST /v1/leadership/transfer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransferReply {
+    /// The ordinal of the member that leads now.
+    pub leader: u8,
+    /// In which term.
+    pub term: u64,
+}
+
+/// What runs: `GET /version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionReply {
+    /// The program's version.
+    pub version: String,
+}

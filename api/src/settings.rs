@@ -1,0 +1,463 @@
+//! The settings file: everything about a store that all of its members share. The operator or `holdfast up` writes
+//! it, members read it and read it again when it changes.
+//!
+//! Every value is written out, so that a member never has defaults of its own that an older or newer writer did not
+//! mean. It refuses fields that it does not know: a misspelt setting must not be ignored.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{self, REPLICAS_MAX};
+use crate::strategy::{
+    CHECKPOINT_INTERVAL_MAX, CHECKPOINT_INTERVAL_MIN, CHECKPOINT_RETAIN_MAX, HEARTBEAT_INTERVAL_MIN,
+    HEARTBEAT_TIMEOUT_INTERVALS_MIN, HEARTBEAT_TIMEOUT_MAX,
+};
+use crate::{Consensus, Durability, Span, Strategy, WriteConcern};
+
+/// Largest settings file. Seven peers with the longest host names need less than 4 KiB.
+pub const SETTINGS_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest `host:port` of a peer: the longest host name and a port.
+pub const PEER_ADDRESS_BYTES_MAX: usize = 253 + 6;
+
+/// What all members of a store share.
+///
+/// Invariants, after [`Settings::read`] or [`Settings::validate`]: `peers` has `replicas` elements; one replica if the
+/// strategy does not replicate; `checkpoint` if and only if the strategy takes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// Which store this is.
+    pub store: StoreName,
+    /// How many members it has, in `[1, REPLICAS_MAX]`.
+    pub replicas: u8,
+    /// What it does against faults.
+    pub strategy: Strategy,
+    /// Which members must hold a write before it is committed.
+    pub consensus: Consensus,
+    /// Where members keep their log.
+    pub durability: Durability,
+    /// What an acknowledgement waits for if the request does not say.
+    pub write_concern: WriteConcern,
+    /// How members find out that one is gone.
+    pub heartbeat: HeartbeatSettings,
+    /// When checkpoints are taken, for strategies that do so. The others take one only to release their log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointSettings>,
+    /// `host:port` of every member's peer port, by ordinal.
+    pub peers: Vec<String>,
+}
+
+/// Which store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StoreName {
+    /// The namespace; on a laptop `default` unless the manifest says otherwise.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The resource's uid, where there is one. A store that was deleted and made again has another; members keep to
+    /// the name, because volumes outlive the resource on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+/// How members find out that one is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeartbeatSettings {
+    /// How often a leader lets its followers know that it lives.
+    pub interval: Span,
+    /// After so long without word from the leader a follower campaigns. At least three intervals.
+    pub timeout: Span,
+}
+
+/// When checkpoints are taken, and how many stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckpointSettings {
+    /// The time from the begin of one to the begin of the next.
+    pub interval: Span,
+    /// How many are kept, in `[1, CHECKPOINT_RETAIN_MAX]`.
+    pub retain: u8,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// More than [`SETTINGS_BYTES_MAX`].
+    #[error("the settings have {bytes} bytes; {SETTINGS_BYTES_MAX} is the most")]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+    },
+    /// No YAML, a field that is missing or unknown, or a value of another type.
+    #[error("the settings cannot be read")]
+    Malformed(#[source] serde_yaml::Error),
+    /// Values that cannot be.
+    #[error("the settings are wrong: {}", Listed(.0))]
+    Invalid(Vec<Violation>),
+    /// A value that a running member cannot change to.
+    #[error("a running member cannot change {field} from {from} to {to}")]
+    Fixed {
+        /// The field.
+        field: &'static str,
+        /// What it is.
+        from: String,
+        /// What it would be.
+        to: String,
+    },
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// The field's path, such as `spec.heartbeat.timeout`; empty for the whole document.
+    pub path: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+struct Listed<'a>(&'a [Violation]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, violation) in self.0.iter().enumerate() {
+            write!(f, "{}{violation}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for StoreName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl Settings {
+    /// Read a settings file.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`], but never [`SettingsError::Fixed`].
+    pub fn read(text: &str) -> Result<Settings, SettingsError> {
+        if text.len() > SETTINGS_BYTES_MAX {
+            return Err(SettingsError::TooLarge { bytes: text.len() });
+        }
+        let settings: Settings = serde_yaml::from_str(text).map_err(SettingsError::Malformed)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// The settings file. The same settings give the same bytes.
+    pub fn to_yaml(&self) -> String {
+        serde_yaml::to_string(self).expect("strings, numbers and enums without data can always be written")
+    }
+
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Invalid`] with everything that is wrong.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let mut wrong = Violations(Vec::new());
+        self.check_store(&mut wrong);
+        self.check_members(&mut wrong);
+        self.check_times(&mut wrong);
+        if wrong.0.is_empty() { Ok(()) } else { Err(SettingsError::Invalid(wrong.0)) }
+    }
+
+    fn check_store(&self, wrong: &mut Violations) {
+        for (path, name, bytes_max) in [
+            ("store.namespace", &self.store.namespace, 63),
+            ("store.name", &self.store.name, names::STORE_NAME_BYTES_MAX),
+        ] {
+            if !is_label(name, bytes_max) {
+                wrong.add(
+                    path,
+                    format!(
+                        "{name:?} is not a name of at most {bytes_max} lower-case letters, digits and hyphens"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn check_members(&self, wrong: &mut Violations) {
+        let strategy = self.strategy.name();
+        if !(1..=REPLICAS_MAX).contains(&self.replicas) {
+            wrong.add("replicas", format!("{} is not one of 1 to {REPLICAS_MAX}", self.replicas));
+        }
+        if self.replicas > 1 && !self.strategy.replicates() {
+            wrong.add("replicas", format!("strategy {strategy} has one member; write replicas: 1"));
+        }
+        if self.consensus == Consensus::InSync {
+            wrong.add("consensus", "InSync does not exist yet; write Majority");
+        }
+        if self.durability != self.strategy.durability() {
+            let durability = self.strategy.durability();
+            wrong.add("durability", format!("strategy {strategy} goes with {durability:?}"));
+        }
+        if let WriteConcern::Members(k) = self.write_concern
+            && !(1..=self.replicas).contains(&k)
+        {
+            wrong.add("writeConcern", format!("{k} is not one of 1 to {}, the replicas", self.replicas));
+        }
+        if self.peers.len() != usize::from(self.replicas) {
+            let (peers, replicas) = (self.peers.len(), self.replicas);
+            wrong.add("peers", format!("{peers} addresses for {replicas} replicas; write one for each"));
+        }
+        for (i, peer) in self.peers.iter().enumerate() {
+            if !is_host_and_port(peer) {
+                wrong.add(&format!("peers[{i}]"), format!("{peer:?} is not a host:port"));
+            } else if self.peers[..i].contains(peer) {
+                wrong.add(&format!("peers[{i}]"), format!("{peer} is listed twice"));
+            }
+        }
+    }
+
+    fn check_times(&self, wrong: &mut Violations) {
+        let HeartbeatSettings { interval, timeout } = self.heartbeat;
+        if interval < HEARTBEAT_INTERVAL_MIN {
+            wrong.add("heartbeat.interval", format!("{interval} is less than {HEARTBEAT_INTERVAL_MIN}"));
+        }
+        if timeout.get() < interval.get() * HEARTBEAT_TIMEOUT_INTERVALS_MIN {
+            let n = HEARTBEAT_TIMEOUT_INTERVALS_MIN;
+            wrong.add("heartbeat.timeout", format!("{timeout} is less than {n} intervals of {interval}"));
+        }
+        if timeout > HEARTBEAT_TIMEOUT_MAX {
+            wrong.add("heartbeat.timeout", format!("{timeout} is more than {HEARTBEAT_TIMEOUT_MAX}"));
+        }
+        let strategy = self.strategy.name();
+        match (self.checkpoint, self.strategy.takes_checkpoints()) {
+            (Some(CheckpointSettings { interval, retain }), true) => {
+                if !(CHECKPOINT_INTERVAL_MIN..=CHECKPOINT_INTERVAL_MAX).contains(&interval) {
+                    wrong.add("checkpoint.interval", format!(
+                        "{interval} is not between {CHECKPOINT_INTERVAL_MIN} and {CHECKPOINT_INTERVAL_MAX}"
+                    ));
+                }
+                if !(1..=CHECKPOINT_RETAIN_MAX).contains(&retain) {
+                    wrong.add(
+                        "checkpoint.retain",
+                        format!("{retain} is not one of 1 to {CHECKPOINT_RETAIN_MAX}"),
+                    );
+                }
+            }
+            (None, false) => {}
+            (Some(_), false) => wrong.add("checkpoint", format!("strategy {strategy} takes no checkpoints")),
+            (None, true) => {
+                wrong.add("checkpoint", format!("strategy {strategy} needs an interval and a number"))
+            }
+        }
+    }
+
+    /// Check that a member that runs by these settings may go on by `next`: times, checkpoints, the write concern and
+    /// the strategy between Replication and Hybrid may change, and where the peers are.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Fixed`] for the first field that may not.
+    pub fn check_change(&self, next: &Settings) -> Result<(), SettingsError> {
+        let fixed = |field, from: String, to: String| {
+            if from == to { Ok(()) } else { Err(SettingsError::Fixed { field, from, to }) }
+        };
+        fixed("store", self.store.to_string(), next.store.to_string())?;
+        fixed("replicas", self.replicas.to_string(), next.replicas.to_string())?;
+        fixed("consensus", format!("{:?}", self.consensus), format!("{:?}", next.consensus))?;
+        fixed("durability", format!("{:?}", self.durability), format!("{:?}", next.durability))?;
+        if self.strategy.replicates() && next.strategy.replicates() {
+            return Ok(());
+        }
+        fixed("strategy", self.strategy.name().into(), next.strategy.name().into())
+    }
+}
+
+struct Violations(Vec<Violation>);
+
+impl Violations {
+    fn add(&mut self, path: &str, message: impl Into<String>) {
+        self.0.push(Violation { path: path.to_owned(), message: message.into() });
+    }
+}
+
+/// A DNS label, as Kubernetes wants the names of namespaces and Services.
+pub(crate) fn is_label(name: &str, bytes_max: usize) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=bytes_max).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    text.len() <= PEER_ADDRESS_BYTES_MAX
+        && !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_graphic())
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "\
+store:
+  namespace: shop
+  name: orders
+replicas: 3
+strategy: Hybrid
+consensus: Majority
+durability: Disk
+writeConcern: majority
+heartbeat:
+  interval: 100ms
+  timeout: 1s
+checkpoint:
+  interval: 5m
+  retain: 3
+peers:
+- orders-0.orders-peers.shop.svc:7401
+- orders-1.orders-peers.shop.svc:7401
+- orders-2.orders-peers.shop.svc:7401
+";
+
+    fn settings() -> Settings {
+        Settings::read(FILE).expect("the file is right")
+    }
+
+    #[test]
+    fn a_file_is_written_as_it_was_read() {
+        assert_eq!(settings().to_yaml(), FILE);
+    }
+
+    /// Changes `from` to `to` in the file; the error must contain `message`.
+    fn check(from: &str, to: &str, message: &str) {
+        assert!(FILE.contains(from), "{from}");
+        let error = Settings::read(&FILE.replace(from, to)).expect_err(to);
+        let mut text = error.to_string();
+        if let Some(source) = std::error::Error::source(&error) {
+            text += &format!(": {source}");
+        }
+        assert!(text.contains(message), "{text}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        check("name: orders", "name: Orders", "store.name: \"Orders\" is not a name");
+        check("name: orders", "name: orders\n  nam: x", "unknown field `nam`");
+        check("replicas: 3", "replicas: 3\nreplica: 3", "unknown field `replica`");
+        check("replicas: 3", "replicas: 0", "replicas: 0 is not one of 1 to 7");
+        check("replicas: 3", "replicas: 8", "replicas: 8 is not one of 1 to 7");
+        check("replicas: 3", "replicas: 2", "peers: 3 addresses for 2 replicas");
+        check(
+            "strategy: Hybrid",
+            "strategy: Checkpointing",
+            "replicas: strategy Checkpointing has one member",
+        );
+        check(
+            "strategy: Hybrid",
+            "strategy: Replication",
+            "checkpoint: strategy Replication takes no checkpoints",
+        );
+        check("strategy: Hybrid", "strategy: hybrid", "unknown variant `hybrid`");
+        check("consensus: Majority", "consensus: InSync", "consensus: InSync does not exist yet");
+        check("durability: Disk", "durability: Memory", "durability: strategy Hybrid goes with Disk");
+        check("writeConcern: majority", "writeConcern: most", "write \"majority\", \"all\", or a number");
+        check("writeConcern: majority", "writeConcern: 4", "writeConcern: 4 is not one of 1 to 3");
+        check("interval: 100ms", "interval: 9ms", "heartbeat.interval: 9ms is less than 10ms");
+        check("interval: 100ms", "interval: 100", "heartbeat");
+        check("timeout: 1s", "timeout: 299ms", "heartbeat.timeout: 299ms is less than 3 intervals of 100ms");
+        check("timeout: 1s", "timeout: 11m", "heartbeat.timeout: 11m is more than 10m");
+        check("interval: 5m", "interval: 999ms", "checkpoint.interval: 999ms is not between 1s and 24h");
+        check("retain: 3", "retain: 0", "checkpoint.retain: 0 is not one of 1 to 50");
+        check(
+            "checkpoint:\n  interval: 5m\n  retain: 3\n",
+            "",
+            "checkpoint: strategy Hybrid needs an interval",
+        );
+        check(
+            "orders-1.orders",
+            "orders-0.orders",
+            "peers[1]: orders-0.orders-peers.shop.svc:7401 is listed twice",
+        );
+        check("orders-2.orders-peers.shop.svc:7401", "orders-2", "peers[2]: \"orders-2\" is not a host:port");
+        check("svc:7401\n- orders-1", "svc:0\n- orders-1", "peers[0]");
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let text = FILE.replace("replicas: 3", "replicas: 9").replace("timeout: 1s", "timeout: 1ms");
+        match Settings::read(&text) {
+            Err(SettingsError::Invalid(violations)) => assert_eq!(violations.len(), 3, "{violations:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_far_too_large_is_not_parsed() {
+        let text = "x".repeat(SETTINGS_BYTES_MAX + 1);
+        assert!(matches!(Settings::read(&text), Err(SettingsError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_single_member_needs_no_more_than_one_address() {
+        let text = FILE
+            .replace("replicas: 3", "replicas: 1")
+            .replace("Hybrid", "Checkpointing")
+            .replace("Disk", "Memory")
+            .replace("- orders-1.orders-peers.shop.svc:7401\n- orders-2.orders-peers.shop.svc:7401\n", "")
+            .replace("orders-0.orders-peers.shop.svc:7401", "'[::1]:7401'");
+        assert_eq!(
+            Settings::read(&text).map(|settings| settings.peers).ok(),
+            Some(vec!["[::1]:7401".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_running_member_follows_some_changes_and_names_the_others() {
+        let running = settings();
+        let change = |change: fn(&mut Settings)| {
+            let mut next = settings();
+            change(&mut next);
+            running.check_change(&next).map_err(|error| error.to_string())
+        };
+        assert_eq!(change(|next| next.heartbeat.timeout = Span::from_secs(5)), Ok(()));
+        assert_eq!(change(|next| next.write_concern = WriteConcern::All), Ok(()));
+        assert_eq!(change(|next| next.strategy = Strategy::Replication), Ok(()));
+        assert_eq!(change(|next| next.peers[0] = "127.0.0.1:1".into()), Ok(()));
+        let fixed =
+            |field, from, to| Err(format!("a running member cannot change {field} from {from} to {to}"));
+        assert_eq!(
+            change(|next| next.store.name = "other".into()),
+            fixed("store", "shop/orders", "shop/other")
+        );
+        assert_eq!(change(|next| next.replicas = 5), fixed("replicas", "3", "5"));
+        assert_eq!(
+            change(|next| next.consensus = Consensus::InSync),
+            fixed("consensus", "Majority", "InSync")
+        );
+        assert_eq!(
+            change(|next| next.durability = Durability::Memory),
+            fixed("durability", "Disk", "Memory")
+        );
+        assert_eq!(
+            change(|next| next.strategy = Strategy::Baseline),
+            fixed("strategy", "Hybrid", "Baseline")
+        );
+    }
+}
