@@ -4,6 +4,8 @@
 //! Kubernetes and is behind the feature `kind`, so that members and clients are built without them.
 
 pub mod http;
+#[cfg(feature = "kind")]
+pub mod kind;
 pub mod names;
 
 mod settings;
@@ -11,6 +13,8 @@ mod span;
 mod strategy;
 mod write_concern;
 
+#[cfg(feature = "kind")]
+pub use kind::{ReplicatedStore, ReplicatedStoreSpec, ReplicatedStoreStatus};
 pub use settings::{
     CheckpointSettings, HeartbeatSettings, PEER_ADDRESS_BYTES_MAX, SETTINGS_BYTES_MAX, Settings,
     SettingsError, StoreName, Violation,

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod architecture;
 pub mod cluster;
+pub mod codegen;
 pub mod command;
 pub mod image;
 pub mod lint;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use holdfast_xtask::{cluster, image, lint, test};
+use holdfast_xtask::{cluster, codegen, image, lint, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's commands.")]
@@ -17,6 +17,8 @@ enum Verb {
     /// A real Kubernetes of three nodes on this machine, for the tests.
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// Write the files in the checkout that follow from the code.
+    Codegen(codegen::Arguments),
     /// Build the container images from compiled programs.
     Image(image::Arguments),
     /// Run every test, or some kinds of them.
@@ -28,6 +30,7 @@ enum Verb {
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::Cluster(verb) => cluster::run(verb)?,
+        Verb::Codegen(arguments) => return codegen::run(&arguments),
         Verb::Image(arguments) => image::run(&arguments)?,
         Verb::Test(arguments) => return test::run(&arguments),
         Verb::Lint => return lint::run(),

@@ -93,6 +93,8 @@ pub enum ProblemCode {
     NoLeader,
     /// The member that was asked does not lead.
     NotLeader,
+    /// The member is restoring its state.
+    Starting,
     /// The member is stopping.
     ShuttingDown,
     /// Nobody took the leadership over in time; the leader goes on.
@@ -117,7 +119,7 @@ struct Row {
 
 impl ProblemCode {
     /// All codes that a sidecar sends.
-    pub const ALL: [ProblemCode; 25] = [
+    pub const ALL: [ProblemCode; 26] = [
         ProblemCode::BadRequest,
         ProblemCode::RouteNotFound,
         ProblemCode::MethodNotAllowed,
@@ -138,6 +140,7 @@ impl ProblemCode {
         ProblemCode::Overloaded,
         ProblemCode::NoLeader,
         ProblemCode::NotLeader,
+        ProblemCode::Starting,
         ProblemCode::ShuttingDown,
         ProblemCode::HandOverFailed,
         ProblemCode::CheckpointFailed,
@@ -167,6 +170,7 @@ impl ProblemCode {
             ProblemCode::Overloaded => (429, "Too much is under way", true),
             ProblemCode::NoLeader => (503, "Nobody leads at the moment", true),
             ProblemCode::NotLeader => (421, "This member does not lead", true),
+            ProblemCode::Starting => (503, "The member is starting", true),
             ProblemCode::ShuttingDown => (503, "The member is stopping", true),
             ProblemCode::HandOverFailed => (503, "Nobody took the leadership over", true),
             ProblemCode::CheckpointFailed => (500, "The checkpoint could not be taken", false),

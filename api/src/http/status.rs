@@ -51,6 +51,7 @@ pub struct Status {
 
 /// What a member is in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "kind", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The store is not formed yet, or this member does not know it.

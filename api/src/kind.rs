@@ -1,0 +1,23 @@
+//! The ReplicatedStore kind: its spec, its status, the CustomResourceDefinition that follows from them, and the rules
+//! that the API server and [`crate::validate`] both check.
+
+mod effective;
+mod schema;
+mod spec;
+mod status;
+mod template;
+
+pub use spec::{
+    CheckpointSpec, HeartbeatSpec, ReplicatedStore, ReplicatedStoreSpec, ServiceSpec, ServiceType,
+    StorageSpec,
+};
+pub use status::{LastCheckpoint, MemberStatus, Phase, ReplicatedStoreStatus};
+pub use template::{PodTemplate, TemplateError, TemplateMetadata};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+/// The definition of the kind, as the API server takes it.
+pub fn definition() -> CustomResourceDefinition {
+    ReplicatedStore::crd()
+}
