@@ -6,14 +6,21 @@
 //! What it refuses to do: input, output, waiting, or anything that depends on a clock, on chance, or on the order of a
 //! hash table.
 
+mod chain;
 mod checkpoint;
 mod command;
+mod digest;
+mod history;
 mod item;
+mod keyspace;
 mod limits;
 mod outcome;
 mod read;
 mod restore;
+mod sessions;
 mod store;
+mod transaction;
+mod undo;
 
 pub use checkpoint::CheckpointCursor;
 pub use command::{

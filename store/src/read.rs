@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyValue, Revision};
+use crate::keyspace::{Keyspace, item};
+use crate::{KeyValue, RANGE_BYTES_MAX, Revision};
 
 /// Which of the two states a reader sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,4 +59,35 @@ pub enum ReadError {
         /// The newest revision of the view.
         current: Revision,
     },
+}
+
+/// Read a page at `revision`. `live_keys` is how many keys there are at that revision, if it is known.
+pub(crate) fn range(
+    keyspace: &Keyspace,
+    query: &RangeQuery,
+    revision: Revision,
+    live_keys: Option<u64>,
+) -> Range {
+    let RangeQuery { prefix, after, limit, .. } = query;
+    let known = live_keys.filter(|_| prefix.is_empty());
+    let counts = after.is_none() && known.is_none();
+    let mut range = Range { items: Vec::new(), more: false, count: None, revision };
+    let (mut count, mut bytes) = (0, 0);
+    for (key, chain) in keyspace.scan(prefix, after.as_deref()) {
+        let Some(version) = chain.at(revision).filter(|version| version.is_live()) else { continue };
+        count += 1;
+        let size = key.len() + version.value.as_ref().map_or(0, Bytes::len);
+        let full = range.items.len() >= *limit || (bytes + size > RANGE_BYTES_MAX && !range.items.is_empty());
+        range.more |= full;
+        if !range.more {
+            bytes += size;
+            range.items.extend(item(key, version));
+        } else if !counts {
+            break;
+        }
+    }
+    if after.is_none() {
+        range.count = Some(known.unwrap_or(count));
+    }
+    range
 }

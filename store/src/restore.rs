@@ -1,38 +1,329 @@
-//! Building a store from a checkpoint. First shape: signatures only.
+//! Building a store from a checkpoint: [`Restore`].
+//!
+//! It takes nothing on trust: whatever the chunks hold, the result is a store that the same version could have cut the
+//! checkpoint from, or a [`RestoreError`]. It refuses to take more than such a store can hold.
 
-use crate::{Limits, Store};
+use std::fmt;
 
-/// Builds a store from a checkpoint's chunks.
-#[derive(Debug, Default)]
+use bytes::Bytes;
+use holdfast_engine::Index;
+
+use crate::chain::{Chain, Version};
+use crate::checkpoint::{CHECKPOINT_VERSION, Footer, Header, Item, Raw};
+use crate::digest::{digest, mix};
+use crate::history::{Change, History};
+use crate::keyspace::Keyspace;
+use crate::limits::cost;
+use crate::sessions::{Session, Sessions};
+use crate::undo::Marks;
+use crate::{
+    CodecError, KEY_BYTES_MAX, Limits, Outcome, Revision, SessionId, Store, TXN_RESULT_BYTES_MAX,
+    VALUE_BYTES_MAX,
+};
+
+/// Longest encoded outcome: what a transaction may read, and as much again for its framing.
+const OUTCOME_BYTES_MAX: usize = 2 * TXN_RESULT_BYTES_MAX;
+
+/// Builds a store from the chunks of a checkpoint: all of them, whole, in order.
 pub struct Restore {
     limits: Limits,
+    /// Chunks taken so far.
+    chunks: u64,
+    /// Over them.
+    digest: u64,
+    failed: Option<RestoreError>,
+    header: Option<Header>,
+    footer: Option<Footer>,
+    sessions: Sessions,
+    keyspace: Keyspace,
+    /// By revision, from the first one on record.
+    changes: Vec<Change>,
+    /// The key whose versions come at the moment.
+    key: Option<(Bytes, Option<Chain>)>,
+    counted: Counted,
 }
 
-/// Why some chunks are not a whole checkpoint.
+/// What came so far.
+#[derive(Debug, Default)]
+struct Counted {
+    keys: u64,
+    versions: u64,
+    /// By [`cost`], of all versions.
+    bytes: u64,
+    live_keys: u64,
+    live_bytes: u64,
+    history_bytes: u64,
+}
+
+/// Why some chunks are not a checkpoint. Chunks count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
-    /// The chunks end before the checkpoint does.
-    #[error("the checkpoint is incomplete")]
-    Incomplete,
+    /// Another version made the checkpoint.
+    #[error("checkpoint format {found} is not known to this version, which knows {known}")]
+    Version {
+        /// What the checkpoint says.
+        found: u8,
+        /// What this version reads.
+        known: u8,
+    },
+    /// A chunk does not decode.
+    #[error("chunk {chunk} of the checkpoint does not decode")]
+    Encoding {
+        /// Which chunk.
+        chunk: u64,
+        /// What is wrong with it.
+        #[source]
+        source: CodecError,
+    },
+    /// A chunk has no bytes.
+    #[error("chunk {chunk} of the checkpoint is empty")]
+    Empty {
+        /// Which chunk.
+        chunk: u64,
+    },
+    /// Something stands where it cannot.
+    #[error("chunk {chunk} of the checkpoint has {item} out of its place")]
+    Misplaced {
+        /// Which chunk.
+        chunk: u64,
+        /// What.
+        item: &'static str,
+    },
+    /// Something has a value that it cannot have.
+    #[error("chunk {chunk} of the checkpoint has {what}")]
+    Invalid {
+        /// Which chunk.
+        chunk: u64,
+        /// What.
+        what: &'static str,
+    },
+    /// There is more than a store can hold.
+    #[error("chunk {chunk} of the checkpoint goes beyond what a store can hold: {what}")]
+    TooLarge {
+        /// Which chunk.
+        chunk: u64,
+        /// Of what there is too much.
+        what: &'static str,
+    },
+    /// The chunks are not those that were cut, or not in that order.
+    #[error("the checkpoint's {chunks} chunks are not those that were cut, or not in their order")]
+    Damaged {
+        /// How many came.
+        chunks: u64,
+    },
+    /// The end is missing.
+    #[error("the checkpoint ends after {chunks} chunks without being whole")]
+    Incomplete {
+        /// How many came.
+        chunks: u64,
+    },
+}
+
+/// What is wrong with an item; the chunk's number is added later.
+enum Fault {
+    Misplaced(&'static str),
+    Invalid(&'static str),
+    TooLarge(&'static str),
+    Version(u8),
+    Encoding(CodecError),
+}
+
+impl fmt::Debug for Restore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restore").field("chunks", &self.chunks).field("counted", &self.counted).finish()
+    }
+}
+
+impl Default for Restore {
+    fn default() -> Restore {
+        Restore::new()
+    }
 }
 
 impl Restore {
     /// Begin.
     pub fn new() -> Restore {
-        Restore::default()
+        Restore::with_limits(Limits::default())
     }
 
-    /// Begin, with other limits than the usual.
+    /// Begin, with the limits that the checkpoint's store had if these were not the usual ones.
     pub fn with_limits(limits: Limits) -> Restore {
-        Restore { limits }
+        Restore {
+            limits,
+            chunks: 0,
+            digest: 0,
+            failed: None,
+            header: None,
+            footer: None,
+            sessions: Sessions::default(),
+            keyspace: Keyspace::default(),
+            changes: Vec::new(),
+            key: None,
+            counted: Counted::default(),
+        }
     }
 
     /// Take the next chunk.
     ///
     /// # Errors
     ///
-    /// [`RestoreError`]
-    pub fn chunk(&mut self, _chunk: &[u8]) -> Result<(), RestoreError> {
+    /// [`RestoreError`]; nothing can come of this `Restore` any more then, and every later call gives the same error.
+    pub fn chunk(&mut self, chunk: &[u8]) -> Result<(), RestoreError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.chunks += 1;
+        let taken = self.take(chunk);
+        self.failed = taken.as_ref().err().cloned();
+        taken
+    }
+
+    fn take(&mut self, chunk: &[u8]) -> Result<(), RestoreError> {
+        let number = self.chunks;
+        if chunk.is_empty() {
+            return Err(RestoreError::Empty { chunk: number });
+        }
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let (item, after) = postcard::take_from_bytes::<Item<'_>>(rest).map_err(|error| {
+                RestoreError::Encoding { chunk: number, source: CodecError::Encoding(error) }
+            })?;
+            rest = after;
+            self.item(item).map_err(|fault| fault.at(number))?;
+        }
+        match self.footer {
+            // It is in a chunk of its own, which the digest does not cover.
+            Some(footer) if footer.digest != self.digest => Err(RestoreError::Damaged { chunks: number }),
+            Some(_) => Ok(()),
+            None => {
+                self.digest = mix(self.digest, digest(chunk));
+                Ok(())
+            }
+        }
+    }
+
+    fn item(&mut self, item: Item<'_>) -> Result<(), Fault> {
+        match (self.header, item) {
+            (None, Item::Header(header)) => self.begin(header),
+            (None, _) => Err(Fault::Misplaced("an item before its header")),
+            (Some(_), _) if self.footer.is_some() => Err(Fault::Misplaced("an item after its footer")),
+            (Some(_), Item::Header(_)) => Err(Fault::Misplaced("a second header")),
+            (Some(header), Item::Session { id, sequence, used, outcome }) => {
+                self.session(&header, id, sequence, used, outcome)
+            }
+            (Some(_), Item::Key(key)) => self.begin_key(key),
+            (Some(header), Item::Version { created, modified, version, value }) => {
+                let value = value.map(|Raw(value)| Bytes::copy_from_slice(value));
+                self.version(&header, Version { created, modified, version, value })
+            }
+            (Some(_), Item::Footer(footer)) => {
+                self.end_key()?;
+                self.footer = Some(footer);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, header: Header) -> Result<(), Fault> {
+        let Header { format, index, revision, compacted, .. } = header;
+        if format != CHECKPOINT_VERSION {
+            return Err(Fault::Version(format));
+        }
+        if revision < Revision::EMPTY || compacted > revision || revision.0 - 1 > index.0 {
+            return Err(Fault::Invalid("an impossible revision"));
+        }
+        if revision.0 - compacted.0 > self.limits.history_revisions {
+            return Err(Fault::TooLarge("revisions"));
+        }
+        self.header = Some(header);
+        Ok(())
+    }
+
+    fn session(
+        &mut self,
+        header: &Header,
+        id: SessionId,
+        sequence: u64,
+        used: Index,
+        Raw(outcome): Raw<'_>,
+    ) -> Result<(), Fault> {
+        if self.key.is_some() {
+            return Err(Fault::Misplaced("a session"));
+        }
+        if self.sessions.last() >= Some(id) {
+            return Err(Fault::Misplaced("a session"));
+        }
+        if sequence == 0 || used == Index(0) || used > header.index || self.sessions.used_at(used) {
+            return Err(Fault::Invalid("an impossible session"));
+        }
+        if outcome.len() > OUTCOME_BYTES_MAX {
+            return Err(Fault::TooLarge("an outcome"));
+        }
+        let outcome = Outcome::decode(outcome).map_err(Fault::Encoding)?;
+        self.sessions.insert(id, Session { sequence, used, outcome });
+        let several = self.sessions.len() > 1;
+        if self.sessions.len() > self.limits.sessions
+            || (several && self.sessions.bytes() > self.limits.sessions_bytes)
+        {
+            return Err(Fault::TooLarge("sessions"));
+        }
+        Ok(())
+    }
+
+    fn begin_key(&mut self, Raw(key): Raw<'_>) -> Result<(), Fault> {
+        if self.key.as_ref().is_some_and(|(before, _)| &before[..] >= key) {
+            return Err(Fault::Misplaced("a key"));
+        }
+        if key.is_empty() || key.len() > KEY_BYTES_MAX {
+            return Err(Fault::Invalid("a key of an impossible length"));
+        }
+        self.end_key()?;
+        self.counted.keys += 1;
+        self.key = Some((Bytes::copy_from_slice(key), None));
+        Ok(())
+    }
+
+    /// Put the key whose versions came last into the keyspace.
+    fn end_key(&mut self) -> Result<(), Fault> {
+        let Some((key, chain)) = self.key.take() else { return Ok(()) };
+        let chain = chain.ok_or(Fault::Invalid("a key without versions"))?;
+        if let Some(value) = &chain.newest().value {
+            self.counted.live_keys += 1;
+            self.counted.live_bytes += cost(&key, value.len());
+        }
+        self.keyspace.insert(key, chain);
+        Ok(())
+    }
+
+    fn version(&mut self, header: &Header, version: Version) -> Result<(), Fault> {
+        let (key, chain) = self.key.as_mut().ok_or(Fault::Misplaced("a version"))?;
+        let before = chain.as_ref().map(Chain::newest);
+        check_version(header, before, &version)?;
+        let superseded = before.and_then(|before| Some(cost(key, before.value.as_ref()?.len()))).unwrap_or(0);
+        let first = History::starting_at(header.compacted).first();
+        if let Some(place) = version.modified.0.checked_sub(first.0) {
+            let place = place as usize;
+            if self.changes.len() <= place {
+                self.changes.resize_with(place + 1, Change::default);
+            }
+            let change = &mut self.changes[place];
+            change.record(key.clone());
+            change.superseded += superseded;
+            change.deletes |= !version.is_live();
+            change.replaces |= before.is_some();
+            self.counted.history_bytes += superseded + cost(key, 0);
+        }
+        self.counted.versions += 1;
+        self.counted.bytes += cost(key, version.value.as_ref().map_or(0, Bytes::len));
+        // Live versions are within the quota, superseded ones within the history's limit; deletions of the last
+        // revision were live versions just before it.
+        if self.counted.bytes > 2 * self.limits.quota_bytes + self.limits.history_bytes {
+            return Err(Fault::TooLarge("keys and values"));
+        }
+        match chain {
+            Some(chain) => chain.push(version),
+            None => *chain = Some(Chain::new(version)),
+        }
         Ok(())
     }
 
@@ -42,6 +333,95 @@ impl Restore {
     ///
     /// [`RestoreError`]
     pub fn finish(self) -> Result<Store, RestoreError> {
-        Ok(Store::with_limits(self.limits))
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let chunks = self.chunks;
+        let (Some(header), Some(footer)) = (self.header, self.footer) else {
+            return Err(RestoreError::Incomplete { chunks });
+        };
+        let invalid = |what| Err(RestoreError::Invalid { chunk: chunks, what });
+        let counted = Footer {
+            sessions: self.sessions.len() as u64,
+            keys: self.counted.keys,
+            versions: self.counted.versions,
+            live_keys: self.counted.live_keys,
+            live_bytes: self.counted.live_bytes,
+            history_bytes: self.counted.history_bytes,
+            digest: self.digest,
+        };
+        if counted != footer {
+            return invalid("other figures in its footer than came");
+        }
+        let mut history = History::starting_at(header.compacted);
+        let expected = header.revision.next().0.saturating_sub(history.first().0);
+        let whole = self.changes.len() as u64 == expected
+            && self.changes.iter().all(|change| !change.keys.as_slice().is_empty());
+        if !whole {
+            return invalid("a revision that changes nothing");
+        }
+        let within =
+            counted.history_bytes <= self.limits.history_bytes || header.compacted == header.revision;
+        if !within || counted.live_bytes > self.limits.quota_bytes {
+            return invalid("more than the limits allow");
+        }
+        self.changes.into_iter().for_each(|change| history.push(change));
+        let marks = Marks {
+            revision: header.revision,
+            compacted: header.compacted,
+            history_bytes: counted.history_bytes,
+            live_keys: counted.live_keys,
+            live_bytes: counted.live_bytes,
+            hash: header.hash,
+        };
+        Ok(Store::assemble(self.limits, header.index, marks, self.keyspace, history, self.sessions))
+    }
+}
+
+/// Whether a key can have `version` right after `before`, in a checkpoint with this header.
+fn check_version(header: &Header, before: Option<&Version>, version: &Version) -> Result<(), Fault> {
+    let Version { created, modified, version: number, value } = version;
+    let impossible = Err(Fault::Invalid("an impossible version"));
+    if *modified <= Revision::EMPTY || *modified > header.revision {
+        return impossible;
+    }
+    if value.as_ref().is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
+        return Err(Fault::Invalid("a value of an impossible length"));
+    }
+    match before {
+        Some(before) if before.modified >= *modified => return Err(Fault::Misplaced("a version")),
+        // Only one version can be older than, or as old as, the oldest revision that can be read.
+        Some(_) if *modified <= header.compacted => return impossible,
+        _ => {}
+    }
+    let possible = match (value, before) {
+        (None, before) => {
+            let deletes = before.map_or(*modified == header.compacted, Version::is_live);
+            deletes && *created == Revision(0) && *number == 0
+        }
+        (Some(_), Some(before)) if before.is_live() => {
+            *created == before.created && Some(*number) == before.version.checked_add(1)
+        }
+        (Some(_), before) => {
+            // The versions before the first one of a checkpoint are compacted away.
+            let older = before.is_none() && *modified <= header.compacted;
+            let new = *created == *modified && *number == 1;
+            let puts = modified.0.saturating_sub(created.0).saturating_add(1);
+            let again = older && Revision::EMPTY < *created && (2..=puts).contains(number);
+            new || again
+        }
+    };
+    if possible { Ok(()) } else { impossible }
+}
+
+impl Fault {
+    fn at(self, chunk: u64) -> RestoreError {
+        match self {
+            Fault::Misplaced(item) => RestoreError::Misplaced { chunk, item },
+            Fault::Invalid(what) => RestoreError::Invalid { chunk, what },
+            Fault::TooLarge(what) => RestoreError::TooLarge { chunk, what },
+            Fault::Version(found) => RestoreError::Version { found, known: CHECKPOINT_VERSION },
+            Fault::Encoding(source) => RestoreError::Encoding { chunk, source },
+        }
     }
 }

@@ -1,17 +1,50 @@
-//! The store. First shape: signatures only.
+//! The replicated state of one member: [`Store`], which executes entries, commits them, undoes them and answers reads.
+//!
+//! It refuses to be asked for what cannot happen in a correct log: entries out of order, a commit of what was not
+//! executed, an undo of what is committed. These are bugs of the caller, and it panics.
+
+use std::fmt;
 
 use bytes::Bytes;
 use holdfast_engine::{Entry, EntryKind, Index};
 
+use crate::digest::{digest, mix};
+use crate::history::History;
+use crate::keyspace::Keyspace;
+use crate::sessions::{SessionUndo, Sessions, Verdict};
+use crate::transaction::{self, State};
+use crate::undo::{Executed, Marks, Undo};
 use crate::{
-    CheckpointCursor, Event, KeyValue, Limits, Outcome, Range, RangeQuery, ReadError, Reason, Revision, View,
+    CheckpointCursor, Command, Event, KeyValue, Limits, Operation, Outcome, Range, RangeQuery, ReadError,
+    Reason, Revision, View, read,
 };
 
+/// Revisions whose superseded versions a commit drops, beside [`PRUNE_PER_ENTRY`] for each entry that it commits: a
+/// compaction of the longest history is paid in many small pieces instead of one long pause.
+const PRUNE_PER_COMMIT: usize = 16;
+
+/// An entry adds one revision, so that twice as many catch up with what is left over.
+const PRUNE_PER_ENTRY: usize = 2;
+
+/// An encoded outcome above this size gives its memory back after it was hashed.
+const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
+
 /// The replicated state of one member.
-#[derive(Debug)]
+///
+/// Two states in one: what is *committed*, and what is *executed*, which is the same or ahead of it. Both are functions
+/// of the log up to their index.
 pub struct Store {
-    executed: Index,
-    committed: Index,
+    limits: Limits,
+    keyspace: Keyspace,
+    history: History,
+    sessions: Sessions,
+    undo: Undo,
+    /// The checkpoint that is being cut: its number, and the oldest revision that it needs.
+    pin: Option<(u64, Revision)>,
+    /// How many checkpoints were begun.
+    pins: u64,
+    /// Memory for encoding outcomes.
+    scratch: Vec<u8>,
 }
 
 /// Figures for metrics and statuses; of the committed state.
@@ -25,10 +58,20 @@ pub struct Statistics {
     pub keys: u64,
     /// Bytes of live keys and values, each with `ITEM_BYTES`: what the quota counts.
     pub live_bytes: u64,
-    /// Bytes of the history.
+    /// Bytes of the history, counted alike.
     pub history_bytes: u64,
-    /// Remembered sessions.
+    /// Remembered sessions; these of the executed state.
     pub sessions: u64,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("executed", &self.executed())
+            .field("committed", &self.committed())
+            .field("statistics", &self.statistics())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Store {
@@ -38,106 +81,286 @@ impl Default for Store {
 }
 
 impl Store {
-    /// An empty store.
+    /// An empty store: index 0, revision 1.
     pub fn new() -> Store {
         Store::with_limits(Limits::default())
     }
 
-    /// An empty store with other limits than the usual.
-    pub fn with_limits(_limits: Limits) -> Store {
-        Store { executed: Index(0), committed: Index(0) }
+    /// An empty store with other limits than the usual. All members must use the same.
+    pub fn with_limits(limits: Limits) -> Store {
+        let history = History::starting_at(Marks::EMPTY.compacted);
+        Store::assemble(limits, Index(0), Marks::EMPTY, Keyspace::default(), history, Sessions::default())
     }
 
-    /// Execute the next entry.
+    /// The store that has these parts, all of them committed.
+    pub(crate) fn assemble(
+        limits: Limits,
+        committed: Index,
+        marks: Marks,
+        keyspace: Keyspace,
+        history: History,
+        sessions: Sessions,
+    ) -> Store {
+        let undo = Undo::new(committed, marks);
+        Store { limits, keyspace, history, sessions, undo, pin: None, pins: 0, scratch: Vec::new() }
+    }
+
+    /// Execute the next entry. Its effect shows in [`View::Executed`] and can be undone until it is committed.
+    ///
+    /// The outcome is `None` for an entry that is no command. Whatever the entry's payload is, there is an outcome:
+    /// bytes that are no command are refused as [`Reason::Malformed`].
+    ///
+    /// # Panics
+    ///
+    /// If the entry is not the one right after the last executed one.
     pub fn execute(&mut self, entry: &Entry) -> Option<Outcome> {
-        self.executed = entry.index();
-        (entry.kind() == EntryKind::Command).then_some(Outcome::Refused(Reason::Malformed))
+        let index = entry.index();
+        assert!(index == self.executed().next(), "entry {index} right after {}", self.executed());
+        let mut after = *self.undo.marks(View::Executed);
+        let (outcome, session) = match entry.kind() {
+            EntryKind::Noop => (None, None),
+            EntryKind::Command => {
+                let payload = entry.payload();
+                let (outcome, session) = self.command(index, &payload, &mut after);
+                after.hash = mix(after.hash, digest(&payload));
+                (Some(outcome), session)
+            }
+        };
+        after.hash = self.hash_outcome(index, outcome.as_ref(), &after);
+        self.undo.push(Executed { after, session });
+        outcome
     }
 
-    /// Everything up to and including `index` is committed.
+    fn command(
+        &mut self,
+        index: Index,
+        payload: &[u8],
+        marks: &mut Marks,
+    ) -> (Outcome, Option<Box<SessionUndo>>) {
+        let Ok(Command { session, operation }) = Command::decode(payload) else {
+            return (Outcome::Refused(Reason::Malformed), None);
+        };
+        let Some(stamp) = session else { return (self.perform(operation, marks), None) };
+        match self.sessions.judge(stamp) {
+            Verdict::Refused(reason) => (Outcome::Refused(reason), None),
+            Verdict::Repeated(outcome) => {
+                let undo = self.sessions.touch(stamp.session, index);
+                (outcome, Some(Box::new(undo)))
+            }
+            Verdict::Fresh => {
+                let outcome = self.perform(operation, marks);
+                let undo = self.sessions.record(stamp, outcome.clone(), index, &self.limits);
+                (outcome, Some(Box::new(undo)))
+            }
+        }
+    }
+
+    fn perform(&mut self, operation: Operation, marks: &mut Marks) -> Outcome {
+        let Store { keyspace, history, limits, .. } = self;
+        transaction::perform(State { keyspace, history, marks, limits }, operation)
+            .unwrap_or_else(Outcome::Refused)
+    }
+
+    /// The hash after an entry: over the one before and the payload (in `after.hash`), the entry's index, what came of
+    /// it, and the figures that later outcomes depend on.
+    fn hash_outcome(&mut self, index: Index, outcome: Option<&Outcome>, after: &Marks) -> u64 {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let encoded =
+            postcard::to_extend(&outcome, scratch).expect("outcomes have nothing that postcard refuses");
+        let Marks { revision, compacted, history_bytes, live_keys, live_bytes, hash } = *after;
+        let figures = [
+            index.0,
+            digest(&encoded),
+            revision.0,
+            compacted.0,
+            history_bytes,
+            live_keys,
+            live_bytes,
+            self.sessions.len() as u64,
+            self.sessions.bytes(),
+        ];
+        if encoded.capacity() <= SCRATCH_BYTES_KEPT {
+            self.scratch = encoded;
+        }
+        figures.into_iter().fold(hash, mix)
+    }
+
+    /// Everything up to and including `index` is committed: it shows in [`View::Committed`] and cannot be undone any
+    /// more. Gives the events of what became so, in order.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is before the committed or after the executed one.
     pub fn commit(&mut self, index: Index) -> Vec<Event> {
-        self.committed = index;
-        Vec::new()
+        let before = self.revision(View::Committed);
+        let entries = index.0.saturating_sub(self.committed().0) as usize;
+        self.undo.commit(index);
+        let Marks { revision, compacted, .. } = *self.undo.marks(View::Committed);
+        let events = self.history.events(&self.keyspace, [before.next(), revision], b"", usize::MAX);
+        let needed = self.pin.map_or(compacted, |(_, pinned)| pinned.min(compacted));
+        self.history.prune(&mut self.keyspace, needed, PRUNE_PER_COMMIT + PRUNE_PER_ENTRY * entries);
+        events
     }
 
-    /// Undo everything executed after `index`.
+    /// Undo everything executed after `index`; nothing of it can be seen afterwards.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is before the committed or after the executed one.
     pub fn rollback(&mut self, index: Index) {
-        self.executed = index;
+        let (committed, executed) = (self.committed(), self.executed());
+        assert!((committed..=executed).contains(&index), "rollback to {index} in [{committed}, {executed}]");
+        while self.executed() > index {
+            let undone = self.undo.pop().expect("as many as are executed and not committed");
+            if undone.after.revision > self.revision(View::Executed) {
+                let change = self.history.pop();
+                for key in change.keys.as_slice() {
+                    self.keyspace.revert(key, undone.after.revision, self.history.first());
+                }
+            }
+            if let Some(session) = undone.session {
+                self.sessions.undo(*session);
+            }
+        }
     }
 
-    /// The last entry that was executed.
+    /// The last entry that was executed and not undone; 0 if there is none.
     pub fn executed(&self) -> Index {
-        self.executed
+        self.undo.executed()
     }
 
-    /// The last entry that is known to be committed.
+    /// The last entry that is known to be committed; 0 if there is none.
     pub fn committed(&self) -> Index {
-        self.committed
+        self.undo.committed()
     }
 
-    /// The newest revision.
-    pub fn revision(&self, _view: View) -> Revision {
-        Revision::EMPTY
+    /// The newest revision of a view.
+    pub fn revision(&self, view: View) -> Revision {
+        self.undo.marks(view).revision
     }
 
-    /// The oldest revision that can be read.
-    pub fn compacted(&self, _view: View) -> Revision {
-        Revision(0)
+    /// The oldest revision of a view that can be read; 0 if nothing was ever compacted.
+    pub fn compacted(&self, view: View) -> Revision {
+        self.undo.marks(view).compacted
     }
 
     /// Figures for metrics and statuses.
     pub fn statistics(&self) -> Statistics {
-        Statistics::default()
+        let Marks { revision, compacted, history_bytes, live_keys, live_bytes, .. } =
+            *self.undo.marks(View::Committed);
+        let sessions = self.sessions.len() as u64;
+        Statistics { revision, compacted, keys: live_keys, live_bytes, history_bytes, sessions }
     }
 
-    /// One key.
+    /// A hash over every entry up to the committed one, with its outcome: equal at equal index on all members.
+    pub fn hash(&self) -> u64 {
+        self.undo.marks(View::Committed).hash
+    }
+
+    /// The revision that `at` means.
+    fn resolve(&self, at: Option<Revision>, view: View) -> Result<Revision, ReadError> {
+        let Marks { revision: current, compacted, .. } = *self.undo.marks(view);
+        match at {
+            None => Ok(current),
+            Some(at) if at > current => Err(ReadError::FutureRevision { current }),
+            Some(at) if at < compacted => Err(ReadError::Compacted { compacted }),
+            Some(at) => Ok(at),
+        }
+    }
+
+    /// One key, as of a revision; `None` is the newest of the view.
     ///
     /// # Errors
     ///
-    /// [`ReadError`]
-    pub fn get(
-        &self,
-        _key: &[u8],
-        _at: Option<Revision>,
-        _view: View,
-    ) -> Result<Option<KeyValue>, ReadError> {
-        Ok(None)
+    /// [`ReadError`] if there is no such revision, or not any more.
+    pub fn get(&self, key: &[u8], at: Option<Revision>, view: View) -> Result<Option<KeyValue>, ReadError> {
+        Ok(self.keyspace.get(key, self.resolve(at, view)?))
     }
 
     /// Keys in order.
     ///
     /// # Errors
     ///
-    /// [`ReadError`]
-    pub fn range(&self, _query: RangeQuery) -> Result<Range, ReadError> {
-        Ok(Range { items: Vec::new(), more: false, count: Some(0), revision: Revision::EMPTY })
+    /// [`ReadError`] if there is no such revision, or not any more.
+    pub fn range(&self, query: RangeQuery) -> Result<Range, ReadError> {
+        let revision = self.resolve(query.at, query.view)?;
+        let marks = self.undo.marks(query.view);
+        let live_keys = (revision == marks.revision).then_some(marks.live_keys);
+        Ok(read::range(&self.keyspace, &query, revision, live_keys))
     }
 
-    /// Committed changes.
+    /// Committed changes of keys that begin with `prefix`, from the revision `from` on, in order; empty if there are
+    /// none, also if `from` is yet to come.
+    ///
+    /// All events of one revision come together: the list ends before a revision that would make it longer than
+    /// `limit`, unless that is its first. To go on, ask from the revision after the last event's until the list is
+    /// empty.
     ///
     /// # Errors
     ///
-    /// [`ReadError`]
-    pub fn events(&self, _from: Revision, _prefix: &[u8], _limit: usize) -> Result<Vec<Event>, ReadError> {
-        Ok(Vec::new())
+    /// [`ReadError::Compacted`] if some of them may be compacted away.
+    pub fn events(&self, from: Revision, prefix: &[u8], limit: usize) -> Result<Vec<Event>, ReadError> {
+        let Marks { revision, compacted, .. } = *self.undo.marks(View::Committed);
+        if from < compacted {
+            return Err(ReadError::Compacted { compacted });
+        }
+        Ok(self.history.events(&self.keyspace, [from, revision], prefix, limit))
     }
 
-    /// A hash over everything committed.
-    pub fn hash(&self) -> u64 {
-        0
-    }
-
-    /// Begin to cut a checkpoint of the committed state.
+    /// Begin to cut a checkpoint of the committed state. Everything may go on in between; only memory that compaction
+    /// would give back is kept until the checkpoint is whole or abandoned, so a checkpoint should not take long.
+    ///
+    /// # Panics
+    ///
+    /// If another checkpoint is being cut.
     pub fn begin_checkpoint(&mut self) -> CheckpointCursor {
-        CheckpointCursor { finished: false }
+        assert!(self.pin.is_none(), "one checkpoint at a time");
+        let marks = *self.undo.marks(View::Committed);
+        self.pins += 1;
+        self.pin = Some((self.pins, marks.compacted));
+        let mut sessions = self.sessions.clone();
+        for session in self.undo.newest_first().filter_map(|record| record.session.as_deref()) {
+            sessions.undo(session.clone());
+        }
+        CheckpointCursor::new(self.pins, self.committed(), marks, sessions.into_sorted().collect())
     }
 
-    /// The checkpoint's next chunk.
-    pub fn checkpoint_chunk(&mut self, cursor: &mut CheckpointCursor, _bytes_max: usize) -> Option<Bytes> {
-        cursor.finished = true;
-        None
+    /// The checkpoint's next chunk, of up to `bytes_max` bytes, or more if a single key and value are; `None` after
+    /// the last one, with which the checkpoint is whole and its pin gone.
+    ///
+    /// The bytes depend on the committed log and on `bytes_max` alone.
+    ///
+    /// # Panics
+    ///
+    /// If the cursor is not of the checkpoint that is being cut.
+    pub fn checkpoint_chunk(&mut self, cursor: &mut CheckpointCursor, bytes_max: usize) -> Option<Bytes> {
+        if cursor.is_whole() {
+            self.unpin(cursor);
+            return None;
+        }
+        assert!(self.is_pinned_by(cursor), "a cursor of another checkpoint");
+        cursor.chunk(&self.keyspace, bytes_max)
     }
 
     /// End a checkpoint before it is whole.
-    pub fn abandon_checkpoint(&mut self, _cursor: CheckpointCursor) {}
+    pub fn abandon_checkpoint(&mut self, cursor: CheckpointCursor) {
+        self.unpin(&cursor);
+    }
+
+    fn is_pinned_by(&self, cursor: &CheckpointCursor) -> bool {
+        self.pin.is_some_and(|(pin, _)| pin == cursor.pin)
+    }
+
+    fn unpin(&mut self, cursor: &CheckpointCursor) {
+        if self.is_pinned_by(cursor) {
+            self.pin = None;
+        }
+    }
+
+    /// How many keys are in memory, also those of which only a deletion is left.
+    #[cfg(test)]
+    pub(crate) fn keys_in_memory(&self) -> usize {
+        self.keyspace.len()
+    }
 }

@@ -1,0 +1,169 @@
+//! The multi-version ordered map: [`Keyspace`]. Every revision that is kept can be read; the newest can be taken back.
+//!
+//! It refuses to know which revisions are committed, compacted or allowed: callers name the revision.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use crate::chain::{Chain, Version};
+use crate::limits::cost;
+use crate::{KeyValue, Revision};
+
+/// All keys with their versions.
+#[derive(Debug, Default)]
+pub(crate) struct Keyspace {
+    chains: BTreeMap<Bytes, Chain>,
+}
+
+/// A value that a change put an end to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Superseded {
+    /// The revision that put it.
+    pub(crate) modified: Revision,
+    /// What it counts.
+    pub(crate) cost: u64,
+}
+
+/// What a put found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// No trace of the key.
+    Nothing,
+    /// The key, deleted.
+    Deletion,
+    /// The key with a value.
+    Value(Superseded),
+}
+
+/// `version` as readers see it; `None` if the key does not exist in it.
+pub(crate) fn item(key: &Bytes, version: &Version) -> Option<KeyValue> {
+    Some(KeyValue {
+        key: key.clone(),
+        value: version.value.clone()?,
+        create_revision: version.created,
+        mod_revision: version.modified,
+        version: version.version,
+    })
+}
+
+impl Superseded {
+    fn of(key: &[u8], version: &Version) -> Option<Superseded> {
+        let value = version.value.as_ref()?;
+        Some(Superseded { modified: version.modified, cost: cost(key, value.len()) })
+    }
+}
+
+impl Keyspace {
+    /// The newest version of a key, if the key exists in it.
+    pub(crate) fn live(&self, key: &[u8]) -> Option<&Version> {
+        self.chains.get(key).map(Chain::newest).filter(|version| version.is_live())
+    }
+
+    /// A key at a revision.
+    pub(crate) fn get(&self, key: &[u8], at: Revision) -> Option<KeyValue> {
+        let (key, chain) = self.chains.get_key_value(key)?;
+        item(key, chain.at(at)?)
+    }
+
+    /// All versions of a key.
+    pub(crate) fn chain(&self, key: &[u8]) -> Option<(&Bytes, &Chain)> {
+        self.chains.get_key_value(key)
+    }
+
+    /// Keys that begin with `prefix` and come after `after`, in order.
+    pub(crate) fn scan<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        after: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = (&'a Bytes, &'a Chain)> {
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        self.chains
+            .range::<[u8], _>((start, Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    /// Keys from `start` on, in order.
+    pub(crate) fn scan_from<'a>(&'a self, start: &'a [u8]) -> impl Iterator<Item = (&'a Bytes, &'a Chain)> {
+        self.chains.range::<[u8], _>((Bound::Included(start), Bound::Unbounded))
+    }
+
+    /// Give a key a value.
+    pub(crate) fn put(&mut self, key: &Bytes, value: Bytes, at: Revision) -> Found {
+        let Some(chain) = self.chains.get_mut(&key[..]) else {
+            let version = Version { created: at, modified: at, version: 1, value: Some(value) };
+            self.chains.insert(key.clone(), Chain::new(version));
+            return Found::Nothing;
+        };
+        let before = chain.newest();
+        let found = Superseded::of(key, before).map_or(Found::Deletion, Found::Value);
+        let (created, version) =
+            if before.is_live() { (before.created, before.version + 1) } else { (at, 1) };
+        chain.push(Version { created, modified: at, version, value: Some(value) });
+        found
+    }
+
+    /// Delete a key; `None` if it does not exist.
+    pub(crate) fn delete(&mut self, key: &[u8], at: Revision) -> Option<Superseded> {
+        let chain = self.chains.get_mut(key)?;
+        let superseded = Superseded::of(key, chain.newest())?;
+        chain.push(Version::deleted(at));
+        Some(superseded)
+    }
+
+    /// Delete every key that begins with `prefix`, and say which these were.
+    pub(crate) fn delete_prefix(
+        &mut self,
+        prefix: &[u8],
+        at: Revision,
+        mut deleted: impl FnMut(&Bytes, Superseded),
+    ) {
+        let from_prefix = self.chains.range_mut::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+        for (key, chain) in from_prefix.take_while(|(key, _)| key.starts_with(prefix)) {
+            if let Some(superseded) = Superseded::of(key, chain.newest()) {
+                chain.push(Version::deleted(at));
+                deleted(key, superseded);
+            }
+        }
+    }
+
+    /// Take back what the newest revision, `at`, did to a key. `remembered` is the oldest revision whose change is on
+    /// record: a deletion before it, whose turn to be dropped has passed, goes as well.
+    pub(crate) fn revert(&mut self, key: &[u8], at: Revision, remembered: Revision) {
+        let chain = self.chains.get_mut(key).expect("a changed key is there");
+        assert!(chain.newest().modified == at, "only the newest revision is taken back");
+        if !chain.pop() || (chain.is_only_a_deletion() && chain.newest().modified < remembered) {
+            self.chains.remove(key);
+        }
+    }
+
+    /// Drop what was superseded at `floor` or before.
+    pub(crate) fn drop_superseded(&mut self, key: &[u8], floor: Revision) {
+        if let Some(chain) = self.chains.get_mut(key) {
+            chain.drop_superseded(floor);
+        }
+    }
+
+    /// Drop a key of which nothing is left but its deletion before `floor`.
+    pub(crate) fn drop_deletion(&mut self, key: &[u8], floor: Revision) {
+        let gone = |chain: &Chain| chain.is_only_a_deletion() && chain.newest().modified < floor;
+        if self.chains.get(key).is_some_and(gone) {
+            self.chains.remove(key);
+        }
+    }
+
+    /// Add a key with all its versions.
+    pub(crate) fn insert(&mut self, key: Bytes, chain: Chain) {
+        self.chains.insert(key, chain);
+    }
+
+    /// How many keys have at least one version, be it a deletion.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.chains.len()
+    }
+}

@@ -1,0 +1,302 @@
+//! Executing one operation on the keyspace, whole or not at all: [`perform`].
+//!
+//! It refuses to know about sessions and the log. What it refuses to users is decided from the state and the limits
+//! alone, so that every member refuses the same.
+
+use bytes::Bytes;
+
+use crate::chain::Version;
+use crate::history::{Change, History};
+use crate::keyspace::{Found, Keyspace, Superseded, item};
+use crate::limits::cost;
+use crate::undo::Marks;
+use crate::{
+    Compare, Expect, KEY_BYTES_MAX, KeyValue, Keys, Limits, Operation, Outcome, Reason, Relation, Revision,
+    TXN_OPERATIONS_MAX, TXN_RESULT_BYTES_MAX, Target, Txn, TxnOperation, TxnResult, VALUE_BYTES_MAX,
+};
+
+/// What operations work on.
+#[derive(Debug)]
+pub(crate) struct State<'a> {
+    pub(crate) keyspace: &'a mut Keyspace,
+    pub(crate) history: &'a mut History,
+    pub(crate) marks: &'a mut Marks,
+    pub(crate) limits: &'a Limits,
+}
+
+/// Do what `operation` says.
+///
+/// # Errors
+///
+/// A [`Reason`]; the state is as before then.
+pub(crate) fn perform(mut state: State<'_>, operation: Operation) -> Result<Outcome, Reason> {
+    match operation {
+        Operation::Put { key, value, expect } => {
+            check_key(&key)?;
+            check_value(&value)?;
+            expect.check(state.keyspace.live(&key))?;
+            let mut writing = Writing::begin(&mut state);
+            let previous = writing.put(key, value);
+            Ok(Outcome::Put { revision: writing.finish()?, previous })
+        }
+        Operation::Delete { key, expect } => {
+            check_key(&key)?;
+            expect.check(state.keyspace.live(&key))?;
+            let mut writing = Writing::begin(&mut state);
+            let count = writing.delete(&Keys::Key(key));
+            Ok(Outcome::Deleted { revision: writing.finish()?, count })
+        }
+        Operation::Txn(txn) => transact(&mut state, txn),
+        Operation::Compact { revision } => compact(&mut state, revision),
+    }
+}
+
+fn compact(state: &mut State<'_>, revision: Revision) -> Result<Outcome, Reason> {
+    let Marks { compacted, revision: current, .. } = *state.marks;
+    if revision > current {
+        return Err(Reason::FutureRevision { current });
+    }
+    if revision <= compacted {
+        return Err(Reason::Compacted { compacted });
+    }
+    state.history.compact(state.marks, revision);
+    Ok(Outcome::Compacted { revision })
+}
+
+fn transact(state: &mut State<'_>, txn: Txn) -> Result<Outcome, Reason> {
+    check_txn(&txn)?;
+    let succeeded = txn.compare.iter().all(|compare| compare.holds(state.keyspace.live(&compare.key)));
+    let operations = if succeeded { txn.success } else { txn.failure };
+    let mut writing = Writing::begin(state);
+    let mut results = Vec::with_capacity(operations.len());
+    let mut room = TXN_RESULT_BYTES_MAX as u64;
+    for operation in operations {
+        results.push(match operation {
+            TxnOperation::Put { key, value } => TxnResult::Put { previous: writing.put(key, value) },
+            TxnOperation::Delete(keys) => TxnResult::Deleted { count: writing.delete(&keys) },
+            TxnOperation::Get { keys, limit } => match writing.get(&keys, limit, &mut room) {
+                Some((items, more)) => TxnResult::Got { items, more },
+                None => {
+                    writing.abandon();
+                    return Err(Reason::ResultTooLarge);
+                }
+            },
+        });
+    }
+    Ok(Outcome::Txn { revision: writing.finish()?, succeeded, results })
+}
+
+/// One revision in the making. It ends with [`Writing::finish`] or [`Writing::abandon`].
+struct Writing<'a, 's> {
+    state: &'a mut State<'s>,
+    /// The figures so far; `revision` is still the one before.
+    marks: Marks,
+    change: Change,
+}
+
+impl<'a, 's> Writing<'a, 's> {
+    fn begin(state: &'a mut State<'s>) -> Writing<'a, 's> {
+        let marks = *state.marks;
+        Writing { state, marks, change: Change::default() }
+    }
+
+    fn revision(&self) -> Revision {
+        self.marks.revision.next()
+    }
+
+    /// Give a key a value; the revision of the one before.
+    fn put(&mut self, key: Bytes, value: Bytes) -> Option<Revision> {
+        let revision = self.revision();
+        self.marks.live_bytes += cost(&key, value.len());
+        let found = self.state.keyspace.put(&key, value, revision);
+        self.change.replaces |= found != Found::Nothing;
+        let previous = match found {
+            Found::Value(superseded) => {
+                self.marks.live_bytes -= superseded.cost;
+                self.change.superseded += superseded.cost;
+                Some(superseded.modified)
+            }
+            Found::Nothing | Found::Deletion => {
+                self.marks.live_keys += 1;
+                None
+            }
+        };
+        self.change.record(key);
+        previous
+    }
+
+    /// Delete keys; how many there were.
+    fn delete(&mut self, keys: &Keys) -> u64 {
+        let revision = self.revision();
+        let Writing { state, marks, change } = self;
+        let before = marks.live_keys;
+        let mut deleted = |key: &Bytes, superseded: Superseded| {
+            marks.live_keys -= 1;
+            marks.live_bytes -= superseded.cost;
+            change.deletes = true;
+            change.replaces = true;
+            change.superseded += superseded.cost;
+            change.record(key.clone());
+        };
+        match keys {
+            Keys::Key(key) => {
+                if let Some(superseded) = state.keyspace.delete(key, revision) {
+                    deleted(key, superseded);
+                }
+            }
+            Keys::Prefix(prefix) => state.keyspace.delete_prefix(prefix, revision, deleted),
+        }
+        before - self.marks.live_keys
+    }
+
+    /// Read keys, as this transaction has left them; `None` if they are more than `room` bytes, which the answer
+    /// takes from.
+    fn get(&self, keys: &Keys, limit: u64, room: &mut u64) -> Option<(Vec<KeyValue>, bool)> {
+        let newest = Revision(u64::MAX);
+        let (prefix, exact) = match keys {
+            Keys::Key(key) => (key, true),
+            Keys::Prefix(prefix) => (prefix, false),
+        };
+        let mut items = Vec::new();
+        for (key, chain) in self.state.keyspace.scan(prefix, None) {
+            if exact && key.len() > prefix.len() {
+                break;
+            }
+            let Some(found) = chain.at(newest).and_then(|version| item(key, version)) else { continue };
+            if items.len() as u64 >= limit {
+                return Some((items, true));
+            }
+            *room = room.checked_sub(cost(key, found.value.len()))?;
+            items.push(found);
+        }
+        Some((items, false))
+    }
+
+    /// Make it the newest revision, if it changed anything; the revision that the store is at then.
+    fn finish(mut self) -> Result<Revision, Reason> {
+        if self.change.keys.as_slice().is_empty() {
+            return Ok(self.marks.revision);
+        }
+        // What makes a full store smaller, or not larger, is always taken.
+        let quota = self.state.limits.quota_bytes;
+        if self.marks.live_bytes > quota && self.marks.live_bytes > self.state.marks.live_bytes {
+            self.abandon();
+            return Err(Reason::QuotaExceeded { quota });
+        }
+        self.change.keys.sort();
+        self.marks.revision = self.revision();
+        self.marks.history_bytes += self.change.superseded + self.change.recorded;
+        self.state.history.push(self.change);
+        self.state.history.compact_to_limits(&mut self.marks, self.state.limits);
+        *self.state.marks = self.marks;
+        Ok(self.marks.revision)
+    }
+
+    /// Leave everything as it was before.
+    fn abandon(self) {
+        let (revision, remembered) = (self.revision(), self.state.history.first());
+        for key in self.change.keys.as_slice() {
+            self.state.keyspace.revert(key, revision, remembered);
+        }
+    }
+}
+
+impl Expect {
+    fn check(self, live: Option<&Version>) -> Result<(), Reason> {
+        let actual = live.map(|version| version.modified);
+        let holds = match self {
+            Expect::Any => true,
+            Expect::Absent => actual.is_none(),
+            Expect::Revision(revision) => actual == Some(revision),
+        };
+        if holds { Ok(()) } else { Err(Reason::PreconditionFailed { actual }) }
+    }
+}
+
+impl Compare {
+    fn holds(&self, live: Option<&Version>) -> bool {
+        let absent = (0, Revision(0), Revision(0));
+        let (version, created, modified) = live.map_or(absent, |v| (v.version, v.created, v.modified));
+        let ordering = match &self.target {
+            Target::Version(operand) => version.cmp(operand),
+            Target::Created(operand) => created.cmp(operand),
+            Target::Modified(operand) => modified.cmp(operand),
+            Target::Value(operand) => match live.and_then(|version| version.value.as_ref()) {
+                Some(value) => value.cmp(operand),
+                None => return false,
+            },
+        };
+        match self.relation {
+            Relation::Equal => ordering.is_eq(),
+            Relation::NotEqual => ordering.is_ne(),
+            Relation::Less => ordering.is_lt(),
+            Relation::Greater => ordering.is_gt(),
+        }
+    }
+}
+
+fn check_key(key: &[u8]) -> Result<(), Reason> {
+    match key.len() {
+        0 => Err(Reason::KeyEmpty),
+        bytes if bytes > KEY_BYTES_MAX => Err(Reason::KeyTooLarge { bytes: bytes as u64 }),
+        _ => Ok(()),
+    }
+}
+
+fn check_keys(keys: &Keys) -> Result<(), Reason> {
+    match keys {
+        Keys::Prefix(prefix) if prefix.is_empty() => Ok(()),
+        Keys::Key(key) | Keys::Prefix(key) => check_key(key),
+    }
+}
+
+fn check_value(value: &[u8]) -> Result<(), Reason> {
+    match value.len() {
+        bytes if bytes > VALUE_BYTES_MAX => Err(Reason::ValueTooLarge { bytes: bytes as u64 }),
+        _ => Ok(()),
+    }
+}
+
+/// Both branches are checked, so that a transaction that can be refused for its form always is.
+fn check_txn(txn: &Txn) -> Result<(), Reason> {
+    let operations = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
+    if operations > TXN_OPERATIONS_MAX {
+        return Err(Reason::TooManyOperations { operations: operations as u64 });
+    }
+    for compare in &txn.compare {
+        check_key(&compare.key)?;
+    }
+    check_branch(&txn.success)?;
+    check_branch(&txn.failure)
+}
+
+fn check_branch(operations: &[TxnOperation]) -> Result<(), Reason> {
+    let mut puts: Vec<&Bytes> = Vec::new();
+    for operation in operations {
+        match operation {
+            TxnOperation::Put { key, value } => {
+                check_key(key)?;
+                check_value(value)?;
+                puts.push(key);
+            }
+            TxnOperation::Delete(keys) | TxnOperation::Get { keys, .. } => check_keys(keys)?,
+        }
+    }
+    puts.sort_unstable();
+    if let Some(pair) = puts.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Reason::DuplicateKey { key: pair[0].clone() });
+    }
+    for operation in operations {
+        let TxnOperation::Delete(keys) = operation else { continue };
+        let (Keys::Key(deleted) | Keys::Prefix(deleted)) = keys;
+        let next = puts.get(puts.partition_point(|put| *put < deleted));
+        let clash = next.filter(|put| match keys {
+            Keys::Key(_) => **put == deleted,
+            Keys::Prefix(_) => put.starts_with(deleted),
+        });
+        if let Some(&put) = clash {
+            return Err(Reason::DuplicateKey { key: put.clone() });
+        }
+    }
+    Ok(())
+}
