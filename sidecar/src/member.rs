@@ -3,13 +3,42 @@
 //! What it refuses to do: speak HTTP, read settings files, or start again by itself when something broke. Whoever
 //! started it ends the process then, and whatever runs the process starts the next one.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
-use holdfast_engine::Ordinal;
-use holdfast_storage::LogPolicy;
+use holdfast_engine::{Config, Incarnation, MEMBERS_MAX, MemberId, Ordinal};
+use holdfast_storage::{CheckpointError, CheckpointFile, Flushed, LogPolicy, OpenError, Opened, Owner};
+use holdfast_store::{Restore, RestoreError, Store};
+use tokio::sync::oneshot;
 
-use crate::core::{Handle, Timing};
+pub use crate::core::Broken;
+use crate::core::event::Event;
+use crate::core::queue::Queue;
+use crate::core::{CheckpointSettings, Core, CoreOptions, Handle, Timing};
 use crate::metrics::Metrics;
+use crate::peers::{Peers, PeersOptions, random};
+
+/// Most bytes of entries in one message to a follower. Some hundred small entries; larger messages only delay what is
+/// behind them.
+const APPEND_BYTES_MAX: usize = 256 * 1024;
+
+/// Most unacknowledged messages to one follower: together with the bytes in each, what a gigabit link with a round
+/// trip of 100 ms holds.
+const APPENDS_IN_FLIGHT_MAX: usize = 64;
+
+/// Most bytes of entries that are not committed. What is beyond is refused, so that a store without its majority does
+/// not eat its memory.
+const UNCOMMITTED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of log kept in memory behind a checkpoint, for followers that are a little behind.
+const LOG_BYTES_KEPT: usize = 16 * 1024 * 1024;
+
+/// After a lost connection a member waits so long for each ordinal below its own before it campaigns: a few round
+/// trips between neighbours, so that the first one has won before the next one tries.
+const CAMPAIGN_STAGGER: Duration = Duration::from_millis(1);
 
 /// What a member is told when it starts.
 #[derive(Debug)]
@@ -23,10 +52,8 @@ pub struct MemberOptions {
     pub peers: Vec<String>,
     /// The folder that holds what the member must not forget. Created if it is not there.
     pub data: PathBuf,
-    /// Whether there is a log on disk.
+    /// Whether there is a log on disk. Only a store of one member can do without.
     pub log: LogPolicy,
-    /// Whether checkpoints are taken at [`Timing::checkpoint_interval`], when the log has grown, and at the end.
-    pub checkpoints: bool,
     /// Intervals.
     pub timing: Timing,
     /// Where durations and events are counted.
@@ -35,14 +62,18 @@ pub struct MemberOptions {
     pub peer_listener: tokio::net::TcpListener,
 }
 
-/// A running member.
+/// A running member. Dropping it ends it as a crash would.
 #[derive(Debug)]
 pub struct Member {
     handle: Handle,
+    found: Found,
+    queue: Arc<Queue>,
+    peers: Option<Peers>,
+    core: oneshot::Receiver<Result<(), Broken>>,
 }
 
 /// What a member found when it started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The store was formed before, and everything it held is lost: a store without log or checkpoint starts empty.
     pub lost_everything: bool,
@@ -52,11 +83,66 @@ pub struct Found {
 
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {}
+pub enum StartError {
+    /// Nobody can be such a member.
+    #[error("{0}")]
+    Options(String),
+    /// The folder cannot be used.
+    #[error("cannot use the folder {}", path.display())]
+    Open {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// The checkpoints cannot be read.
+    #[error("cannot read the checkpoints in {}", path.display())]
+    Checkpoint {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CheckpointError,
+    },
+    /// A checkpoint's bytes are those that were written, but they are not a state.
+    #[error("the newest checkpoint in {} holds no state", path.display())]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: RestoreError,
+    },
+    /// The store was formed before, takes checkpoints, and none is there.
+    #[error(
+        "this store was formed before, but there is no checkpoint of it in {}; bring the checkpoints back, or remove \
+         the folder to begin a new, empty store", path.display()
+    )]
+    CheckpointsGone {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The system gives no more threads.
+    #[error("cannot start the {thread} thread")]
+    Thread {
+        /// Which.
+        thread: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The start was cut short because the process is ending.
+    #[error("the process is ending")]
+    Ending,
+}
 
-/// Why a running member ended by itself. The process must end, with a non-zero code.
-#[derive(Debug, thiserror::Error)]
-pub enum Broken {}
+/// What was restored from the folder.
+struct Restored {
+    opened: Opened,
+    store: Store,
+    newest: Option<CheckpointFile>,
+}
 
 impl Member {
     /// Open the folder, restore the state, start the threads and connect. Must run inside a tokio runtime.
@@ -64,8 +150,17 @@ impl Member {
     /// # Errors
     ///
     /// [`StartError`]; nothing is left running then.
-    pub async fn start(_options: MemberOptions) -> Result<Member, StartError> {
-        unimplemented!()
+    pub async fn start(options: MemberOptions) -> Result<Member, StartError> {
+        check(&options)?;
+        let (data, log) = (options.data.clone(), options.log);
+        let owner = Owner { store: options.store.clone(), ordinal: options.ordinal };
+        let restoring = tokio::task::spawn_blocking(move || restore(data, owner, log));
+        let restored = restoring.await.map_err(|_| StartError::Ending)??;
+        let found = found(&options, &restored)?;
+        let queue = Arc::new(Queue::default());
+        let (peers, core) = assemble(options, restored, &found, &queue)?;
+        let handle = Handle::new(queue.clone());
+        Ok(Member { handle, found, queue, peers: Some(peers), core })
     }
 
     /// The way to the core.
@@ -75,15 +170,177 @@ impl Member {
 
     /// What it found when it started.
     pub fn found(&self) -> &Found {
-        unimplemented!()
+        &self.found
     }
 
-    /// Wait until the member has ended: `Ok` after [`Handle::shut_down`], else what broke.
+    /// Wait until the member has ended: `Ok` after [`Handle::shut_down`], else what broke. Cancel safe; once it has
+    /// returned there is nothing to wait for any more.
     ///
     /// # Errors
     ///
     /// [`Broken`].
     pub async fn ended(&mut self) -> Result<(), Broken> {
-        unimplemented!()
+        // The core ends without a word only by a panic.
+        let result = (&mut self.core).await.unwrap_or(Err(Broken::Panicked));
+        if let Some(peers) = self.peers.take() {
+            peers.stop().await;
+        }
+        result
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _ = self.queue.push_always(Event::Crash);
+    }
+}
+
+fn check(options: &MemberOptions) -> Result<(), StartError> {
+    let members = options.peers.len();
+    let wrong = if !(1..=MEMBERS_MAX).contains(&members) {
+        format!("a store has 1 to {MEMBERS_MAX} members, not {members}")
+    } else if usize::from(options.ordinal.0) >= members {
+        format!("there is no member {} in a store of {members}", options.ordinal)
+    } else if options.log == LogPolicy::None && members > 1 {
+        format!("a store of {members} members keeps its log on disk")
+    } else {
+        return Ok(());
+    };
+    Err(StartError::Options(wrong))
+}
+
+/// Open the folder and build the state up from its newest checkpoint. Takes as long as reading that takes.
+fn restore(path: PathBuf, owner: Owner, log: LogPolicy) -> Result<Restored, StartError> {
+    let fresh = Incarnation(random());
+    let mut opened = holdfast_storage::open(&path, owner, log, fresh)
+        .map_err(|source| StartError::Open { path: path.clone(), source })?;
+    for damaged in &opened.damaged_checkpoints {
+        let (path, offset, what) = (damaged.path.display(), damaged.offset, damaged.what);
+        tracing::warn!(%path, offset, %what, "a checkpoint is damaged; it is not needed");
+    }
+    let damaged = |source| StartError::Checkpoint { path: path.clone(), source };
+    let mut store = Store::new();
+    if let Some(reader) = opened.checkpoint.take() {
+        let no_state = |source| StartError::State { path: path.clone(), source };
+        let mut restore = Restore::new();
+        for chunk in reader {
+            restore.chunk(&chunk.map_err(damaged)?).map_err(no_state)?;
+        }
+        store = restore.finish().map_err(no_state)?;
+    }
+    let newest = opened.restored.checkpoint;
+    let files = opened.disk.checkpoints().list().map_err(damaged)?;
+    let newest = files.into_iter().find(|file| Some(file.checkpoint) == newest);
+    Ok(Restored { opened, store, newest })
+}
+
+/// What is worth telling, and whether the member may start at all with what there is.
+fn found(options: &MemberOptions, restored: &Restored) -> Result<Found, StartError> {
+    let opened = &restored.opened;
+    let empty = options.log == LogPolicy::None && opened.restored.checkpoint.is_none();
+    let lost_everything = empty && opened.previously_formed;
+    if lost_everything && options.timing.checkpoint_interval.is_some() {
+        return Err(StartError::CheckpointsGone { path: options.data.clone() });
+    }
+    Ok(Found { lost_everything, torn_bytes: opened.torn.as_ref().map_or(0, |torn| torn.bytes) })
+}
+
+type CoreEnd = oneshot::Receiver<Result<(), Broken>>;
+
+/// Start everything that runs.
+fn assemble(
+    options: MemberOptions,
+    restored: Restored,
+    found: &Found,
+    queue: &Arc<Queue>,
+) -> Result<(Peers, CoreEnd), StartError> {
+    let Restored { opened, store, newest } = restored;
+    let me = MemberId { ordinal: options.ordinal, incarnation: opened.incarnation };
+    let members = options.peers.len() as u8;
+    let files = opened.disk.checkpoints();
+    let fsync_seconds = options.metrics.fsync_seconds.clone();
+    let disk = opened.disk.on_flush(move |flush| {
+        if flush.what == Flushed::Log {
+            fsync_seconds.observe(flush.fsync);
+        }
+    });
+    let done = queue.clone();
+    let writer = disk
+        .start(move |result| {
+            let _ = done.push_always(Event::Durable { result });
+        })
+        .map_err(|source| StartError::Thread { thread: "writer", source })?;
+    let peers = Peers::start(PeersOptions {
+        me,
+        store: options.store.clone(),
+        store_id: opened.restored.formation.as_ref().map(|formation| formation.store),
+        addresses: options.peers,
+        listener: options.peer_listener,
+        heartbeat_timeout: options.timing.heartbeat_timeout,
+        files: files.clone(),
+        queue: queue.clone(),
+        metrics: options.metrics.clone(),
+    });
+    let note = found.lost_everything.then(|| {
+        "everything this store held is lost: its strategy keeps nothing when the member stops; it began again, empty"
+            .to_owned()
+    });
+    tracing::info!(member = %me, members, store = options.store, "starting");
+    let core = Core::new(CoreOptions {
+        config: config(me, members, options.log, &options.timing),
+        restored: opened.restored,
+        store,
+        writer,
+        checkpoints: CheckpointSettings {
+            files,
+            log_kept: options.log == LogPolicy::Kept,
+            interval: options.timing.checkpoint_interval,
+            retain: options.timing.checkpoint_retain,
+            ordinal: me.ordinal,
+            newest,
+            queue: queue.clone(),
+            metrics: options.metrics.clone(),
+        },
+        store_name: options.store,
+        note,
+        queue: queue.clone(),
+        peers: peers.shared().clone(),
+        metrics: options.metrics,
+    });
+    let (end, ended) = oneshot::channel();
+    let closing = CloseOnDrop(queue.clone());
+    thread::Builder::new()
+        .name("core".to_owned())
+        .spawn(move || {
+            let closing = closing; // also when the core panics
+            let result = core.run();
+            drop(closing);
+            let _ = end.send(result);
+        })
+        .map_err(|source| StartError::Thread { thread: "core", source })?;
+    Ok((peers, ended))
+}
+
+fn config(me: MemberId, members: u8, log: LogPolicy, timing: &Timing) -> Config {
+    Config {
+        me,
+        members,
+        heartbeat_interval: timing.heartbeat_interval,
+        election_timeout: timing.heartbeat_timeout,
+        campaign_stagger: CAMPAIGN_STAGGER,
+        append_bytes_max: APPEND_BYTES_MAX,
+        appends_in_flight_max: APPENDS_IN_FLIGHT_MAX,
+        uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
+        log_bytes_kept: if log == LogPolicy::Kept { LOG_BYTES_KEPT } else { 0 },
+        seed: random(),
+    }
+}
+
+/// Nobody may wait for a core that is not there any more.
+struct CloseOnDrop(Arc<Queue>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

@@ -15,9 +15,8 @@ use crate::message;
 /// Longest frame, without its length. Room for an append of a few of the largest entries.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Longest piece of a checkpoint in one frame: small enough that a slow reader holds little, large enough that the
-/// frame around it costs nothing.
-pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
+/// Longest piece of a checkpoint in one frame: any chunk that a checkpoint's file may have.
+pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Longest body of a [`Frame::ForwardReply`]: what a frame has room for.
 pub const FORWARD_BYTES_MAX: usize = FRAME_BYTES_MAX - 64;

@@ -3,6 +3,7 @@
 //! A handle only carries questions to the core thread and answers back. It refuses to decide anything itself: who
 //! leads, what is committed and what may be retried is known on the core thread alone.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -222,8 +223,21 @@ pub struct Timing {
     pub heartbeat_timeout: Duration,
     /// How often a checkpoint is taken; `None`: only when the log has grown, or on request.
     pub checkpoint_interval: Option<Duration>,
-    /// How many checkpoints are kept, from 1.
-    pub checkpoint_retain: usize,
+    /// How many checkpoints are kept.
+    pub checkpoint_retain: NonZeroUsize,
+}
+
+/// What the member's state and queues come to, for the metrics page; the rest is in its [`Status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Of the keyspace.
+    pub statistics: holdfast_store::Statistics,
+    /// Writes of this member's clients, and of other members' if it leads, that wait for their answer.
+    pub writes_pending: usize,
+    /// Reads that wait for their answer.
+    pub reads_pending: usize,
+    /// Bytes of log in memory.
+    pub log_bytes: usize,
 }
 
 /// The way to the core thread. Cheap to clone.
@@ -273,6 +287,15 @@ impl Handle {
         self.ask(|reply| Event::Status { reply }).await
     }
 
+    /// What the member's state and queues come to.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] if the core is overloaded or has ended.
+    pub async fn figures(&self) -> Result<Figures, Failure> {
+        self.ask(|reply| Event::Figures { reply }).await
+    }
+
     /// Take a checkpoint now, or wait for the one that is being taken.
     ///
     /// # Errors
@@ -300,6 +323,16 @@ impl Handle {
         self.ask(|reply| Event::Retime { timing, reply }).await
     }
 
+    /// The members' peer ports are elsewhere from now on, `host:port` by ordinal, as many as before. Connections that
+    /// are established stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] if the core is overloaded or has ended.
+    pub async fn readdress(&self, peers: Vec<String>) -> Result<(), Failure> {
+        self.ask(|reply| Event::Readdress { peers, reply }).await
+    }
+
     /// Hand over, finish what is under way, stop writing, and end the core thread. Returns when that is done; takes
     /// no new requests from the call on.
     pub async fn shut_down(&self) {
@@ -323,7 +356,9 @@ impl Handle {
             PushError::Closed => Failure::stopping(),
         })?;
         // The core answers everything it takes, so a dropped reply means that it died in between.
-        answer.await.map_err(|_| Failure::Unknown { detail: "the member stopped before it could answer".to_owned() })
+        answer
+            .await
+            .map_err(|_| Failure::Unknown { detail: "the member stopped before it could answer".to_owned() })
     }
 }
 

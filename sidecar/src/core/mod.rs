@@ -3,13 +3,186 @@
 //! Everything that happens to a member is an event in one bounded queue. The core refuses to wait for anything else:
 //! disk, network and clients are told what to do and report back by events.
 
-mod event;
+mod asking;
+mod checkpoints;
+mod disk;
+mod effects;
+pub(crate) mod event;
+mod fingerprints;
 mod handle;
-mod queue;
+mod held;
+mod member_error;
+pub(crate) mod queue;
+mod reads;
+mod requests;
+mod run;
+mod status;
+mod stopping;
+mod terms;
 mod watches;
+mod writes;
+
+use std::sync::Arc;
+
+use holdfast_engine::{
+    Checkpoint, Config, Effects, Engine, Formation, MEMBERS_MAX, MemberId, Moment, Restored, Role, Term,
+};
+use holdfast_storage::LogWriter;
+use holdfast_store::{Revision, Store, View};
 
 pub use handle::{
-    Answer, CheckpointTaken, Consistency, Failure, HandedOver, Handle, Query, ReadReply, ReadRequest, RefusalCode,
-    Timing, WatchBatch, WatchEnd, WriteRequest, Written,
+    Answer, CheckpointTaken, Consistency, Failure, Figures, HandedOver, Handle, Query, ReadReply,
+    ReadRequest, RefusalCode, Timing, WatchBatch, WatchEnd, WriteRequest, Written,
 };
+pub use member_error::Broken;
 pub use watches::WatchStream;
+
+use self::asking::HandOver;
+use self::checkpoints::Checkpoints;
+use self::disk::Disk;
+use self::fingerprints::Fingerprints;
+use self::held::{Forwarded, Held};
+use self::queue::Queue;
+use self::reads::Reads;
+use self::run::Clock;
+use self::stopping::Stopping;
+use self::terms::Terms;
+use self::watches::Watches;
+use self::writes::{Done, Writes};
+use crate::metrics::Metrics;
+use crate::peers::{Shared, Transfer};
+
+pub(crate) use self::checkpoints::CheckpointSettings;
+
+/// What the core starts from.
+pub(crate) struct CoreOptions {
+    /// The engine's settings.
+    pub(crate) config: Config,
+    /// What the disk remembers.
+    pub(crate) restored: Restored,
+    /// The state at the restored checkpoint; empty without one.
+    pub(crate) store: Store,
+    /// The way to the disk.
+    pub(crate) writer: LogWriter,
+    /// When and where checkpoints are written.
+    pub(crate) checkpoints: CheckpointSettings,
+    /// The store's name.
+    pub(crate) store_name: String,
+    /// What a person should know about this start.
+    pub(crate) note: Option<String>,
+    /// The way in.
+    pub(crate) queue: Arc<Queue>,
+    /// The connections.
+    pub(crate) peers: Arc<Shared>,
+    /// Where it is counted.
+    pub(crate) metrics: Metrics,
+}
+
+/// One member's core. Its parts are in the modules beside this one, by concern.
+pub(crate) struct Core {
+    me: MemberId,
+    members: u8,
+    store_name: String,
+    note: Option<String>,
+    clock: Clock,
+    /// The time of this round.
+    now: Moment,
+    queue: Arc<Queue>,
+    peers: Arc<Shared>,
+    metrics: Metrics,
+    engine: Engine,
+    /// What the engine wants done, since it was last carried out.
+    effects: Effects,
+    /// The role as it was last carried out.
+    role: Role,
+    /// The last leader that this member knew, and its term.
+    last_leader: Option<(MemberId, Term)>,
+    formation: Option<Formation>,
+    election_timeout: std::time::Duration,
+    log_kept: bool,
+    disk: Disk,
+    store: Store,
+    terms: Terms,
+    fingerprints: Fingerprints,
+    writes: Writes,
+    /// Writes with a verdict, not answered yet.
+    done: Done,
+    held: Held,
+    forwarded: Forwarded,
+    hand_overs: Vec<HandOver>,
+    reads: Reads,
+    watches: Watches,
+    checkpoints: Checkpoints,
+    /// The checkpoint that is being fetched.
+    fetching: Option<Transfer>,
+    /// A fetched checkpoint's state, until the engine says to use it.
+    fetched: Option<(Checkpoint, Box<Store>)>,
+    /// When each peer was last heard of, and who it was.
+    heard: [Option<(MemberId, Moment)>; MEMBERS_MAX],
+    /// Peers that something was put into the buffer for, by ordinal.
+    unflushed: [bool; MEMBERS_MAX],
+    /// Names for proposals and reads.
+    last_token: u64,
+    stopping: Option<Stopping>,
+}
+
+impl Core {
+    /// A core that has not taken any event yet.
+    pub(crate) fn new(options: CoreOptions) -> Core {
+        let clock = Clock::start();
+        let now = clock.now();
+        let start = options.restored.checkpoint.map(|checkpoint| checkpoint.position).unwrap_or_default();
+        let formation = options.restored.formation.clone();
+        let (me, members) = (options.config.me, options.config.members);
+        let election_timeout = options.config.election_timeout;
+        let engine = Engine::new(options.config, options.restored, now);
+        assert_eq!(options.store.committed(), start.index, "the state is the checkpoint's");
+        Core {
+            me,
+            members,
+            store_name: options.store_name,
+            note: options.note,
+            clock,
+            now,
+            queue: options.queue,
+            peers: options.peers,
+            metrics: options.metrics,
+            role: engine.role(),
+            last_leader: None,
+            engine,
+            effects: Effects::default(),
+            formation,
+            election_timeout,
+            log_kept: options.checkpoints.log_kept,
+            disk: Disk::new(options.writer),
+            store: options.store,
+            terms: Terms::after(start),
+            fingerprints: Fingerprints::default(),
+            writes: Writes::default(),
+            done: Done::new(),
+            held: Held::default(),
+            forwarded: Forwarded::default(),
+            hand_overs: Vec::new(),
+            reads: Reads::default(),
+            watches: Watches::default(),
+            checkpoints: Checkpoints::new(options.checkpoints, now),
+            fetching: None,
+            fetched: None,
+            heard: Default::default(),
+            unflushed: Default::default(),
+            // Never used again after a restart: a late answer must not meet another question of the same name.
+            last_token: crate::peers::random() >> 1,
+            stopping: None,
+        }
+    }
+
+    /// The revision that everybody may see.
+    fn committed_revision(&self) -> Revision {
+        self.store.revision(View::Committed)
+    }
+
+    fn next_token(&mut self) -> u64 {
+        self.last_token += 1;
+        self.last_token
+    }
+}

@@ -1,0 +1,110 @@
+//! Who asked, and how an answer gets back: to a client of this member, or to the member that passed a request on.
+
+use bytes::Bytes;
+use holdfast_engine::{Moment, Ordinal, Position, Term, WriteConcern};
+use holdfast_store::Outcome;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::handle::{Failure, HandedOver, RefusalCode, Written};
+
+/// Who waits for an answer of type `T`.
+#[derive(Debug)]
+pub(super) enum Asker<T> {
+    /// A client of this member.
+    Client(oneshot::Sender<Result<T, Failure>>),
+    /// Another member, whose client waits there.
+    Member {
+        /// Which member.
+        ordinal: Ordinal,
+        /// Its name for the request.
+        id: u64,
+    },
+}
+
+/// A write on its way, wherever it waits.
+#[derive(Debug)]
+pub(super) struct Write {
+    /// The encoded command.
+    pub(super) command: Bytes,
+    /// What the answer waits for.
+    pub(super) concern: WriteConcern,
+    /// When there has to be an answer.
+    pub(super) deadline: Moment,
+    /// Whether asking twice is harmless.
+    pub(super) retryable: bool,
+    /// Who waits.
+    pub(super) asker: Asker<Written>,
+}
+
+/// A wish for another leader on its way.
+#[derive(Debug)]
+pub(super) struct HandOver {
+    /// Who should lead.
+    pub(super) to: Option<Ordinal>,
+    /// When there has to be an answer.
+    pub(super) deadline: Moment,
+    /// Who waits.
+    pub(super) asker: Asker<HandedOver>,
+}
+
+/// What a leader answers to a member that passed a request on. Travels in postcard's encoding.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// The write is done.
+    Written { position: Position, outcome: Outcome, concern: WriteConcern, reached: u8, satisfied: bool },
+    /// Another member leads now.
+    HandedOver { leader: Ordinal, term: Term },
+    /// Nothing happened, and the request may be right at another member or a little later.
+    NotTaken,
+    /// Nothing happened, and nothing will.
+    Refused { code: RefusalCode, detail: String, retryable: bool, retry_after_ms: Option<u64> },
+    /// It cannot be told what happened.
+    Unknown { detail: String },
+}
+
+impl Answer {
+    /// The answer's bytes.
+    pub(super) fn encode(&self) -> Bytes {
+        postcard::to_allocvec(self).expect("answers are plain data").into()
+    }
+
+    /// The answer in these bytes; `None` if there is none.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Answer> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+impl From<Result<Written, Failure>> for Answer {
+    fn from(result: Result<Written, Failure>) -> Answer {
+        match result {
+            Ok(Written { position, outcome, concern, reached, satisfied }) => {
+                Answer::Written { position, outcome, concern, reached, satisfied }
+            }
+            Err(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<Result<HandedOver, Failure>> for Answer {
+    fn from(result: Result<HandedOver, Failure>) -> Answer {
+        match result {
+            Ok(HandedOver { leader, term }) => Answer::HandedOver { leader, term },
+            Err(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Answer {
+        match failure {
+            Failure::Refused { code, detail, retryable, retry_after } => Answer::Refused {
+                code,
+                detail,
+                retryable,
+                retry_after_ms: retry_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            },
+            Failure::Unknown { detail } => Answer::Unknown { detail },
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Checkpoints of this member's own state: when, and cutting them in small slices between other work.
+//!
+//! A checkpoint pins the committed revision, and is encoded a little in every round of the core, so that no client
+//! waits for it. Its bytes go to a thread of its own that writes the file. What fails here fails one checkpoint, not
+//! the member.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvError, SyncSender, TrySendError};
+use std::time::Duration;
+use std::{io, thread};
+
+use bytes::Bytes;
+use holdfast_engine::{Checkpoint, Index, Input, Moment, Ordinal, Position};
+use holdfast_storage::{CheckpointError, CheckpointFile};
+use holdfast_store::{CheckpointCursor, Store};
+use tokio::sync::oneshot;
+
+use super::Core;
+use super::event::Event;
+use super::handle::{CheckpointTaken, Failure, RefusalCode};
+use super::queue::Queue;
+use crate::metrics::{CheckpointResult, Metrics};
+
+/// Bytes of state that are encoded in one round: about a third of a millisecond.
+const SLICE_BYTES: usize = 128 * 1024;
+
+/// Slices that may wait for the file: enough that the disk never waits for the core.
+const SLICES_QUEUED_MAX: usize = 16;
+
+/// The pause while the file is behind.
+const FILE_PAUSE: Duration = Duration::from_millis(2);
+
+/// Bytes of log after which a checkpoint is taken, so that the log does not grow for ever. As much as a member reads
+/// back in about a second.
+const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bytes of log by which each ordinal takes its checkpoints later than the one before it, so that members do not all
+/// take theirs at once.
+const LOG_BYTES_STAGGER: u64 = 8 * 1024 * 1024;
+
+/// Bytes of log after which a member that keeps none on disk forgets it: it is alone, and nobody will ask for it.
+const MEMORY_LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// After a failed checkpoint the next one is not tried before this.
+const FAILURE_PAUSE: Duration = Duration::from_secs(10);
+
+/// When and where checkpoints are written.
+pub(crate) struct CheckpointSettings {
+    /// The files.
+    pub(crate) files: holdfast_storage::Checkpoints,
+    /// Whether there is a log on disk, which checkpoints release.
+    pub(crate) log_kept: bool,
+    /// How often; `None`: only when the log has grown, or on request.
+    pub(crate) interval: Option<Duration>,
+    /// How many are kept.
+    pub(crate) retain: NonZeroUsize,
+    /// Which member's, for the stagger.
+    pub(crate) ordinal: Ordinal,
+    /// The newest one that is there.
+    pub(crate) newest: Option<CheckpointFile>,
+    /// The way back into the core.
+    pub(crate) queue: Arc<Queue>,
+    /// Where it is counted.
+    pub(crate) metrics: Metrics,
+}
+
+/// Why a checkpoint was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckpointFailure {
+    /// The file could not be written.
+    #[error("cannot write the checkpoint")]
+    File(#[from] CheckpointError),
+    /// The thread that writes it could not be started.
+    #[error("cannot start the thread that writes the checkpoint")]
+    Thread(#[source] io::Error),
+    /// The state was replaced by another before it was whole.
+    #[error("the checkpoint was given up")]
+    GivenUp,
+}
+
+type Asker = oneshot::Sender<Result<CheckpointTaken, Failure>>;
+
+/// This member's checkpoints.
+pub(super) struct Checkpoints {
+    settings: CheckpointSettings,
+    running: Option<Running>,
+    newest: Option<CheckpointFile>,
+    /// When to go on with the one that is being cut.
+    look_at: Option<Moment>,
+    /// When the next one is due by the interval.
+    next: Option<Moment>,
+    /// Bytes executed since the newest one began.
+    log_bytes: u64,
+    askers: Vec<Asker>,
+    wanted: bool,
+    /// None is tried before this.
+    not_before: Moment,
+}
+
+struct Running {
+    started: Moment,
+    /// Bytes executed before it began, if it comes to nothing.
+    log_bytes: u64,
+    /// `None` when the whole state is on its way to the file.
+    cut: Option<Cut>,
+}
+
+struct Cut {
+    cursor: CheckpointCursor,
+    file: SyncSender<Slice>,
+    /// What the file had no room for.
+    left_over: Option<Slice>,
+}
+
+enum Slice {
+    Bytes(Bytes),
+    /// The checkpoint is whole. A channel that ends without this was given up.
+    End,
+}
+
+impl Checkpoints {
+    pub(super) fn new(settings: CheckpointSettings, now: Moment) -> Checkpoints {
+        let next = settings.interval.map(|interval| now + interval);
+        let newest = settings.newest;
+        Checkpoints {
+            settings,
+            running: None,
+            newest,
+            look_at: None,
+            next,
+            log_bytes: 0,
+            askers: Vec::new(),
+            wanted: false,
+            not_before: now,
+        }
+    }
+
+    /// Use another interval, counted from now, and keep another number.
+    pub(super) fn retime(&mut self, interval: Option<Duration>, retain: NonZeroUsize, now: Moment) {
+        if self.settings.interval != interval {
+            self.next = interval.map(|interval| now + interval);
+        }
+        self.settings.interval = interval;
+        self.settings.retain = retain;
+    }
+
+    /// How often one is taken, if by time.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        self.settings.interval
+    }
+
+    /// An entry of so many bytes was executed.
+    pub(super) fn log_grew(&mut self, bytes: usize) {
+        self.log_bytes += bytes as u64;
+    }
+
+    /// The newest durable checkpoint.
+    pub(super) fn newest(&self) -> Option<&CheckpointFile> {
+        self.newest.as_ref()
+    }
+
+    /// A checkpoint of another member is durable here.
+    pub(super) fn fetched(&mut self, file: CheckpointFile) {
+        self.newest = Some(file);
+        self.log_bytes = 0;
+    }
+
+    /// Whether a checkpoint is under way or asked for.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running.is_some() || self.wanted
+    }
+
+    /// When there is something to do at the earliest.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        match &self.running {
+            Some(_) => self.look_at,
+            None => self.next.map(|next| next.max(self.not_before)),
+        }
+    }
+
+    /// Whether checkpoints exist in this store at all.
+    fn are_taken(&self) -> bool {
+        self.settings.log_kept || self.settings.interval.is_some()
+    }
+
+    /// Somebody wants one. Answers at once if there is nothing to do.
+    fn want(&mut self, committed: Position, asker: Asker) {
+        let refuse = |detail: &str, retryable| {
+            let code = RefusalCode::CheckpointFailed;
+            Err(Failure::Refused { code, detail: detail.to_owned(), retryable, retry_after: None })
+        };
+        let newest = self.newest.filter(|newest| newest.checkpoint.position == committed);
+        let answer = match newest {
+            _ if !self.are_taken() => refuse("this store takes no checkpoints", false),
+            _ if committed.index == Index(0) => refuse("nothing is committed yet", true),
+            Some(CheckpointFile { checkpoint, bytes, .. }) if self.running.is_none() => {
+                Ok(CheckpointTaken { position: checkpoint.position, bytes, took: Duration::ZERO })
+            }
+            _ => {
+                self.wanted = self.running.is_none();
+                self.askers.push(asker);
+                return;
+            }
+        };
+        let _ = asker.send(answer);
+    }
+
+    /// Take one as soon as possible, for nobody in particular.
+    pub(super) fn want_one(&mut self, committed: Position) {
+        let newest = self.newest.is_some_and(|newest| newest.checkpoint.position == committed);
+        if self.are_taken() && self.running.is_none() && !newest && committed.index > Index(0) {
+            self.wanted = true;
+        }
+    }
+
+    fn is_due(&mut self, committed: Position, now: Moment) -> bool {
+        if self.running.is_some() {
+            return false;
+        }
+        if self.wanted {
+            return true;
+        }
+        if now < self.not_before {
+            return false;
+        }
+        let by_time = self.next.is_some_and(|next| next <= now);
+        let stagger = LOG_BYTES_STAGGER * u64::from(self.settings.ordinal.0);
+        let by_log = self.settings.log_kept && self.log_bytes >= LOG_BYTES_MAX + stagger;
+        let news = self.newest.map_or(Index(0), |newest| newest.checkpoint.position.index) < committed.index;
+        if by_time && !news {
+            self.next = self.settings.interval.map(|interval| now + interval);
+        }
+        news && (by_time || by_log)
+    }
+
+    /// Begin to cut one of everything that is committed.
+    fn begin(&mut self, store: &mut Store, position: Position, now: Moment) {
+        self.wanted = false;
+        self.next = self.settings.interval.map(|interval| now + interval);
+        let (file, slices) = mpsc::sync_channel(SLICES_QUEUED_MAX);
+        let (files, retain) = (self.settings.files.clone(), self.settings.retain);
+        let queue = self.settings.queue.clone();
+        let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+            let result = write_file(&files, Checkpoint { position }, &slices, retain);
+            let _ = queue.push_always(Event::CheckpointWritten { result });
+        });
+        let log_bytes = std::mem::take(&mut self.log_bytes);
+        let cut = match thread {
+            Ok(_) => Some(Cut { cursor: store.begin_checkpoint(), file, left_over: None }),
+            Err(error) => {
+                let result = Err(CheckpointFailure::Thread(error));
+                let _ = self.settings.queue.push_always(Event::CheckpointWritten { result });
+                None
+            }
+        };
+        self.look_at = cut.as_ref().map(|_| now);
+        self.running = Some(Running { started: now, log_bytes, cut });
+    }
+
+    /// Encode the next slice, if the file has room for it.
+    pub(super) fn work(&mut self, store: &mut Store, now: Moment) {
+        if self.look_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let Some(cut) = self.running.as_mut().and_then(|running| running.cut.as_mut()) else { return };
+        let slice = cut.left_over.take().unwrap_or_else(|| {
+            let chunk = store.checkpoint_chunk(&mut cut.cursor, SLICE_BYTES);
+            chunk.map_or(Slice::End, Slice::Bytes)
+        });
+        let last = matches!(slice, Slice::End);
+        match cut.file.try_send(slice) {
+            Ok(()) if !last => self.look_at = Some(now),
+            Ok(()) => self.end_cut(store),
+            Err(TrySendError::Full(slice)) => {
+                cut.left_over = Some(slice);
+                self.look_at = Some(now + FILE_PAUSE);
+            }
+            // The thread has given up, and says why by an event.
+            Err(TrySendError::Disconnected(_)) => self.end_cut(store),
+        }
+    }
+
+    /// The state is replaced by another: what is being cut of it is useless.
+    pub(super) fn end_cut(&mut self, store: &mut Store) {
+        self.look_at = None;
+        if let Some(cut) = self.running.as_mut().and_then(|running| running.cut.take()) {
+            store.abandon_checkpoint(cut.cursor);
+        }
+    }
+
+    /// The file is durable, or is not: what the engine may be told.
+    fn written(
+        &mut self,
+        result: Result<CheckpointFile, CheckpointFailure>,
+        now: Moment,
+    ) -> Option<Checkpoint> {
+        let running = self.running.take()?;
+        let took = now - running.started;
+        let metrics = &self.settings.metrics;
+        match result {
+            Ok(file) => {
+                let position = file.checkpoint.position;
+                tracing::info!(%position, bytes = file.bytes, ?took, "took a checkpoint");
+                metrics.checkpoint(CheckpointResult::Ok);
+                metrics.checkpoint_seconds.observe(took);
+                for asker in self.askers.drain(..) {
+                    let _ = asker.send(Ok(CheckpointTaken { position, bytes: file.bytes, took }));
+                }
+                if self.newest.is_none_or(|newest| newest.checkpoint.position.index < position.index) {
+                    self.newest = Some(file);
+                }
+                Some(file.checkpoint)
+            }
+            Err(error) => {
+                let reason = crate::listener::chain(&error);
+                tracing::warn!(reason, "could not take a checkpoint");
+                metrics.checkpoint(CheckpointResult::Failed);
+                self.log_bytes += running.log_bytes;
+                self.not_before = now + FAILURE_PAUSE;
+                for asker in self.askers.drain(..) {
+                    let _ = asker.send(Err(Failure::Refused {
+                        code: RefusalCode::CheckpointFailed,
+                        detail: format!("the checkpoint failed: {reason}"),
+                        retryable: true,
+                        retry_after: Some(FAILURE_PAUSE),
+                    }));
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether the log in memory is only a burden: nobody will ever ask for it, and it has grown.
+    fn log_is_a_burden(&mut self) -> bool {
+        let burden = !self.settings.log_kept && self.log_bytes >= MEMORY_LOG_BYTES_MAX;
+        if burden {
+            self.log_bytes = 0;
+        }
+        burden
+    }
+}
+
+impl Core {
+    pub(super) fn checkpoint_wanted(&mut self, asker: Asker) {
+        self.checkpoints.want(self.committed_position(), asker);
+    }
+
+    /// Take a checkpoint if it is time, and let the engine forget a log that nobody needs.
+    pub(super) fn begin_checkpoint_if_due(&mut self) {
+        let position = self.committed_position();
+        if self.checkpoints.is_due(position, self.now) {
+            self.checkpoints.begin(&mut self.store, position, self.now);
+        }
+        if self.checkpoints.log_is_a_burden() {
+            self.step(Input::CheckpointTaken { checkpoint: Checkpoint { position } });
+        }
+    }
+
+    pub(super) fn checkpoint_written(&mut self, result: Result<CheckpointFile, CheckpointFailure>) {
+        if let Some(checkpoint) = self.checkpoints.written(result, self.now) {
+            self.step(Input::CheckpointTaken { checkpoint });
+        }
+    }
+
+    /// The last committed entry.
+    pub(super) fn committed_position(&self) -> Position {
+        self.terms.position(self.store.committed())
+    }
+}
+
+/// The thread that writes one checkpoint: all slices to the file, then the file durable, then old ones away.
+fn write_file(
+    files: &holdfast_storage::Checkpoints,
+    checkpoint: Checkpoint,
+    slices: &Receiver<Slice>,
+    retain: NonZeroUsize,
+) -> Result<CheckpointFile, CheckpointFailure> {
+    let mut writer = files.create(checkpoint)?;
+    loop {
+        match slices.recv() {
+            Ok(Slice::Bytes(bytes)) => writer.chunk(&bytes)?,
+            Ok(Slice::End) => break,
+            Err(RecvError) => return Err(CheckpointFailure::GivenUp),
+        }
+    }
+    let file = writer.finish()?;
+    if let Err(error) = files.retain(retain) {
+        tracing::warn!(reason = crate::listener::chain(&error), "could not remove old checkpoints");
+    }
+    Ok(file)
+}

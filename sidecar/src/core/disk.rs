@@ -1,0 +1,51 @@
+//! The way to the disk: everything the engine wants written, in order, as much as the writer takes.
+
+use holdfast_engine::Persist;
+use holdfast_storage::{LogWriter, SubmitError};
+
+use super::member_error::Broken;
+
+/// The writer, and what it has no room for yet. The backlog is bounded by what the engine may have uncommitted, and
+/// by what a leader sends ahead; new writes are refused while there is one.
+#[derive(Debug)]
+pub(super) struct Disk {
+    writer: LogWriter,
+    backlog: Vec<Persist>,
+}
+
+impl Disk {
+    pub(super) fn new(writer: LogWriter) -> Disk {
+        Disk { writer, backlog: Vec::new() }
+    }
+
+    /// Write these after everything before. With nothing, try again what there was no room for.
+    pub(super) fn submit(&mut self, writes: Vec<Persist>) -> Result<(), Broken> {
+        if self.backlog.is_empty() {
+            self.backlog = writes;
+        } else {
+            self.backlog.extend(writes);
+        }
+        if self.backlog.is_empty() {
+            return Ok(());
+        }
+        match self.writer.submit(std::mem::take(&mut self.backlog)) {
+            Ok(()) => Ok(()),
+            Err(SubmitError::Full(writes)) => {
+                self.backlog = writes;
+                Ok(())
+            }
+            // The writer says what failed by an event, which is already waiting.
+            Err(SubmitError::Stopped(_)) => Ok(()),
+        }
+    }
+
+    /// Whether the disk is behind what was asked of it.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Write what was taken, and end the writer's thread.
+    pub(super) fn stop(self) {
+        self.writer.stop();
+    }
+}

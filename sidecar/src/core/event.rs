@@ -1,0 +1,90 @@
+//! Everything that can happen to a member, in one closed list.
+
+use bytes::Bytes;
+use holdfast_api::http::Status;
+use holdfast_engine::{MemberId, Message, Ordinal, Ticket, WriteConcern};
+use holdfast_storage::{CheckpointFile, WriteError};
+use holdfast_store::Revision;
+use holdfast_wire::Fingerprint;
+use tokio::sync::oneshot;
+
+use super::checkpoints::CheckpointFailure;
+use super::handle::{
+    CheckpointTaken, Failure, Figures, HandedOver, ReadReply, ReadRequest, Timing, WriteRequest, Written,
+};
+use super::watches::WatchStream;
+use crate::peers::{FetchError, Fetched};
+
+/// One thing that happened, or that somebody wants.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A client wants to write.
+    Write { request: WriteRequest, reply: oneshot::Sender<Result<Written, Failure>> },
+    /// A client wants to read.
+    Read { request: ReadRequest, reply: oneshot::Sender<Result<ReadReply, Failure>> },
+    /// A client wants to follow writes.
+    Watch { from: Option<Revision>, prefix: Bytes, reply: oneshot::Sender<Result<WatchStream, Failure>> },
+    /// Somebody wants to know how this member is.
+    Status { reply: oneshot::Sender<Status> },
+    /// Somebody wants to know what it all comes to.
+    Figures { reply: oneshot::Sender<Figures> },
+    /// Somebody wants a checkpoint.
+    Checkpoint { reply: oneshot::Sender<Result<CheckpointTaken, Failure>> },
+    /// Somebody wants another leader.
+    HandOver {
+        to: Option<Ordinal>,
+        timeout: std::time::Duration,
+        reply: oneshot::Sender<Result<HandedOver, Failure>>,
+    },
+    /// The settings have changed.
+    Retime { timing: Timing, reply: oneshot::Sender<()> },
+    /// The members' addresses have changed.
+    Readdress { peers: Vec<String>, reply: oneshot::Sender<()> },
+    /// The member has to stop.
+    ShutDown { reply: oneshot::Sender<()> },
+    /// The member is dropped: it ends where it stands.
+    Crash,
+
+    /// A peer's engine said something.
+    Message { from: MemberId, message: Message },
+    /// A peer passes a write on.
+    Forwarded { from: Ordinal, id: u64, concern: WriteConcern, timeout_ms: u32, command: Bytes },
+    /// A peer passes the wish for another leader on.
+    HandOverForwarded { from: Ordinal, id: u64, to: Option<Ordinal>, timeout_ms: u32 },
+    /// A peer answers what this member passed on.
+    ForwardReplied { from: Ordinal, id: u64, body: Bytes },
+    /// A peer tells what its state was.
+    Fingerprint { from: Ordinal, fingerprint: Fingerprint },
+    /// The connection to a peer is established.
+    Reachable { peer: MemberId },
+    /// The connection to a peer ended.
+    Unreachable { peer: Ordinal },
+    /// The connection from a peer ended.
+    Lost { peer: MemberId },
+
+    /// The disk has done all writes up to this one, or has failed.
+    Durable { result: Result<Ticket, WriteError> },
+    /// A checkpoint of this member's own is durable, or is not.
+    CheckpointWritten { result: Result<CheckpointFile, CheckpointFailure> },
+    /// A checkpoint of another member is durable here, and its state is ready; or it is not.
+    CheckpointFetched {
+        /// Which of the core's wishes this was.
+        transfer: u64,
+        result: Result<Fetched, FetchError>,
+    },
+}
+
+impl Event {
+    /// Bytes that wait with the event, apart from itself; only those that somebody else decides on.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Event::Write { request, .. } => request.command.len(),
+            Event::Forwarded { command, .. } => command.len(),
+            Event::ForwardReplied { body, .. } => body.len(),
+            Event::Message { message: Message::Append { entries, .. }, .. } => {
+                entries.iter().map(|entry| entry.record().len()).sum()
+            }
+            _ => 0,
+        }
+    }
+}

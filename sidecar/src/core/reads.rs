@@ -1,0 +1,236 @@
+//! Linearizable reads: all that wait share one question to the leader, and are served when the state has come as far
+//! as its answer says.
+//!
+//! A read changes nothing, so that it is asked again, for as long as its time lasts, whenever an answer is lost or
+//! nobody leads.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use holdfast_engine::{Index, Moment, ReadToken};
+use tokio::sync::oneshot;
+
+use super::handle::{Failure, Query, ReadReply};
+
+/// Reads that may wait at one member. A read costs some hundred bytes; more than this and the member is asked for
+/// more than it can do.
+pub(super) const READS_MAX: usize = 16 * 1024;
+
+/// The pause before asking again when nobody could be asked. A new leader ends it.
+const ASK_PAUSE: Duration = Duration::from_millis(20);
+
+/// After so long an answer is taken for lost and the question asked again. Some tens of round trips in any network
+/// that members should be in.
+const ANSWER_TIME_MAX: Duration = Duration::from_millis(250);
+
+/// One read.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// What to read.
+    pub(super) query: Query,
+    /// When there has to be an answer.
+    pub(super) deadline: Moment,
+    /// Who waits.
+    pub(super) reply: oneshot::Sender<Result<ReadReply, Failure>>,
+}
+
+/// All linearizable reads that wait.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    /// Not asked for yet.
+    waiting: Vec<Read>,
+    /// Not before this, if nobody could be asked the last time.
+    ask_at: Option<Moment>,
+    /// Asked for, oldest first.
+    asked: VecDeque<Round>,
+    /// By the index that the state has to come to.
+    confirmed: BTreeMap<Index, Vec<Read>>,
+    count: usize,
+    /// No deadline of what waits is earlier.
+    earliest: Option<Moment>,
+}
+
+#[derive(Debug)]
+struct Round {
+    token: ReadToken,
+    asked: Moment,
+    reads: Vec<Read>,
+}
+
+impl Reads {
+    /// Take a read; given back if there are too many.
+    pub(super) fn add(&mut self, read: Read) -> Result<(), Read> {
+        if self.count >= READS_MAX {
+            return Err(read);
+        }
+        self.count += 1;
+        self.earliest = Some(self.earliest.map_or(read.deadline, |earliest| earliest.min(read.deadline)));
+        self.waiting.push(read);
+        Ok(())
+    }
+
+    /// Whether reads wait to be asked for, and it is time to.
+    pub(super) fn wants_to_ask(&self, now: Moment) -> bool {
+        !self.waiting.is_empty() && self.ask_at.is_none_or(|at| at <= now)
+    }
+
+    /// The question for all that wait is named `token`.
+    pub(super) fn ask(&mut self, token: ReadToken, now: Moment) {
+        self.ask_at = None;
+        self.asked.push_back(Round { token, asked: now, reads: std::mem::take(&mut self.waiting) });
+    }
+
+    /// A question was answered: with the index to come to, or by nobody.
+    pub(super) fn answered(&mut self, token: ReadToken, index: Option<Index>, now: Moment) {
+        let Some(place) = self.asked.iter().position(|round| round.token == token) else { return };
+        let Some(round) = self.asked.remove(place) else { return };
+        match index {
+            Some(index) => self.confirmed.entry(index).or_default().extend(round.reads),
+            None => {
+                self.waiting.extend(round.reads);
+                self.ask_at = Some(now + ASK_PAUSE);
+            }
+        }
+    }
+
+    /// There is somebody to ask now.
+    pub(super) fn ask_now(&mut self) {
+        self.ask_at = None;
+    }
+
+    /// Reads that may be served from a state that is committed up to `committed`.
+    pub(super) fn take_ready(&mut self, committed: Index) -> Vec<Read> {
+        let mut ready = Vec::new();
+        while let Some(first) = self.confirmed.first_entry().filter(|first| *first.key() <= committed) {
+            ready.extend(first.remove());
+        }
+        self.count -= ready.len();
+        ready
+    }
+
+    /// Ask again for what was asked too long ago, and give back the reads whose time is up.
+    pub(super) fn expire(&mut self, now: Moment) -> Vec<Read> {
+        while let Some(round) = self.asked.pop_front_if(|round| now - round.asked >= ANSWER_TIME_MAX) {
+            self.waiting.extend(round.reads);
+        }
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return Vec::new();
+        }
+        let mut expired = Vec::new();
+        let mut earliest: Option<Moment> = None;
+        let groups = std::iter::once(&mut self.waiting)
+            .chain(self.asked.iter_mut().map(|round| &mut round.reads))
+            .chain(self.confirmed.values_mut());
+        for reads in groups {
+            expired.extend(reads.extract_if(.., |read| read.deadline <= now));
+            let next = reads.iter().map(|read| read.deadline).min();
+            earliest = earliest.into_iter().chain(next).min();
+        }
+        self.confirmed.retain(|_, reads| !reads.is_empty());
+        self.asked.retain(|round| !round.reads.is_empty());
+        self.earliest = earliest;
+        self.count -= expired.len();
+        expired
+    }
+
+    /// When there is something to do at the earliest.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        let lost = self.asked.front().map(|round| round.asked + ANSWER_TIME_MAX);
+        let ask = if self.waiting.is_empty() { None } else { Some(self.ask_at.unwrap_or_default()) };
+        [self.earliest, lost, ask].into_iter().flatten().min()
+    }
+
+    /// How many wait.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Give everything back; for a member that ends.
+    pub(super) fn abandon(&mut self) -> Vec<Read> {
+        let Reads { waiting, asked, confirmed, .. } = std::mem::take(self);
+        let asked = asked.into_iter().flat_map(|round| round.reads);
+        waiting.into_iter().chain(asked).chain(confirmed.into_values().flatten()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const SECOND: Moment = Moment(1_000_000_000);
+
+    fn read(deadline: Moment) -> Read {
+        let query = Query::Get { key: Bytes::from_static(b"key"), at: None };
+        Read { query, deadline, reply: oneshot::channel().0 }
+    }
+
+    fn with(count: usize) -> Reads {
+        let mut reads = Reads::default();
+        for _ in 0..count {
+            reads.add(read(SECOND)).expect("room");
+        }
+        reads
+    }
+
+    #[test]
+    fn all_that_wait_share_one_question() {
+        let mut reads = with(3);
+        assert!(reads.wants_to_ask(Moment(0)));
+        reads.ask(ReadToken(1), Moment(0));
+        assert!(!reads.wants_to_ask(Moment(0)));
+        reads.answered(ReadToken(1), Some(Index(5)), Moment(1));
+        assert_eq!(reads.take_ready(Index(4)).len(), 0, "the state is not there yet");
+        assert_eq!(reads.take_ready(Index(5)).len(), 3);
+        assert_eq!(reads.count(), 0);
+    }
+
+    #[test]
+    fn a_question_that_nobody_takes_is_asked_again_later_or_at_a_new_leader() {
+        let mut reads = with(1);
+        reads.ask(ReadToken(1), Moment(0));
+        reads.answered(ReadToken(1), None, Moment(0));
+        assert!(!reads.wants_to_ask(Moment(0)));
+        assert_eq!(reads.deadline(), Some(Moment(0) + ASK_PAUSE));
+        assert!(reads.wants_to_ask(Moment(0) + ASK_PAUSE));
+        reads.ask_now();
+        assert!(reads.wants_to_ask(Moment(0)));
+    }
+
+    #[test]
+    fn a_lost_answer_is_asked_for_again_and_its_late_coming_ignored() {
+        let mut reads = with(1);
+        reads.ask(ReadToken(1), Moment(0));
+        let later = Moment(0) + ANSWER_TIME_MAX;
+        assert_eq!(reads.deadline(), Some(later));
+        assert!(reads.expire(later).is_empty());
+        assert!(reads.wants_to_ask(later));
+        reads.ask(ReadToken(2), later);
+        reads.answered(ReadToken(1), Some(Index(1)), later);
+        assert_eq!(reads.take_ready(Index(9)).len(), 0);
+        reads.answered(ReadToken(2), Some(Index(1)), later);
+        assert_eq!(reads.take_ready(Index(9)).len(), 1);
+    }
+
+    #[test]
+    fn time_ends_a_read_wherever_it_waits() {
+        let mut reads = with(1);
+        reads.ask(ReadToken(1), Moment(0));
+        reads.answered(ReadToken(1), Some(Index(5)), Moment(0));
+        reads.add(read(SECOND)).expect("room");
+        reads.ask(ReadToken(2), Moment(SECOND.0 - 1));
+        reads.add(read(SECOND)).expect("room");
+        reads.add(read(Moment(SECOND.0 + 1))).expect("room");
+        assert!(reads.expire(Moment(SECOND.0 - 1)).is_empty());
+        assert_eq!(reads.expire(SECOND).len(), 3);
+        assert_eq!(reads.count(), 1);
+        assert_eq!(reads.abandon().len(), 1);
+    }
+
+    #[test]
+    fn too_many_are_given_back() {
+        let mut reads = with(READS_MAX);
+        assert!(reads.add(read(SECOND)).is_err());
+    }
+}

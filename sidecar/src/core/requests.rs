@@ -1,0 +1,440 @@
+//! What becomes of requests: to this member's log, to the leader, or held until there is one; and their answers.
+//!
+//! A write is proposed again only if it is certain that it did not happen, or if its session makes asking twice
+//! harmless. Everything else that went wrong is `unknown`, and said so.
+
+use std::time::Duration;
+
+use holdfast_engine::{
+    ENTRY_PAYLOAD_BYTES_MAX, Input, MemberId, Ordinal, ProposalToken, ReadToken, Refusal, Term, WriteConcern,
+};
+use holdfast_store::{RangeQuery, ReadError, View};
+use holdfast_wire::Frame;
+use tokio::sync::oneshot;
+
+use super::Core;
+use super::asking::{Answer, Asker, HandOver, Write};
+use super::handle::{
+    self, Consistency, Failure, HandedOver, OVERLOAD_PAUSE, Query, ReadReply, ReadRequest, RefusalCode,
+    Written,
+};
+use super::held::Request;
+use super::reads::Read;
+use super::writes::Verdict;
+use crate::metrics::ProposalFailure;
+use crate::peers::Pushed;
+
+/// The leader's answer gets so much time to come back, of the time that a forwarded request has: a tenth of it, and
+/// at most this. So the leader's "not in time" arrives before the member gives up by itself.
+const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(50);
+
+// Writes.
+impl Core {
+    /// Somebody wants to write.
+    pub(super) fn write(&mut self, write: Write) {
+        let members = self.members;
+        if let WriteConcern::Members(asked) = write.concern
+            && !(1..=members).contains(&asked)
+        {
+            let detail =
+                format!("write concern {asked} is not one of 1 to {members}, the members of this store");
+            return self.refuse(write, RefusalCode::ConcernTooHigh, detail, false);
+        }
+        if write.command.len() > ENTRY_PAYLOAD_BYTES_MAX {
+            let detail = format!("a request of {} bytes is more than the log takes", write.command.len());
+            return self.refuse(write, RefusalCode::TooLarge, detail, false);
+        }
+        if self.stopping.is_some() && matches!(write.asker, Asker::Client(_)) {
+            return self.answer_write(write.asker, Err(Failure::stopping()));
+        }
+        self.route(write);
+    }
+
+    /// Bring a write to whoever leads.
+    fn route(&mut self, write: Write) {
+        match (self.engine.role().leader(self.me), &write.asker) {
+            (Some(leader), _) if leader == self.me => self.propose(write),
+            (Some(leader), Asker::Client(_)) => self.forward(write, leader),
+            (None, Asker::Client(_)) => self.hold(write),
+            (_, &Asker::Member { ordinal, id }) => self.reply_to(ordinal, id, &Answer::NotTaken),
+        }
+    }
+
+    fn propose(&mut self, write: Write) {
+        if self.disk.is_behind() {
+            return self.refuse_overloaded(write, "the disk is behind");
+        }
+        let token = ProposalToken(self.next_token());
+        self.step(Input::Propose { token, payload: write.command.clone() });
+        if let Some((_, position)) = self.effects.accepted.pop_if(|(accepted, _)| *accepted == token) {
+            return self.writes.add(position, write, self.now);
+        }
+        let refused = self.effects.refused.pop_if(|(refused, _)| *refused == token);
+        match refused.map(|(_, refusal)| refusal) {
+            Some(Refusal::Overloaded) => {
+                self.refuse_overloaded(write, "too much is under way at the leader");
+            }
+            Some(Refusal::NotLeader { .. } | Refusal::HandingOver) | None => self.not_taken(write),
+        }
+    }
+
+    /// Nothing happened yet: hold it for later, or tell the member that passed it on.
+    fn not_taken(&mut self, write: Write) {
+        if let Asker::Member { ordinal, id } = write.asker {
+            return self.reply_to(ordinal, id, &Answer::NotTaken);
+        }
+        self.hold(write);
+        self.held.retry_later(self.now);
+    }
+
+    fn hold(&mut self, write: Write) {
+        if let Err(write) = self.held.add(write) {
+            self.refuse_overloaded(write, "too many requests wait for a leader");
+        }
+    }
+
+    fn forward(&mut self, write: Write, leader: MemberId) {
+        let link = self.peers.link(leader.ordinal);
+        if !link.is_connected() {
+            return self.hold(write);
+        }
+        if self.forwarded.is_full() {
+            return self.refuse_overloaded(write, "too many requests wait for the leader");
+        }
+        let id = self.forwarded.next_id();
+        let (concern, command) = (write.concern, write.command.clone());
+        let timeout_ms = self.time_for_leader(write.deadline);
+        match link.push(&Frame::Forward { id, concern, timeout_ms, command }) {
+            Pushed::Sent => {
+                self.unflushed[usize::from(leader.ordinal.0)] = true;
+                self.forwarded.add(id, leader.ordinal, Request::Write(write));
+            }
+            Pushed::Dropped => {
+                self.refuse_overloaded(write, "too much waits for the connection to the leader")
+            }
+            Pushed::TooLarge => {
+                self.refuse(
+                    write,
+                    RefusalCode::TooLarge,
+                    "the request is larger than members take".into(),
+                    false,
+                );
+            }
+        }
+    }
+
+    /// Of the time until `deadline`, what the leader may use, in milliseconds.
+    fn time_for_leader(&self, deadline: holdfast_engine::Moment) -> u32 {
+        let left = deadline - self.now;
+        let time = left - (left / 10).min(ANSWER_MARGIN_MAX);
+        u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Try everything that is held again.
+    pub(super) fn release_held(&mut self) {
+        for write in self.held.take() {
+            self.route(write);
+        }
+    }
+
+    /// Another member leads than the one that some writes were passed on to: those that may be asked twice are.
+    pub(super) fn forward_again(&mut self, leader: Ordinal) {
+        for write in self.forwarded.take_retryable_elsewhere(leader) {
+            self.route(write);
+        }
+    }
+
+    /// The leader has answered.
+    pub(super) fn forward_replied(&mut self, from: Ordinal, id: u64, body: &[u8]) {
+        let Some(request) = self.forwarded.answered(from, id) else { return };
+        let answer = Answer::decode(body).unwrap_or_else(|| Answer::Unknown {
+            detail: "the leader's answer was not understood".to_owned(),
+        });
+        match request {
+            Request::Write(write) => self.write_replied(write, answer),
+            Request::HandOver(hand_over) => {
+                let result = match answer {
+                    Answer::HandedOver { leader, term } => Ok(HandedOver { leader, term }),
+                    Answer::Refused { code, detail, retryable, retry_after_ms } => {
+                        let retry_after = retry_after_ms.map(Duration::from_millis);
+                        Err(Failure::Refused { code, detail, retryable, retry_after })
+                    }
+                    Answer::Unknown { detail } => Err(Failure::Unknown { detail }),
+                    Answer::NotTaken | Answer::Written { .. } => Err(no_leader()),
+                };
+                self.answer_hand_over(hand_over.asker, result);
+            }
+        }
+    }
+
+    fn write_replied(&mut self, write: Write, answer: Answer) {
+        match answer {
+            Answer::Written { position, outcome, concern, reached, satisfied } => {
+                let written = Written { position, outcome, concern, reached, satisfied };
+                self.answer_write(write.asker, Ok(written));
+            }
+            Answer::NotTaken => self.not_taken(write),
+            Answer::Refused { code, detail, retryable, retry_after_ms } => {
+                let retry_after = retry_after_ms.map(Duration::from_millis);
+                self.count_refusal(code);
+                self.answer_write(
+                    write.asker,
+                    Err(Failure::Refused { code, detail, retryable, retry_after }),
+                );
+            }
+            Answer::Unknown { detail } => self.lost(write, detail),
+            Answer::HandedOver { .. } => {
+                self.lost(write, "the leader's answer was not understood".to_owned())
+            }
+        }
+    }
+
+    /// A request was passed on, and its answer will not come.
+    pub(super) fn forward_lost(&mut self, request: Request, detail: &str) {
+        match request {
+            Request::Write(write) => self.lost(write, detail.to_owned()),
+            Request::HandOver(hand_over) => {
+                self.answer_hand_over(hand_over.asker, Err(Failure::Unknown { detail: detail.to_owned() }));
+            }
+        }
+    }
+
+    /// A request was passed on, and its time is up.
+    pub(super) fn forward_expired(&mut self, request: Request) {
+        let detail = "the leader did not answer in time".to_owned();
+        match request {
+            Request::Write(write) => {
+                self.metrics.proposal_failed(ProposalFailure::Timeout);
+                self.answer_write(write.asker, Err(Failure::Unknown { detail }));
+            }
+            Request::HandOver(hand_over) => {
+                self.answer_hand_over(hand_over.asker, Err(Failure::Unknown { detail }));
+            }
+        }
+    }
+
+    /// It cannot be told what became of a write: ask again if that is harmless, else say so.
+    fn lost(&mut self, write: Write, detail: String) {
+        if write.retryable && write.deadline > self.now && self.stopping.is_none() {
+            return self.not_taken(write);
+        }
+        self.metrics.proposal_failed(ProposalFailure::Lost);
+        self.answer_write(write.asker, Err(Failure::Unknown { detail }));
+    }
+
+    /// Answer all writes that have a verdict by now.
+    pub(super) fn answer_done(&mut self) {
+        let mut done = std::mem::take(&mut self.done);
+        for (write, verdict) in done.drain(..) {
+            match verdict {
+                Verdict::Written(written) => self.answer_write(write.asker, Ok(written)),
+                Verdict::Superseded => self.not_taken(write),
+                Verdict::Unknown(_) if write.retryable && write.deadline > self.now => self.not_taken(write),
+                Verdict::Unknown(detail) => {
+                    let late = write.deadline <= self.now;
+                    let reason = if late { ProposalFailure::Timeout } else { ProposalFailure::Lost };
+                    self.metrics.proposal_failed(reason);
+                    self.answer_write(write.asker, Err(Failure::Unknown { detail: detail.to_owned() }));
+                }
+            }
+        }
+        done.append(&mut self.done); // whatever came in between; with the memory that it has
+        self.done = done;
+    }
+
+    pub(super) fn refuse_without_leader(&mut self, write: Write) {
+        self.metrics.proposal_failed(ProposalFailure::NoLeader);
+        self.answer_write(write.asker, Err(no_leader()));
+    }
+
+    fn refuse_overloaded(&mut self, write: Write, detail: &str) {
+        self.metrics.proposal_failed(ProposalFailure::Overloaded);
+        let failure = Failure::Refused {
+            code: RefusalCode::Overloaded,
+            detail: detail.to_owned(),
+            retryable: true,
+            retry_after: Some(OVERLOAD_PAUSE),
+        };
+        self.answer_write(write.asker, Err(failure));
+    }
+
+    fn refuse(&mut self, write: Write, code: RefusalCode, detail: String, retryable: bool) {
+        self.answer_write(write.asker, Err(Failure::Refused { code, detail, retryable, retry_after: None }));
+    }
+
+    fn count_refusal(&self, code: RefusalCode) {
+        match code {
+            RefusalCode::Overloaded => self.metrics.proposal_failed(ProposalFailure::Overloaded),
+            RefusalCode::NoLeader => self.metrics.proposal_failed(ProposalFailure::NoLeader),
+            _ => {}
+        }
+    }
+
+    pub(super) fn answer_write(&mut self, asker: Asker<Written>, result: Result<Written, Failure>) {
+        match asker {
+            // A client that has gone needs no answer.
+            Asker::Client(reply) => drop(reply.send(result)),
+            Asker::Member { ordinal, id } => self.reply_to(ordinal, id, &result.into()),
+        }
+    }
+
+    fn reply_to(&mut self, ordinal: Ordinal, id: u64, answer: &Answer) {
+        let link = self.peers.link(ordinal);
+        let pushed = link.push(&Frame::ForwardReply { id, body: answer.encode() });
+        if pushed == Pushed::TooLarge {
+            let answer = Answer::Unknown { detail: "the answer is larger than members take".to_owned() };
+            link.push(&Frame::ForwardReply { id, body: answer.encode() });
+        }
+        self.unflushed[usize::from(ordinal.0)] = true;
+    }
+}
+
+// Reads.
+impl Core {
+    /// Somebody wants to read.
+    pub(super) fn read(&mut self, request: ReadRequest, reply: oneshot::Sender<Result<ReadReply, Failure>>) {
+        let ReadRequest { query, consistency, timeout } = request;
+        match consistency {
+            Consistency::Local => drop(reply.send(self.look_up(query, View::Executed))),
+            Consistency::Linearizable => {
+                let read = Read { query, deadline: self.now + timeout, reply };
+                if let Err(Read { reply, .. }) = self.reads.add(read) {
+                    let failure = Failure::Refused {
+                        code: RefusalCode::Overloaded,
+                        detail: "too many reads wait for this member".to_owned(),
+                        retryable: true,
+                        retry_after: Some(OVERLOAD_PAUSE),
+                    };
+                    let _ = reply.send(Err(failure));
+                }
+            }
+        }
+    }
+
+    /// One question for all reads that wait.
+    pub(super) fn ask_for_reads(&mut self) {
+        if self.reads.wants_to_ask(self.now) {
+            let token = ReadToken(self.next_token());
+            self.reads.ask(token, self.now);
+            self.step(Input::Read { token });
+        }
+    }
+
+    /// Serve all reads that the state has come far enough for.
+    pub(super) fn serve_reads(&mut self) {
+        for Read { query, reply, .. } in self.reads.take_ready(self.store.committed()) {
+            let _ = reply.send(self.look_up(query, View::Committed));
+        }
+    }
+
+    pub(super) fn read_expired(&mut self, read: Read) {
+        let failure = Failure::Refused {
+            code: RefusalCode::NoLeader,
+            detail: "no leader confirmed itself in time; read=local needs none".to_owned(),
+            retryable: true,
+            retry_after: None,
+        };
+        let _ = read.reply.send(Err(failure));
+    }
+
+    fn look_up(&self, query: Query, view: View) -> Result<ReadReply, Failure> {
+        let answer = match query {
+            Query::Get { key, at } => self.store.get(&key, at, view).map(handle::Answer::Get),
+            Query::Range { prefix, after, limit, at } => {
+                self.store.range(RangeQuery { prefix, after, limit, at, view }).map(handle::Answer::Range)
+            }
+        };
+        let answer = answer.map_err(|error| Failure::Refused {
+            code: match error {
+                ReadError::Compacted { .. } => RefusalCode::Compacted,
+                ReadError::FutureRevision { .. } => RefusalCode::FutureRevision,
+            },
+            detail: error.to_string(),
+            retryable: matches!(error, ReadError::FutureRevision { .. }),
+            retry_after: None,
+        })?;
+        Ok(ReadReply { revision: self.store.revision(view), answer })
+    }
+}
+
+// Hand-overs.
+impl Core {
+    /// Somebody wants another leader.
+    pub(super) fn hand_over(&mut self, hand_over: HandOver) {
+        let HandOver { to, deadline, .. } = hand_over;
+        let nobody = match to {
+            Some(to) if to.0 >= self.members => Some(format!("there is no member {to}")),
+            _ if self.members == 1 => {
+                Some("the store has one member, and so nobody to hand over to".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(detail) = nobody {
+            let code = RefusalCode::NoSuchMember;
+            let failure = Failure::Refused { code, detail, retryable: false, retry_after: None };
+            return self.answer_hand_over(hand_over.asker, Err(failure));
+        }
+        match (self.engine.role().leader(self.me), &hand_over.asker) {
+            (Some(leader), _) if leader == self.me && to == Some(self.me.ordinal) => {
+                let handed_over = HandedOver { leader: self.me.ordinal, term: self.term() };
+                self.answer_hand_over(hand_over.asker, Ok(handed_over));
+            }
+            (Some(leader), _) if leader == self.me => {
+                self.step(Input::HandOver { to });
+                // The engine gives up after an election timeout; nobody needs to wait for much longer.
+                let deadline = deadline.min(self.now + self.election_timeout * 2);
+                self.hand_overs.push(HandOver { deadline, ..hand_over });
+            }
+            (Some(leader), Asker::Client(_)) => {
+                let (id, timeout_ms) = (self.forwarded.next_id(), self.time_for_leader(deadline));
+                match self.peers.link(leader.ordinal).push(&Frame::HandOver { id, to, timeout_ms }) {
+                    Pushed::Sent => {
+                        self.unflushed[usize::from(leader.ordinal.0)] = true;
+                        self.forwarded.add(id, leader.ordinal, Request::HandOver(hand_over));
+                    }
+                    Pushed::Dropped | Pushed::TooLarge => {
+                        self.answer_hand_over(hand_over.asker, Err(no_leader()));
+                    }
+                }
+            }
+            _ => self.answer_hand_over(hand_over.asker, Err(no_leader())),
+        }
+    }
+
+    /// Another member leads now.
+    pub(super) fn handed_over(&mut self, leader: Ordinal, term: Term) {
+        for hand_over in std::mem::take(&mut self.hand_overs) {
+            self.answer_hand_over(hand_over.asker, Ok(HandedOver { leader, term }));
+        }
+    }
+
+    pub(super) fn expire_hand_overs(&mut self) {
+        let now = self.now;
+        let expired: Vec<HandOver> = self.hand_overs.extract_if(.., |h| h.deadline <= now).collect();
+        for hand_over in expired {
+            let failure = Failure::Refused {
+                code: RefusalCode::HandOverFailed,
+                detail: "nobody took the leadership over in time; the leader goes on".to_owned(),
+                retryable: true,
+                retry_after: None,
+            };
+            self.answer_hand_over(hand_over.asker, Err(failure));
+        }
+    }
+
+    pub(super) fn answer_hand_over(&mut self, asker: Asker<HandedOver>, result: Result<HandedOver, Failure>) {
+        match asker {
+            Asker::Client(reply) => drop(reply.send(result)),
+            Asker::Member { ordinal, id } => self.reply_to(ordinal, id, &result.into()),
+        }
+    }
+}
+
+fn no_leader() -> Failure {
+    Failure::Refused {
+        code: RefusalCode::NoLeader,
+        detail: "no leader was found in time".to_owned(),
+        retryable: true,
+        retry_after: None,
+    }
+}

@@ -1,0 +1,143 @@
+//! What a member says of itself.
+
+use std::time::Duration;
+
+use holdfast_api::Strategy;
+use holdfast_api::http::{CheckpointStatus, PeerStatus, Positions, Role as RoleName, StateHash, Status};
+use holdfast_engine::{Ordinal, Role, Term};
+use holdfast_wire::Fingerprint;
+
+use super::Core;
+use super::handle::{Figures, Timing};
+use super::member_error::Broken;
+
+impl Core {
+    /// This member, and the others as it sees them.
+    pub(super) fn status(&self) -> Status {
+        let engine = self.engine.status(self.now);
+        let last = engine.written.index.0;
+        let leads = engine.role.is_leader();
+        let peers = (0..self.members).map(Ordinal).filter(|&ordinal| ordinal != self.me.ordinal);
+        let peers = peers.map(|ordinal| {
+            let known = engine.peers.iter().find(|peer| peer.ordinal == ordinal);
+            let heard = self.heard[usize::from(ordinal.0)];
+            let member = known.and_then(|peer| peer.member).or(heard.map(|(member, _)| member));
+            let link = self.peers.link(ordinal);
+            PeerStatus {
+                ordinal: ordinal.0,
+                incarnation: member.map(|member| member.incarnation.to_string()),
+                connected: link.is_connected(),
+                match_: known.map(|peer| peer.written.0),
+                durable: known.map(|peer| peer.durable.0),
+                lag: known.map(|peer| last.saturating_sub(peer.written.0)),
+                round_trip_ms: link.round_trip().map(|time| time.as_secs_f64() * 1e3),
+                last_heartbeat_ms_ago: heard.map(|(_, at)| millis(self.now - at)),
+            }
+        });
+        Status {
+            store: self.store_name.clone(),
+            store_id: engine.formation.as_ref().map(|formation| formation.store.to_string()),
+            strategy: self.strategy(),
+            member: self.me.ordinal.0,
+            incarnation: self.me.incarnation.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role: role_name(&engine.role),
+            leader: engine.role.leader(self.me).map(|leader| leader.ordinal.0),
+            term: self.term().0,
+            positions: Positions {
+                written: last,
+                durable: engine.durable.0,
+                commit: engine.commit.0,
+                applied: engine.executed.0,
+            },
+            revision: self.committed_revision().0,
+            state_hash: Some(StateHash {
+                index: self.store.committed().0,
+                hash: format!("{:016x}", self.store.hash()),
+            }),
+            peers: peers.collect(),
+            last_checkpoint: self.last_checkpoint(),
+            note: self.note_now(leads),
+        }
+    }
+
+    /// What its state and queues come to.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            statistics: self.store.statistics(),
+            writes_pending: self.writes.count() + self.held.count() + self.forwarded.count(),
+            reads_pending: self.reads.count(),
+            log_bytes: self.engine.status(self.now).log_bytes,
+        }
+    }
+
+    /// The settings have changed.
+    pub(super) fn retime(&mut self, timing: Timing) {
+        self.engine.retime(timing.heartbeat_interval, timing.heartbeat_timeout);
+        self.election_timeout = timing.heartbeat_timeout;
+        self.peers.set_heartbeat_timeout(timing.heartbeat_timeout);
+        self.checkpoints.retime(timing.checkpoint_interval, timing.checkpoint_retain, self.now);
+    }
+
+    /// This member's term.
+    pub(super) fn term(&self) -> Term {
+        match self.engine.role() {
+            Role::Unformed => Term(0),
+            Role::Learner { term, .. }
+            | Role::Follower { term, .. }
+            | Role::Candidate { term }
+            | Role::Leader { term } => term,
+        }
+    }
+
+    /// Another member says what its state was.
+    pub(super) fn compare(&mut self, from: Ordinal, theirs: Fingerprint) -> Result<(), Broken> {
+        let Some(disagree) = self.fingerprints.compare(from, theirs) else { return Ok(()) };
+        let index = theirs.index;
+        tracing::error!(peer = %from, %index, disagree, "a member's state differs from this one's");
+        // One against one, nobody can tell who is right; against most others, this member is wrong.
+        if disagree > usize::from(self.members) / 2 {
+            return Err(Broken::Diverged { index });
+        }
+        Ok(())
+    }
+
+    fn strategy(&self) -> Strategy {
+        match (self.log_kept, self.checkpoints.interval()) {
+            (false, None) => Strategy::Baseline,
+            (false, Some(_)) => Strategy::Checkpointing,
+            (true, None) => Strategy::Replication,
+            (true, Some(_)) => Strategy::Hybrid,
+        }
+    }
+
+    fn last_checkpoint(&self) -> Option<CheckpointStatus> {
+        let file = self.checkpoints.newest()?;
+        Some(CheckpointStatus {
+            index: file.checkpoint.position.index.0,
+            term: file.checkpoint.position.term.0,
+            revision: None,
+            time: file.modified.and_then(|time| jiff::Timestamp::try_from(time).ok()).unwrap_or_default(),
+            bytes: file.bytes,
+        })
+    }
+
+    fn note_now(&self, leads: bool) -> Option<String> {
+        let behind = (leads && self.disk.is_behind()).then(|| "the disk is behind".to_owned());
+        behind.or_else(|| self.note.clone())
+    }
+}
+
+fn role_name(role: &Role) -> RoleName {
+    match role {
+        Role::Unformed => RoleName::Unformed,
+        Role::Learner { .. } => RoleName::Learner,
+        Role::Follower { .. } => RoleName::Follower,
+        Role::Candidate { .. } => RoleName::Candidate,
+        Role::Leader { .. } => RoleName::Leader,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,115 @@
+//! The end of a member that is told to stop: hand over, finish what is under way, answer what cannot be finished.
+
+use std::time::Duration;
+
+use holdfast_engine::{Input, Moment};
+use tokio::sync::oneshot;
+
+use super::Core;
+use super::handle::Failure;
+use super::held::Request;
+
+/// How long, beyond an election timeout, a hand-over may take before the member stops as the leader that it is.
+const HAND_OVER_MARGIN: Duration = Duration::from_millis(300);
+
+/// How long requests that are under way may hold up the end. Kubernetes gives a pod 30 s altogether, and whoever
+/// started this member closes its listeners within them too.
+const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long the last checkpoint of a store without a log may hold up the end: without it everything since the one
+/// before is lost.
+const LAST_CHECKPOINT_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// How often to look whether everything is done.
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
+
+/// A member that has been told to stop.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    replies: Vec<oneshot::Sender<()>>,
+    hand_over_until: Moment,
+    finish_until: Moment,
+    checkpoint_until: Moment,
+}
+
+impl Stopping {
+    pub(super) fn next_look(&self, now: Moment) -> Moment {
+        now + LOOK_PAUSE
+    }
+}
+
+impl Core {
+    /// Begin to stop.
+    pub(super) fn stop(&mut self, reply: oneshot::Sender<()>) {
+        if let Some(stopping) = &mut self.stopping {
+            return stopping.replies.push(reply);
+        }
+        tracing::info!(role = self.role.name(), "stopping");
+        self.stopping = Some(Stopping {
+            replies: vec![reply],
+            hand_over_until: self.now + self.election_timeout + HAND_OVER_MARGIN,
+            finish_until: self.now + FINISH_TIME_MAX,
+            checkpoint_until: self.now + LAST_CHECKPOINT_TIME_MAX,
+        });
+        self.watches.end();
+        if self.members > 1 {
+            self.step(Input::HandOver { to: None });
+        }
+    }
+
+    /// Whether the member has stopped being needed, or has no more time.
+    pub(super) fn is_over(&mut self) -> bool {
+        let Some(stopping) = &self.stopping else { return false };
+        let now = self.now;
+        let hands_over = self.members > 1 && self.engine.role().is_leader() && now < stopping.hand_over_until;
+        let waits_for_leader = self.held.count() > 0 && now < stopping.hand_over_until;
+        let finishes = self.writes.count() + self.forwarded.count() + self.reads.count() > 0
+            && now < stopping.finish_until;
+        if hands_over || waits_for_leader || finishes {
+            return false;
+        }
+        let (checkpoint_until, committed) = (stopping.checkpoint_until, self.committed_position());
+        if !self.log_kept && now < checkpoint_until {
+            // What was written until now is in it, and nothing is written any more.
+            self.checkpoints.want_one(committed);
+            return !self.checkpoints.is_busy();
+        }
+        true
+    }
+
+    /// Answer everybody who still waits, and end the writer's thread.
+    pub(super) fn finish(mut self) {
+        self.watches.end();
+        let mut done = std::mem::take(&mut self.done);
+        self.writes.abandon(&mut done);
+        for write in &mut done {
+            write.0.retryable = false; // nobody is left to ask again
+        }
+        self.done = done;
+        self.answer_done();
+        for write in self.held.take() {
+            self.answer_write(write.asker, Err(Failure::stopping()));
+        }
+        for request in self.forwarded.abandon() {
+            let detail = "the member stopped before the leader answered".to_owned();
+            match request {
+                Request::Write(write) => self.answer_write(write.asker, Err(Failure::Unknown { detail })),
+                Request::HandOver(hand_over) => {
+                    self.answer_hand_over(hand_over.asker, Err(Failure::Unknown { detail }));
+                }
+            }
+        }
+        for hand_over in std::mem::take(&mut self.hand_overs) {
+            self.answer_hand_over(hand_over.asker, Err(Failure::stopping()));
+        }
+        for read in self.reads.abandon() {
+            let _ = read.reply.send(Err(Failure::stopping()));
+        }
+        self.flush();
+        self.queue.close();
+        self.disk.stop();
+        for reply in self.stopping.into_iter().flat_map(|stopping| stopping.replies) {
+            let _ = reply.send(());
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The peer port: takes connections, bounded in number and time until they have proved who they are.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_engine::MEMBERS_MAX;
+use holdfast_wire::{Purpose, TurnedAway};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::handshake::{self, HandshakeError};
+use super::{Shared, inbound, prepare, transfer};
+
+/// Connections that may be shaking hands. Every peer needs two at a time at most, and a few more may be mistakes;
+/// the rest is closed unread.
+const HANDSHAKES_MAX: usize = 4 * MEMBERS_MAX;
+
+/// Checkpoints that are sent at a time: one to each peer, and one more whose connection is not known to be dead yet.
+const TRANSFERS_MAX: usize = MEMBERS_MAX;
+
+/// The pause after the system could not accept, such as without free file descriptors: it is out of our hands.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accept for ever.
+pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let transfers = Arc::new(Semaphore::new(TRANSFERS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        // What has ended is forgotten as it goes.
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+                    tracing::warn!(%address, "closed a connection to the peer port: too many shake hands");
+                    continue;
+                };
+                let (shared, transfers) = (shared.clone(), transfers.clone());
+                connections.spawn(async move {
+                    if let Err(error) = greet(shared, stream, address, transfers, permit).await {
+                        let reason = crate::listener::chain(&error);
+                        tracing::warn!(%address, reason, "refused a connection to the peer port");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection to the peer port");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Shake hands, then do what the caller wants. The permit goes back with the handshake's end.
+async fn greet(
+    shared: Arc<Shared>,
+    mut stream: TcpStream,
+    address: SocketAddr,
+    transfers: Arc<Semaphore>,
+    permit: tokio::sync::OwnedSemaphorePermit,
+) -> Result<(), HandshakeError> {
+    prepare(&stream, shared.silence())?;
+    let (hello, read) = handshake::answer(&shared, &mut stream).await?;
+    match hello.purpose {
+        Purpose::Replication => {
+            handshake::welcome(&shared, &mut stream, hello.purpose).await?;
+            drop(permit);
+            inbound::serve(&shared, &hello, stream, read, address.ip()).await;
+        }
+        Purpose::CheckpointFetch { position } => {
+            let Ok(transfer) = transfers.try_acquire_owned() else {
+                handshake::turn_away(&mut stream, TurnedAway::Busy).await;
+                return Err(HandshakeError::Refused(TurnedAway::Busy));
+            };
+            transfer::serve(&shared, stream, hello.member, position, permit).await?;
+            drop(transfer);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! The connections to the other members: one that this member dials to each peer, for all that it says, and one that
+//! each peer dials here.
+//!
+//! A connection counts only once both sides have proved that they mean each other ([`handshake`]). Its end is told to
+//! the core at once: that is how a dead leader is noticed. What the connections refuse to do: interpret messages,
+//! keep them for later, or wait for the core while it could be told who is gone.
+
+mod acceptor;
+mod dialer;
+mod handshake;
+mod inbound;
+mod link;
+mod transfer;
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use holdfast_engine::{MemberId, Ordinal, StoreId};
+use holdfast_storage::Checkpoints;
+use holdfast_wire::Fingerprint;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+pub(crate) use link::{Link, Pushed};
+pub(crate) use transfer::{FetchError, Fetched, Transfer, fetch};
+
+use crate::core::queue::Queue;
+use crate::metrics::Metrics;
+
+/// A connection is given up when its peer is silent for so many heartbeat timeouts. A silent peer is either dead
+/// without a trace, and then a new connection finds its successor, or it is stopped, and then nothing is lost.
+const SILENCE_TIMEOUTS: u32 = 2;
+
+/// A connection is never given up sooner than this, however short the heartbeat timeout is: on a busy machine a
+/// whole process may stand still for some hundred milliseconds.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
+
+/// What a member's connections need to know.
+#[derive(Debug)]
+pub(crate) struct PeersOptions {
+    /// Who this member is.
+    pub(crate) me: MemberId,
+    /// The store's name.
+    pub(crate) store: String,
+    /// Which store of that name, if this member knows already.
+    pub(crate) store_id: Option<StoreId>,
+    /// The peer addresses of all members by ordinal, `host:port`.
+    pub(crate) addresses: Vec<String>,
+    /// Where the others connect to.
+    pub(crate) listener: TcpListener,
+    /// After so long without word from the leader a follower campaigns.
+    pub(crate) heartbeat_timeout: Duration,
+    /// This member's checkpoints.
+    pub(crate) files: Checkpoints,
+    /// The way into the core.
+    pub(crate) queue: Arc<Queue>,
+    /// Where it is counted.
+    pub(crate) metrics: Metrics,
+}
+
+/// What all connections of a member share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) me: MemberId,
+    /// Tells this process from the next one of the same member.
+    pub(crate) process: u64,
+    pub(crate) store: String,
+    pub(crate) files: Checkpoints,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) runtime: Handle,
+    store_id: OnceLock<StoreId>,
+    silence_ns: AtomicU64,
+    fingerprint: Mutex<Option<Fingerprint>>,
+    /// By ordinal; the one at this member's own ordinal is never used.
+    peers: Vec<Peer>,
+}
+
+/// What is known of one peer outside the core.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) ordinal: Ordinal,
+    /// `host:port`, as the settings say.
+    address: Mutex<String>,
+    pub(crate) link: Arc<Link>,
+    /// It has just connected here, so that dialing it is worth a try now.
+    pub(crate) appeared: Notify,
+    /// Where it connected from, while it is connected: name services take a while to follow a restarted pod.
+    pub(crate) seen_at: Mutex<Option<IpAddr>>,
+    /// Which process of it connected here last.
+    pub(crate) seen_process: AtomicU64,
+    /// The connection from it.
+    pub(crate) inbound: inbound::Slot,
+}
+
+/// The connections of one running member. Dropping it closes them.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+impl Peers {
+    /// Listen, and dial everybody. Must run inside a tokio runtime.
+    pub(crate) fn start(options: PeersOptions) -> Peers {
+        let peers = options.addresses.into_iter().zip(0..).map(|(address, ordinal)| {
+            let ordinal = Ordinal(ordinal);
+            Peer {
+                ordinal,
+                address: Mutex::new(address),
+                link: Arc::new(Link::new(options.metrics.peer(ordinal).clone())),
+                appeared: Notify::new(),
+                seen_at: Mutex::default(),
+                seen_process: AtomicU64::default(),
+                inbound: inbound::Slot::default(),
+            }
+        });
+        let shared = Arc::new(Shared {
+            me: options.me,
+            process: random(),
+            store: options.store,
+            files: options.files,
+            queue: options.queue,
+            runtime: Handle::current(),
+            store_id: options.store_id.map_or_else(OnceLock::new, OnceLock::from),
+            silence_ns: AtomicU64::default(),
+            fingerprint: Mutex::default(),
+            peers: peers.collect(),
+        });
+        shared.set_heartbeat_timeout(options.heartbeat_timeout);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(acceptor::accept(shared.clone(), options.listener));
+        for peer in &shared.peers {
+            if peer.ordinal != options.me.ordinal {
+                tasks.spawn(dialer::dial(shared.clone(), peer.ordinal));
+            }
+        }
+        Peers { shared, tasks }
+    }
+
+    /// What the core may use of the connections.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Close all connections.
+    pub(crate) async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        // The tasks end with their set; what they wrote to is closed here.
+        self.tasks.abort_all();
+        for peer in &self.shared.peers {
+            peer.link.disconnect();
+        }
+    }
+}
+
+impl Shared {
+    /// The way out to a peer. There is one to this member itself too, which is never connected.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such member.
+    pub(crate) fn link(&self, ordinal: Ordinal) -> &Arc<Link> {
+        &self.peer(ordinal).link
+    }
+
+    /// How many members the store has.
+    pub(crate) fn members(&self) -> u8 {
+        self.peers.len() as u8
+    }
+
+    /// The store is formed now, or this member has learned it. The first answer stays.
+    pub(crate) fn set_store_id(&self, store: StoreId) {
+        let _ = self.store_id.set(store);
+    }
+
+    /// Silence is measured in heartbeat timeouts.
+    pub(crate) fn set_heartbeat_timeout(&self, timeout: Duration) {
+        let silence = (timeout * SILENCE_TIMEOUTS).max(SILENCE_MIN);
+        self.silence_ns.store(u64::try_from(silence.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// The state as of a committed index, for the others to compare.
+    pub(crate) fn set_fingerprint(&self, fingerprint: Fingerprint) {
+        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
+    }
+
+    /// The members' peer ports are elsewhere from now on; connections that are established stay.
+    pub(crate) fn readdress(&self, addresses: Vec<String>) {
+        for (peer, address) in self.peers.iter().zip(addresses) {
+            *peer.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+            peer.appeared.notify_one();
+        }
+    }
+
+    fn peer(&self, ordinal: Ordinal) -> &Peer {
+        &self.peers[usize::from(ordinal.0)]
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        self.store_id.get().copied()
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::from_nanos(self.silence_ns.load(Relaxed))
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peer {
+    /// `host:port`, as the settings say.
+    fn address(&self) -> String {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Small frames leave at once, and data that is not acknowledged for `silence` ends the connection.
+fn prepare(stream: &TcpStream, silence: Duration) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(silence))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = silence;
+    Ok(())
+}
+
+/// A number that nobody else draws.
+///
+/// # Panics
+///
+/// If the system has no randomness to give; no member can be told from another then.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the system's random source works");
+    u64::from_le_bytes(bytes)
+}
