@@ -1,7 +1,31 @@
 //! One member of a store: sockets, timers, disk, HTTP and metrics around the engine.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`core`] | one thread that owns the engine and the state; everybody else asks it by a [`core::Handle`] |
+//! | `peers` | connections to the other members |
+//! | [`member`] | puts a member together: folder, core, writer, connections |
+//! | `http`, `admin` | the routes of the client port and of the admin port |
+//! | [`listener`] | serves them |
+//! | [`process`] | a member as a process: [`main`], [`run`] |
+//!
+//! It refuses to decide what the engine and the state decide: who leads, what is committed, what a command does.
 
+mod admin;
 pub mod arguments;
+pub mod core;
 pub mod ending;
+mod http;
 pub mod listener;
 pub mod logging;
+pub mod member;
 pub mod metrics;
+mod peers;
+mod problem;
+pub mod process;
+mod running;
+pub mod settings_file;
+pub mod signals;
+
+pub use arguments::{Arguments, Options};
+pub use process::{Exit, RunError, main, run};

@@ -42,11 +42,11 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 const SEND_STALL_MAX: Duration = Duration::from_secs(30);
 
 /// What a refused client reads. Complete in itself, because nothing else may be done for it.
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-    retry-after: 1\r\nconnection: close\r\ncontent-length: 217\r\n\r\n\
-    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
-    \"detail\":\"This port has as many connections as it takes. Close some, or try again.\",\
-    \"code\":\"too_many_connections\",\"retryable\":true,\"outcome\":\"refused\"}\n";
+const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/problem+json\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 275\r\n\r\n\
+    {\"type\":\"https://holdfast.dev/problems#Overloaded\",\"title\":\"Too much is under way\",\"status\":429,\
+    \"detail\":\"this port has as many connections as it takes; close some, or try again\",\
+    \"code\":\"Overloaded\",\"requestId\":\"none\",\"retryable\":true,\"outcome\":\"refused\",\"retryAfterMs\":1000}";
 
 /// What one listener grants its clients.
 #[derive(Clone, Copy, Debug)]
@@ -384,13 +384,18 @@ mod tests {
         let mut second = TcpStream::connect(running.address).await.expect("the kernel connects");
         get(&mut second).await;
         let answer = until_closed(second).await;
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
         let body = answer.split_once("\r\n\r\n").expect("a body").1;
         let length: usize =
             answer.split("content-length: ").nth(1).expect("a length")[..3].parse().expect("a number");
         assert_eq!(body.len(), length);
-        let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
-        assert_eq!(problem["code"], "too_many_connections");
+        let problem: holdfast_api::http::Problem = serde_json::from_str(body).expect("a problem");
+        let code = holdfast_api::http::ProblemCode::Overloaded;
+        let expected = holdfast_api::http::Problem {
+            retry_after_ms: Some(1000),
+            ..holdfast_api::http::Problem::new(code, problem.detail.clone(), "none")
+        };
+        assert_eq!(problem, expected);
         assert_eq!(running.metrics.connections_refused(Port::Client).value(), 1);
 
         drop(first);

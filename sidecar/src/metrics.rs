@@ -6,6 +6,7 @@
 
 mod instrument;
 mod reference;
+mod show;
 
 use std::collections::HashMap;
 
@@ -97,7 +98,7 @@ pub struct Metrics {
     pub watch_streams: Gauge,
     /// Events sent to watchers.
     pub watch_events: Counter,
-    /// Requests that are being answered, watches among them.
+    /// HTTP requests that wait for the head of their answer.
     pub http_in_flight: Gauge,
     /// What the core's status says, written down at each scrape.
     pub(crate) state: State,
@@ -146,9 +147,14 @@ pub(crate) struct State {
     pub(crate) keys: Gauge,
     pub(crate) live_bytes: Gauge,
     pub(crate) quota_bytes: Gauge,
+    pub(crate) history_bytes: Gauge,
+    pub(crate) sessions: Gauge,
+    pub(crate) log_bytes: Gauge,
     pub(crate) proposals_pending: Gauge,
+    pub(crate) reads_pending: Gauge,
     pub(crate) checkpoint_index: Gauge,
     pub(crate) checkpoint_timestamp: Gauge,
+    pub(crate) checkpoint_bytes: Gauge,
     pub(crate) peer_match_index: GaugeVec,
     pub(crate) peer_lag_entries: GaugeVec,
     pub(crate) peer_contact_seconds: GaugeVec,
@@ -191,8 +197,10 @@ impl Metrics {
             campaigns: f.counter("holdfast_campaigns_total", "Elections that this member started."),
             watch_streams: f.gauge("holdfast_watch_streams", "Watchers that are connected."),
             watch_events: f.counter("holdfast_watch_events_total", "Events sent to watchers."),
-            http_in_flight: f
-                .gauge("holdfast_http_requests_in_flight", "Requests being answered, watches among them."),
+            http_in_flight: f.gauge(
+                "holdfast_http_requests_in_flight",
+                "HTTP requests that wait for the head of their answer.",
+            ),
             state,
             peers,
             proposals_failed: f.counters(
@@ -390,16 +398,28 @@ impl State {
             compacted_revision: f
                 .gauge("holdfast_compacted_revision", "Reads and watches before this revision are refused."),
             keys: f.gauge("holdfast_keys", "Keys that exist."),
-            live_bytes: f.gauge("holdfast_live_bytes", "Bytes of the keys that exist and their values."),
+            live_bytes: f.gauge(
+                "holdfast_live_bytes",
+                "Bytes of the keys that exist and their values, as the quota counts them.",
+            ),
             quota_bytes: f.gauge("holdfast_quota_bytes", "Most live bytes; writes beyond it are refused."),
+            history_bytes: f.gauge(
+                "holdfast_history_bytes",
+                "Bytes of superseded versions kept for old revisions and returning watchers.",
+            ),
+            sessions: f.gauge("holdfast_sessions", "Sessions that are remembered for retries."),
+            log_bytes: f.gauge("holdfast_log_bytes", "Bytes of log entries in memory."),
             proposals_pending: f
                 .gauge("holdfast_proposals_pending", "Writes taken by this member and not yet answered."),
+            reads_pending: f
+                .gauge("holdfast_reads_pending", "Reads taken by this member and not yet answered."),
             checkpoint_index: f
                 .gauge("holdfast_checkpoint_index", "The last entry in the newest durable checkpoint."),
             checkpoint_timestamp: f.gauge(
                 "holdfast_checkpoint_timestamp_seconds",
                 "When the newest durable checkpoint was taken, in seconds since 1970; 0 if there is none.",
             ),
+            checkpoint_bytes: f.gauge("holdfast_checkpoint_bytes", "Size of the newest durable checkpoint."),
             peer_match_index: f.gauges(
                 "holdfast_peer_match_index",
                 "The last entry that the peer is known to have durable. Only at a leader.",

@@ -1,0 +1,142 @@
+//! The client port: the routes that applications use.
+//!
+//! | route | module |
+//! |---|---|
+//! | `GET`, `PUT`, `DELETE /v1/kv/{key}` | [`key`] |
+//! | `GET /v1/kv` | [`list`] |
+//! | `POST /v1/txn` | [`txn`] |
+//! | `GET /v1/watch` | [`watch`] |
+//! | `GET /v1/status` | [`status`] |
+//!
+//! A route takes a request apart, asks the core, and writes the answer down. It refuses to hold any state, and to
+//! decide anything that the core or the replicated state decides.
+
+mod body;
+pub(crate) mod conditions;
+mod key;
+mod list;
+mod parameters;
+mod percent;
+mod query;
+mod reads;
+mod request_id;
+mod route;
+pub(crate) mod service;
+mod status;
+mod txn;
+mod watch;
+mod writes;
+
+use std::convert::Infallible;
+
+use holdfast_store::Revision;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response as HttpResponse, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::path::FullPath;
+use warp::reply::Response;
+
+use crate::problem::Problem;
+use crate::running::Running;
+pub(crate) use body::{BodyBudget, BodyLimit};
+pub(crate) use parameters::timeout;
+pub(crate) use query::Query;
+pub(crate) use request_id::RequestIds;
+pub(crate) use route::{Route, Routes};
+use service::Front;
+
+/// Every route of the client port.
+const ROUTES: Routes = Routes(&[
+    Route { path: "/v1/kv/{key}", methods: &["GET", "HEAD", "PUT", "DELETE"] },
+    Route { path: "/v1/kv", methods: &["GET", "HEAD"] },
+    Route { path: "/v1/txn", methods: &["POST"] },
+    Route { path: "/v1/watch", methods: &["GET"] },
+    Route { path: "/v1/status", methods: &["GET", "HEAD"] },
+]);
+
+/// The header with the revision of the state that answered.
+const REVISION: HeaderName = HeaderName::from_static(holdfast_api::http::header::REVISION);
+
+/// What a route needs besides the request.
+#[derive(Clone, Debug)]
+struct Context {
+    running: Running,
+    bodies: BodyBudget,
+}
+
+/// The head of a request.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// As it was sent: not decoded.
+    pub(crate) path: FullPath,
+    /// As it was sent: not decoded; empty if there is none.
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+}
+
+/// The client port of a member.
+pub(crate) fn service(
+    running: Running,
+    ids: RequestIds,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = HttpResponse<
+        impl hyper::body::Body<Data = bytes::Bytes, Error = warp::Error> + Send + 'static,
+    >,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
+    let metrics = running.metrics().clone();
+    let context = Context { running, bodies: BodyBudget::default() };
+    // Boxed at each group: unboxed chains cost minutes of compile time.
+    // The listing goes first: the routes of one key take every path below `/v1/kv`.
+    let keys = list::routes(context.clone()).or(key::routes(context.clone())).unify().boxed();
+    let others = txn::routes(context.clone()).or(watch::routes(context.clone())).unify().boxed();
+    let filters = keys.or(others).unify().or(status::routes(context)).unify().boxed();
+    Front::new(warp::service(filters), ROUTES, metrics, ids)
+}
+
+/// The head of any request.
+pub(crate) fn head() -> impl Filter<Extract = (Head,), Error = Infallible> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::path::full().and(query).and(warp::header::headers_cloned()).map(|path, query, headers| Head {
+        path,
+        query,
+        headers,
+    })
+}
+
+/// Give a handler what it needs.
+pub(crate) fn with<T: Clone + Send + Sync>(
+    value: T,
+) -> impl Filter<Extract = (T,), Error = Infallible> + Clone {
+    warp::any().map(move || value.clone())
+}
+
+/// A handler's answer, whatever it is.
+pub(crate) fn settle(result: Result<Response, Problem>) -> Response {
+    result.unwrap_or_else(Problem::into_response)
+}
+
+/// An answer in JSON.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(value).expect("numbers, strings and lists can always be written");
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Name the revision of the state that answered.
+fn at_revision(mut response: Response, revision: Revision) -> Response {
+    response.headers_mut().insert(REVISION, HeaderValue::from(revision.0));
+    response
+}
+
+/// Routes of one group.
+pub(crate) type Group = BoxedFilter<(Response,)>;

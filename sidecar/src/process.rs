@@ -1,0 +1,299 @@
+//! One member as a process: opens the ports, starts the member, serves until it is asked to stop, and stops in order.
+//!
+//! Order matters both ways. The ports are opened before the data folder is touched, so that a second process on the
+//! same addresses changes nothing; the admin port answers while a large state is restored. At the end the leadership
+//! goes first, then the requests under way, then the disk. It refuses to start again by itself: whatever runs the
+//! process does that.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use holdfast_api::{Durability, Settings};
+use holdfast_engine::Ordinal;
+use holdfast_storage::LogPolicy;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::arguments::{ADMIN, Arguments, ArgumentsError, CLIENT, Options, PEER};
+use crate::ending::{End, ending};
+use crate::http::RequestIds;
+use crate::listener::{BindError, Limits, Listener, Served, announce, bind, chain};
+use crate::logging::{self, LoggingError};
+use crate::member::{Broken, Found, Member, MemberOptions, StartError};
+use crate::metrics::{Metrics, Port};
+use crate::running::Running;
+use crate::settings_file::{self, SettingsError};
+use crate::signals::{Signals, StopReason};
+use crate::{admin, http};
+
+/// Clients: room for what a busy machine's processes keep open; each costs some 20 KiB while it is idle.
+const CLIENT_LIMITS: Limits =
+    Limits { connections_max: 8192, header_timeout: Duration::from_secs(30), head_bytes_max: 64 * 1024 };
+
+/// Probes, scrapes and operators: few, and they must get through whatever clients do.
+const ADMIN_LIMITS: Limits =
+    Limits { connections_max: 256, header_timeout: Duration::from_secs(30), head_bytes_max: 16 * 1024 };
+
+/// How long requests under way may take once the member is stopping. Longer than a request waits by default, shorter
+/// than the 30 s that Kubernetes gives a pod.
+const REQUESTS_GRACE: Duration = Duration::from_secs(10);
+
+/// How long the last scrape or probe may take.
+const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// How long handing over, the last checkpoint and the last write may take together. A checkpoint writes the whole state;
+/// whoever runs the process may lose patience before.
+const SHUT_DOWN_MAX: Duration = Duration::from_secs(60);
+
+/// Why a member ended in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was asked to.
+    Stopped(StopReason),
+}
+
+/// Why a member did not start, or ended by itself. Each text says what failed, why, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The command line does not say who the member is.
+    #[error(transparent)]
+    Arguments(#[from] ArgumentsError),
+    /// Signals or threads cannot be had.
+    #[error("the process cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// The settings file cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The settings do not have this member.
+    #[error(
+        "ordinal {ordinal} is not in this store: {path} says that it has {members} members, 0 to {}; correct \
+         --ordinal (HOLDFAST_ORDINAL), or the settings", members - 1
+    )]
+    NotInStore {
+        /// Who this member would be.
+        ordinal: Ordinal,
+        /// How many members the store has.
+        members: u8,
+        /// The settings file.
+        path: String,
+    },
+    /// A port cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The member's folder, state or threads did not come up.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The member ended by itself.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// A part of the process ended that must not.
+    #[error("the {0} ended by itself; this is a defect of ours")]
+    PartEnded(&'static str),
+    /// It was asked to stop and did not.
+    #[error("the member did not stop within {} s; what it was doing is cut off", SHUT_DOWN_MAX.as_secs())]
+    Stuck,
+    /// It was asked to stop a second time, and did so with things under way.
+    #[error("stopped at once by a second signal; what was under way is cut off")]
+    AtOnce,
+}
+
+/// The whole process: log, run, and say with which code to exit.
+pub fn main(arguments: Arguments) -> ExitCode {
+    if let Err(error) = logging::start(arguments.log_format) {
+        return fail_without_log(&error);
+    }
+    let result = arguments.options().map_err(RunError::from).and_then(|options| {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Signals)?;
+        let result = runtime.block_on(run(options));
+        // What is still running is cut off: the wait for it had its deadline.
+        runtime.shutdown_background();
+        result
+    });
+    match result {
+        Ok(Exit::Stopped(reason)) => {
+            info!(?reason, "stopped");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            error!("{}", chain(&failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Without a log there is only standard error.
+fn fail_without_log(error: &LoggingError) -> ExitCode {
+    use std::io::Write;
+    let _ = writeln!(io::stderr(), "holdfast-sidecar: {}", chain(error));
+    ExitCode::FAILURE
+}
+
+/// Run one member until it is asked to stop. Must run inside a tokio runtime; listens to the process's signals.
+///
+/// # Errors
+///
+/// [`RunError`] if the member did not start, ended by itself, or was stopped at once.
+pub async fn run(options: Options) -> Result<Exit, RunError> {
+    let mut signals = Signals::listen(options.lifeline).map_err(RunError::Signals)?;
+    let settings = settings_file::load(&options.settings)?;
+    check_membership(&options, &settings)?;
+    let ports = Ports::open(&options).await?;
+    let metrics = Metrics::new(&settings.store.name, options.ordinal, settings.replicas, true);
+    let file = options.settings.clone();
+    let (end, ending) = ending();
+    let options = member_options(&options, &settings, ports.peer, &metrics);
+    let running = Running::new(settings, ending.clone(), metrics);
+    let admin = Admin::start(ports.admin, &running);
+    let member = tokio::select! {
+        started = Member::start(options) => started?,
+        reason = signals.next() => return Ok(Exit::Stopped(reason)),
+    };
+    announce_found(member.found());
+    running.started(member.handle().clone());
+    announce(CLIENT.name, &ports.client);
+    let listener = Listener::new(ports.client, Port::Client, CLIENT_LIMITS, running.metrics());
+    let clients = tokio::spawn(listener.serve(http::service(running.clone(), request_ids()), ending));
+    let follow = tokio::spawn(settings_file::follow(file, running.clone(), member.handle().clone()));
+    Serving { member, running, end, admin, clients, follow }.until_stopped(&mut signals).await
+}
+
+/// What the member is told, out of the command line and the settings.
+fn member_options(
+    options: &Options,
+    settings: &Settings,
+    peer_listener: TcpListener,
+    metrics: &Metrics,
+) -> MemberOptions {
+    MemberOptions {
+        store: settings.store.to_string(),
+        ordinal: options.ordinal,
+        peers: settings.peers.clone(),
+        data: options.data.clone(),
+        log: match settings.durability {
+            Durability::Disk => LogPolicy::Kept,
+            Durability::Memory => LogPolicy::None,
+        },
+        timing: settings_file::timing(settings),
+        metrics: metrics.clone(),
+        peer_listener,
+    }
+}
+
+fn check_membership(options: &Options, settings: &Settings) -> Result<(), RunError> {
+    if options.ordinal.0 < settings.replicas {
+        return Ok(());
+    }
+    Err(RunError::NotInStore {
+        ordinal: options.ordinal,
+        members: settings.replicas,
+        path: options.settings.display().to_string(),
+    })
+}
+
+fn announce_found(found: &Found) {
+    if found.torn_bytes > 0 {
+        info!(bytes = found.torn_bytes, "cut an unfinished write off the end of the log");
+    }
+    if found.lost_everything {
+        warn!(
+            "the store was formed before and all it held is lost: its strategy keeps nothing; it starts empty"
+        );
+    }
+}
+
+/// Request ids of this process. That they differ between processes is all that is asked of them.
+fn request_ids() -> RequestIds {
+    let fallback = || u64::from(std::process::id());
+    RequestIds::new(getrandom::u64().unwrap_or_else(|_| fallback()))
+}
+
+/// The three ports, open before anything else happens.
+struct Ports {
+    client: TcpListener,
+    peer: TcpListener,
+    admin: TcpListener,
+}
+
+impl Ports {
+    async fn open(options: &Options) -> Result<Ports, BindError> {
+        Ok(Ports {
+            client: bind(options.client_address, CLIENT).await?,
+            peer: bind(options.peer_address, PEER).await?,
+            admin: bind(options.admin_address, ADMIN).await?,
+        })
+    }
+}
+
+/// The admin port, which answers from before the member has started until after it has stopped.
+struct Admin {
+    end: End,
+    served: JoinHandle<Served>,
+}
+
+impl Admin {
+    fn start(socket: TcpListener, running: &Running) -> Admin {
+        announce(ADMIN.name, &socket);
+        let (end, ending) = ending();
+        let listener = Listener::new(socket, Port::Admin, ADMIN_LIMITS, running.metrics());
+        Admin {
+            end,
+            served: tokio::spawn(listener.serve(admin::service(running.clone(), request_ids()), ending)),
+        }
+    }
+}
+
+/// A member that serves.
+struct Serving {
+    member: Member,
+    running: Running,
+    end: End,
+    admin: Admin,
+    clients: JoinHandle<Served>,
+    follow: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Serve until a signal comes or something breaks.
+    async fn until_stopped(mut self, signals: &mut Signals) -> Result<Exit, RunError> {
+        let reason = tokio::select! {
+            reason = signals.next() => reason,
+            ended = self.member.ended() => {
+                ended?;
+                return Err(RunError::PartEnded("core"));
+            }
+            _ = &mut self.clients => return Err(RunError::PartEnded("client port")),
+            _ = &mut self.admin.served => return Err(RunError::PartEnded("admin port")),
+        };
+        info!(
+            ?reason,
+            "stopping: finishing what is under way, then handing over; a second signal stops at once"
+        );
+        tokio::select! {
+            stopped = self.stop() => stopped.map(|()| Exit::Stopped(reason)),
+            _ = signals.next() => Err(RunError::AtOnce),
+        }
+    }
+
+    /// Stop in order: no new requests, what is under way, leadership and disk, probes.
+    async fn stop(mut self) -> Result<(), RunError> {
+        self.running.stopping();
+        self.follow.abort();
+        self.end.begin(REQUESTS_GRACE);
+        match self.clients.await {
+            Ok(Served { cut_off: 0 }) => {}
+            Ok(Served { cut_off }) => warn!(cut_off, "requests were cut off because their time was up"),
+            Err(_) => return Err(RunError::PartEnded("client port")),
+        }
+        let stopped = async {
+            self.member.handle().shut_down().await;
+            self.member.ended().await
+        };
+        tokio::time::timeout(SHUT_DOWN_MAX, stopped).await.map_err(|_| RunError::Stuck)??;
+        self.admin.end.begin(ADMIN_GRACE);
+        let _ = self.admin.served.await;
+        Ok(())
+    }
+}
