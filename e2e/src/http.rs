@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use holdfast_api::http::{KeyValue, ListReply, Status, WriteReply};
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, Url};
 
 /// How long a request may take. A member holds requests while there is no leader; whoever cuts a member off gets no
 /// answer at all.
@@ -84,14 +84,15 @@ impl Http {
     /// If the member does not answer, or not with success.
     pub async fn list(&self, base: &str, prefix: &str) -> anyhow::Result<Vec<KeyValue>> {
         let mut items = Vec::new();
-        let mut cursor = String::new();
+        let mut parameters = vec![("prefix", prefix.to_owned()), ("limit", PAGE.to_string())];
         loop {
-            let url = format!("{base}/v1/kv?prefix={prefix}&limit={PAGE}{cursor}");
-            let page: ListReply =
-                serde_json::from_slice(&succeeded(self.0.get(url).send().await?).await?.bytes().await?)?;
+            let url = Url::parse_with_params(&format!("{base}/v1/kv"), &parameters)?;
+            let body = succeeded(self.0.get(url).send().await?).await?.bytes().await?;
+            let page: ListReply = serde_json::from_slice(&body)?;
             items.extend(page.items);
+            parameters.truncate(2);
             match page.cursor {
-                Some(next) => cursor = format!("&cursor={next}"),
+                Some(cursor) => parameters.push(("cursor", cursor)),
                 None => return Ok(items),
             }
         }

@@ -137,23 +137,15 @@ impl Laptop {
         Ok(i32::try_from(pid)?)
     }
 
-    /// Kill member `ordinal` as a crash would, without telling the runner.
+    /// Send member `ordinal` a signal, without telling the runner. Returns the process.
     ///
     /// # Errors
     ///
     /// If there is no such process.
-    pub fn kill(&self, ordinal: u8) -> anyhow::Result<()> {
-        self.signal(ordinal, Signal::KILL)
-    }
-
-    /// Send member `ordinal` a signal.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such process.
-    pub fn signal(&self, ordinal: u8, signal: Signal) -> anyhow::Result<()> {
-        kill_process(pid(self.pid(ordinal)?)?, signal)
-            .with_context(|| format!("member {ordinal} does not run"))
+    pub fn signal(&self, ordinal: u8, signal: Signal) -> anyhow::Result<i32> {
+        let number = self.pid(ordinal)?;
+        kill_process(pid(number)?, signal).with_context(|| format!("member {ordinal} does not run"))?;
+        Ok(number)
     }
 
     /// The leader's own status.

@@ -1,0 +1,36 @@
+//! What a user of Kubernetes is promised, on a real one of three nodes. All of these tests need a cluster: they start one
+//! on this machine and share it, in this order, so that each finds what the one before left.
+
+mod changes;
+mod faults;
+mod kinds;
+mod operator;
+mod serving;
+mod shared;
+
+use std::process::ExitCode;
+
+use holdfast_e2e::suite::{self, Test};
+use shared::Shared;
+
+const TESTS: &[Test<Shared>] = &[
+    ("needs_cluster_operator_and_three_members_are_ready_within_15_seconds", serving::installed),
+    ("needs_cluster_a_write_through_one_pod_is_read_through_another", serving::written_here_read_there),
+    ("needs_cluster_an_invalid_store_is_refused_by_the_api_server", serving::invalid_refused),
+    ("needs_cluster_a_crashed_leader_is_replaced_within_a_second", faults::leader_crashed),
+    ("needs_cluster_a_deleted_leader_hands_over", faults::leader_deleted),
+    ("needs_cluster_the_store_needs_no_operator_to_fail_over", faults::operator_away),
+    ("needs_cluster_a_changed_setting_restarts_nobody", changes::setting_changed),
+    ("needs_cluster_a_changed_template_restarts_one_member_at_a_time", changes::template_changed),
+    ("needs_cluster_the_leaders_node_is_cut_off_and_comes_back", faults::node_cut),
+    ("needs_cluster_all_pods_deleted_at_once_come_back_with_all_data", faults::all_deleted),
+    ("needs_cluster_the_operator_exports_what_is_drawn_of_it", operator::metrics),
+    ("needs_cluster_a_deleted_store_leaves_only_its_volumes", changes::deleted),
+    ("needs_cluster_a_member_with_checkpoints_comes_back_from_the_last", kinds::checkpointing),
+    ("needs_cluster_an_application_runs_beside_its_member", kinds::application),
+    ("needs_cluster_helm_installs_tests_and_uninstalls", operator::helm),
+];
+
+fn main() -> ExitCode {
+    suite::run(TESTS, Shared::start, Shared::stop)
+}
