@@ -232,3 +232,96 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(known: u8, bytes: &'a [u8]) -> Resu
     }
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    fn commands() -> Vec<Command> {
+        let everything = Txn {
+            compare: vec![
+                Compare { key: key("a"), relation: Relation::Equal, target: Target::Version(1) },
+                Compare {
+                    key: key("b"),
+                    relation: Relation::NotEqual,
+                    target: Target::Created(Revision(300)),
+                },
+                Compare { key: key("c"), relation: Relation::Less, target: Target::Modified(Revision(2)) },
+                Compare { key: key("d"), relation: Relation::Greater, target: Target::Value(key("x")) },
+            ],
+            success: vec![
+                TxnOperation::Put { key: key("a"), value: key("1") },
+                TxnOperation::Delete(Keys::Prefix(Bytes::new())),
+            ],
+            failure: vec![TxnOperation::Get { keys: Keys::Key(key("a")), limit: u64::MAX }],
+        };
+        vec![
+            Command::new(Operation::Put { key: key("k"), value: key("v"), expect: Expect::Any }),
+            Command::new(Operation::Delete { key: key("k"), expect: Expect::Absent })
+                .stamped(SessionId(7), 1),
+            Command::new(Operation::Delete { key: key("k"), expect: Expect::Revision(Revision(9)) })
+                .stamped(SessionId(u128::MAX), u64::MAX),
+            Command::new(Operation::Txn(everything)),
+            Command::new(Operation::Compact { revision: Revision(12) }),
+        ]
+    }
+
+    #[test]
+    fn what_was_encoded_decodes_and_nothing_else_does() {
+        for command in commands() {
+            let bytes = command.encode();
+            assert_eq!(Command::decode(&bytes), Ok(command.clone()));
+            for length in 0..bytes.len() {
+                assert!(Command::decode(&bytes[..length]).is_err(), "{command:?} cut to {length} bytes");
+            }
+            let longer = [&bytes[..], b"!"].concat();
+            assert_eq!(Command::decode(&longer), Err(CodecError::Trailing { bytes: 1 }));
+        }
+    }
+
+    #[test]
+    fn no_byte_string_makes_decoding_panic() {
+        for command in commands() {
+            let bytes = command.encode();
+            for at in 0..bytes.len() {
+                for byte in 0..=255 {
+                    let mut mutated = bytes.to_vec();
+                    mutated[at] = byte;
+                    // Some mutations are other commands, and these must survive the way back.
+                    if let Ok(other) = Command::decode(&mutated) {
+                        assert_eq!(Command::decode(&other.encode()), Ok(other));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_stay_what_they_are() {
+        let put = &commands()[0];
+        assert_eq!(&put.encode()[..], [1, 0, 0, 1, b'k', 1, b'v', 0]);
+        let stamped = &commands()[1];
+        assert_eq!(&stamped.encode()[..], [1, 1, 7, 1, 1, 1, b'k', 1]);
+    }
+
+    #[test]
+    fn other_versions_and_sequence_zero_are_told() {
+        assert_eq!(Command::decode(b""), Err(CodecError::Empty));
+        assert_eq!(Command::decode(b"\x02\x00"), Err(CodecError::Version { found: 2, known: 1 }));
+        let command = commands()[0].clone().stamped(SessionId(1), 0);
+        assert_eq!(Command::decode(&command.encode()), Err(CodecError::Sequence));
+    }
+
+    #[test]
+    fn a_length_that_is_not_there_costs_no_memory() {
+        // A put whose key claims 2⁶³ bytes, and a transaction that claims as many comparisons.
+        for prefix in [&[1, 0, 0][..], &[1, 0, 2]] {
+            let bytes = [prefix, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0]].concat();
+            assert!(matches!(Command::decode(&bytes), Err(CodecError::Encoding(_))), "{bytes:?}");
+        }
+    }
+}

@@ -167,3 +167,96 @@ impl Keyspace {
         self.chains.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyspace(keys: &[&'static [u8]]) -> Keyspace {
+        let mut keyspace = Keyspace::default();
+        for (number, key) in keys.iter().enumerate() {
+            keyspace.put(&Bytes::from_static(key), Bytes::new(), Revision(number as u64 + 2));
+        }
+        keyspace
+    }
+
+    #[test]
+    fn a_prefix_ends_where_keys_stop_to_begin_with_it() {
+        let keyspace = keyspace(&[
+            b"\x00",
+            b"a",
+            b"a\x00",
+            b"a\xff",
+            b"a\xff\xff",
+            b"b",
+            b"\xff",
+            b"\xff\xff",
+            b"\xff\xff\x00",
+        ]);
+        let check = |prefix: &[u8], after: Option<&[u8]>, expected: &[&[u8]]| {
+            let found: Vec<&[u8]> = keyspace.scan(prefix, after).map(|(key, _)| &key[..]).collect();
+            assert_eq!(found, expected, "{prefix:?} after {after:?}");
+        };
+        check(b"a", None, &[b"a", b"a\x00", b"a\xff", b"a\xff\xff"]);
+        check(b"a\xff", None, &[b"a\xff", b"a\xff\xff"]);
+        check(b"\xff", None, &[b"\xff", b"\xff\xff", b"\xff\xff\x00"]);
+        check(b"\xff\xff", None, &[b"\xff\xff", b"\xff\xff\x00"]);
+        check(b"\xff\xff\xff", None, &[]);
+        check(b"a", Some(b"a"), &[b"a\x00", b"a\xff", b"a\xff\xff"]);
+        check(b"a", Some(b"a\xff"), &[b"a\xff\xff"]);
+        check(b"a", Some(b"a\xff\xff"), &[]);
+        check(b"a", Some(b"\x00"), &[b"a", b"a\x00", b"a\xff", b"a\xff\xff"]);
+        check(b"a", Some(b"b"), &[]);
+        check(b"", Some(b"\xff\xff"), &[b"\xff\xff\x00"]);
+        assert_eq!(keyspace.scan(b"", None).count(), 9);
+    }
+
+    #[test]
+    fn what_is_reverted_leaves_no_trace() {
+        let mut keyspace = keyspace(&[b"a"]);
+        let a = Bytes::from_static(b"a");
+        keyspace.put(&a, Bytes::from_static(b"new"), Revision(3));
+        keyspace.put(&Bytes::from_static(b"b"), Bytes::new(), Revision(4));
+        keyspace.delete(b"a", Revision(5)).expect("it is there");
+        for (key, at) in [(b"a", 5), (b"b", 4), (b"a", 3)] {
+            keyspace.revert(key, Revision(at), Revision(2));
+        }
+        assert_eq!(keyspace.len(), 1);
+        let (_, chain) = keyspace.chain(b"a").expect("put at 2");
+        assert_eq!(chain, keyspace_of_one().chain(b"a").expect("put at 2").1);
+    }
+
+    fn keyspace_of_one() -> Keyspace {
+        keyspace(&[b"a"])
+    }
+
+    #[test]
+    fn a_forgotten_deletion_goes_with_what_came_after_it() {
+        let mut keyspace = keyspace(&[b"a"]);
+        let a = Bytes::from_static(b"a");
+        keyspace.delete(b"a", Revision(3)).expect("it is there");
+        keyspace.put(&a, Bytes::new(), Revision(4));
+        keyspace.drop_superseded(b"a", Revision(3));
+        keyspace.revert(b"a", Revision(4), Revision(3));
+        assert_eq!(keyspace.len(), 1, "the deletion is on record still");
+        keyspace.put(&a, Bytes::new(), Revision(5));
+        keyspace.revert(b"a", Revision(5), Revision(4));
+        assert_eq!(keyspace.len(), 0, "nobody would drop it later");
+    }
+
+    #[test]
+    fn a_key_put_again_after_its_deletion_is_new() {
+        let mut keyspace = keyspace(&[b"a"]);
+        let a = Bytes::from_static(b"a");
+        keyspace.put(&a, Bytes::new(), Revision(3));
+        let version = |keyspace: &Keyspace| {
+            keyspace.get(b"a", Revision(9)).map(|item| (item.version, item.create_revision.0))
+        };
+        assert_eq!(version(&keyspace), Some((2, 2)));
+        keyspace.delete(b"a", Revision(4)).expect("it is there");
+        assert_eq!(version(&keyspace), None);
+        assert_eq!(keyspace.delete(b"a", Revision(5)), None, "deleting twice does nothing");
+        assert_eq!(keyspace.put(&a, Bytes::new(), Revision(5)), Found::Deletion);
+        assert_eq!(version(&keyspace), Some((1, 5)));
+    }
+}

@@ -17,6 +17,8 @@ mod limits;
 mod outcome;
 mod read;
 mod restore;
+#[cfg(test)]
+mod script;
 mod sessions;
 mod store;
 mod transaction;

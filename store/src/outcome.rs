@@ -160,3 +160,49 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcomes() -> Vec<Outcome> {
+        let item = KeyValue {
+            key: Bytes::from_static(b"k"),
+            value: Bytes::from_static(b"v"),
+            create_revision: Revision(2),
+            mod_revision: Revision(300),
+            version: 3,
+        };
+        let results = vec![
+            TxnResult::Put { previous: Some(Revision(4)) },
+            TxnResult::Deleted { count: 1_000 },
+            TxnResult::Got { items: vec![item.clone(), item], more: true },
+        ];
+        vec![
+            Outcome::Put { revision: Revision(5), previous: None },
+            Outcome::Deleted { revision: Revision(5), count: 0 },
+            Outcome::Txn { revision: Revision(5), succeeded: false, results },
+            Outcome::Compacted { revision: Revision(5) },
+            Outcome::Refused(Reason::PreconditionFailed { actual: Some(Revision(3)) }),
+            Outcome::Refused(Reason::DuplicateKey { key: Bytes::from_static(b"twice") }),
+            Outcome::Refused(Reason::Malformed),
+        ]
+    }
+
+    #[test]
+    fn what_was_encoded_decodes_and_no_part_of_it_does() {
+        for outcome in outcomes() {
+            let bytes = outcome.encode();
+            assert_eq!(Outcome::decode(&bytes), Ok(outcome.clone()));
+            for length in 0..bytes.len() {
+                assert!(Outcome::decode(&bytes[..length]).is_err(), "{outcome:?} cut to {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_has_a_reason() {
+        let refused = outcomes().iter().filter(|outcome| outcome.refusal().is_some()).count();
+        assert_eq!(refused, 3);
+    }
+}

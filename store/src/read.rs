@@ -91,3 +91,60 @@ pub(crate) fn range(
     }
     range
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::{Script, all, put};
+    use crate::{Keys, TxnOperation, VALUE_BYTES_MAX};
+
+    fn query(prefix: &'static str, limit: usize) -> RangeQuery {
+        RangeQuery { prefix: prefix.into(), after: None, limit, at: None, view: View::Committed }
+    }
+
+    #[test]
+    fn a_page_ends_early_rather_than_be_too_large() {
+        let mut script = Script::new();
+        script.fill(20, VALUE_BYTES_MAX);
+        let page = script.store.range(query("key", 100)).expect("the newest");
+        let bytes: usize = page.items.iter().map(|item| item.key.len() + item.value.len()).sum();
+        assert!(bytes <= RANGE_BYTES_MAX && bytes > RANGE_BYTES_MAX - 2 * VALUE_BYTES_MAX, "{bytes}");
+        assert_eq!((page.more, page.count), (true, Some(20)));
+        let after = page.items.last().map(|item| item.key.clone());
+        let rest = script.store.range(RangeQuery { after, ..query("key", 100) }).expect("the newest");
+        assert_eq!(rest.items[0].key, format!("key-{:06}", page.items.len()));
+        assert_eq!(rest.count, None);
+    }
+
+    #[test]
+    fn a_page_of_the_past_counts_the_past() {
+        let mut script = Script::new();
+        script.fill(5, 1);
+        let then = script.store.revision(View::Committed);
+        script.run(all(vec![TxnOperation::Delete(Keys::Prefix("key".into()))]));
+        script.run(put("z", "1"));
+        let at = |at| RangeQuery { at, ..query("", 3) };
+        let past = script.store.range(at(Some(then))).expect("not compacted");
+        assert_eq!((past.items.len(), past.more, past.count, past.revision), (3, true, Some(5), then));
+        let present = script.store.range(at(None)).expect("the newest");
+        assert_eq!((present.items.len(), present.more, present.count), (1, false, Some(1)));
+    }
+
+    #[test]
+    fn the_views_differ_by_what_is_not_committed() {
+        let mut script = Script::new();
+        script.run(put("a", "1"));
+        script.execute(put("a", "2"));
+        script.execute(put("b", "2"));
+        let read = |view| {
+            let page = script.store.range(RangeQuery { view, ..query("", 9) }).expect("the newest");
+            let values: Vec<_> = page.items.into_iter().map(|item| item.value).collect();
+            (values.concat(), page.count, page.revision)
+        };
+        assert_eq!(read(View::Committed), (b"1".to_vec(), Some(1), Revision(2)));
+        assert_eq!(read(View::Executed), (b"22".to_vec(), Some(2), Revision(4)));
+        let future = Err(ReadError::FutureRevision { current: Revision(2) });
+        assert_eq!(script.store.get(b"a", Some(Revision(3)), View::Committed), future);
+        assert!(script.store.get(b"a", Some(Revision(3)), View::Executed).is_ok());
+    }
+}

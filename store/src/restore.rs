@@ -24,6 +24,9 @@ use crate::{
 /// Longest encoded outcome: what a transaction may read, and as much again for its framing.
 const OUTCOME_BYTES_MAX: usize = 2 * TXN_RESULT_BYTES_MAX;
 
+/// Highest index that is believed: no log gets there, and no sum with it overflows.
+const INDEX_MAX: Index = Index(u64::MAX / 2);
+
 /// Builds a store from the chunks of a checkpoint: all of them, whole, in order.
 pub struct Restore {
     limits: Limits,
@@ -229,6 +232,9 @@ impl Restore {
         if format != CHECKPOINT_VERSION {
             return Err(Fault::Version(format));
         }
+        if index > INDEX_MAX {
+            return Err(Fault::Invalid("an impossible index"));
+        }
         if revision < Revision::EMPTY || compacted > revision || revision.0 - 1 > index.0 {
             return Err(Fault::Invalid("an impossible revision"));
         }
@@ -425,3 +431,6 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

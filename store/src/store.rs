@@ -364,3 +364,6 @@ impl Store {
         self.keyspace.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -300,3 +300,6 @@ fn check_branch(operations: &[TxnOperation]) -> Result<(), Reason> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
