@@ -7,11 +7,14 @@ mod spec;
 mod status;
 mod template;
 
+pub(crate) use effective::NAMESPACE_DEFAULT;
+pub(crate) use schema::{IMAGE_PATTERN, SIZE_PATTERN};
 pub use spec::{
     CheckpointSpec, HeartbeatSpec, ReplicatedStore, ReplicatedStoreSpec, ServiceSpec, ServiceType,
     StorageSpec,
 };
 pub use status::{LastCheckpoint, MemberStatus, Phase, ReplicatedStoreStatus};
+pub(crate) use template::path_under;
 pub use template::{PodTemplate, TemplateError, TemplateMetadata};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -8,16 +8,20 @@ pub mod http;
 pub mod kind;
 pub mod names;
 
+#[cfg(feature = "kind")]
+pub mod validate;
+
 mod settings;
 mod span;
 mod strategy;
+mod violation;
 mod write_concern;
 
 #[cfg(feature = "kind")]
 pub use kind::{ReplicatedStore, ReplicatedStoreSpec, ReplicatedStoreStatus};
 pub use settings::{
     CheckpointSettings, HeartbeatSettings, PEER_ADDRESS_BYTES_MAX, SETTINGS_BYTES_MAX, Settings,
-    SettingsError, StoreName, Violation,
+    SettingsError, StoreName,
 };
 pub use span::{SPAN_BYTES_MAX, SPAN_PATTERN, Span, SpanError};
 pub use strategy::{
@@ -25,4 +29,5 @@ pub use strategy::{
     Consensus, Durability, HEARTBEAT_INTERVAL_DEFAULT, HEARTBEAT_INTERVAL_MIN, HEARTBEAT_TIMEOUT_DEFAULT,
     HEARTBEAT_TIMEOUT_INTERVALS_MIN, HEARTBEAT_TIMEOUT_MAX, REPLICAS_DEFAULT, Strategy,
 };
+pub use violation::Violation;
 pub use write_concern::{WriteConcern, WriteConcernError};

@@ -13,6 +13,7 @@ use crate::strategy::{
     CHECKPOINT_INTERVAL_MAX, CHECKPOINT_INTERVAL_MIN, CHECKPOINT_RETAIN_MAX, HEARTBEAT_INTERVAL_MIN,
     HEARTBEAT_TIMEOUT_INTERVALS_MIN, HEARTBEAT_TIMEOUT_MAX,
 };
+use crate::violation::{self, Violation, Violations};
 use crate::{Consensus, Durability, Span, Strategy, WriteConcern};
 
 /// Largest settings file. Seven peers with the longest host names need less than 4 KiB.
@@ -96,7 +97,7 @@ pub enum SettingsError {
     #[error("the settings cannot be read")]
     Malformed(#[source] serde_yaml::Error),
     /// Values that cannot be.
-    #[error("the settings are wrong: {}", Listed(.0))]
+    #[error("the settings are wrong: {}", violation::joined(.0))]
     Invalid(Vec<Violation>),
     /// A value that a running member cannot change to.
     #[error("a running member cannot change {field} from {from} to {to}")]
@@ -108,36 +109,6 @@ pub enum SettingsError {
         /// What it would be.
         to: String,
     },
-}
-
-/// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Violation {
-    /// The field's path, such as `spec.heartbeat.timeout`; empty for the whole document.
-    pub path: String,
-    /// What is wrong and what to write instead.
-    pub message: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.path, self.message)
-        }
-    }
-}
-
-struct Listed<'a>(&'a [Violation]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, violation) in self.0.iter().enumerate() {
-            write!(f, "{}{violation}", if i == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Display for StoreName {
@@ -172,11 +143,12 @@ impl Settings {
     ///
     /// [`SettingsError::Invalid`] with everything that is wrong.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        let mut wrong = Violations(Vec::new());
+        let mut wrong = Violations::default();
         self.check_store(&mut wrong);
         self.check_members(&mut wrong);
         self.check_times(&mut wrong);
-        if wrong.0.is_empty() { Ok(()) } else { Err(SettingsError::Invalid(wrong.0)) }
+        let wrong = wrong.into_sorted();
+        if wrong.is_empty() { Ok(()) } else { Err(SettingsError::Invalid(wrong)) }
     }
 
     fn check_store(&self, wrong: &mut Violations) {
@@ -281,14 +253,6 @@ impl Settings {
             return Ok(());
         }
         fixed("strategy", self.strategy.name().into(), next.strategy.name().into())
-    }
-}
-
-struct Violations(Vec<Violation>);
-
-impl Violations {
-    fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.0.push(Violation { path: path.to_owned(), message: message.into() });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::Durability;
 use crate::settings::{CheckpointSettings, HeartbeatSettings, Settings, SettingsError, StoreName};
 
 /// The namespace of a manifest that names none, as `kubectl` has it out of the box.
-const NAMESPACE_DEFAULT: &str = "default";
+pub(crate) const NAMESPACE_DEFAULT: &str = "default";
 
 impl ReplicatedStoreSpec {
     /// Where members keep their log: what is written, else what the strategy has.

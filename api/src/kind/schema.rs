@@ -25,8 +25,15 @@ const ANNOTATION_BYTES_MAX: usize = 16 * 1024;
 /// Longest name of a container or volume, as Kubernetes has it.
 const NAME_BYTES_MAX: usize = 63;
 
+/// What an image looks like; the container runtime knows better.
+pub(crate) const IMAGE_PATTERN: &str = r"^[^\s]+$";
+
+/// What a volume's size looks like.
+pub(crate) const SIZE_PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$";
+
 /// Make a schema what Kubernetes wants: no `null` (the API server drops nulls of fields that are not nullable, so that
-/// rules need not think of them), and no integer formats that it does not know.
+/// rules need not think of them), no integer formats that it does not know, and no line breaks within a paragraph, which
+/// `kubectl explain` would keep.
 pub(super) fn tidy(schema: &mut Schema) {
     transform_subschemas(&mut tidy, schema);
     let Some(object) = schema.as_object_mut() else { return };
@@ -52,6 +59,10 @@ pub(super) fn tidy(schema: &mut Schema) {
             object.entry(name).or_insert(value);
         }
     }
+    if let Some(Value::String(description)) = object.get_mut("description") {
+        *description =
+            description.split("\n\n").map(|text| text.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+    }
     let format = match object.get("format").and_then(Value::as_str) {
         Some("uint8" | "uint16" | "int8" | "int16") => "int32",
         Some("uint32" | "uint64" | "uint" | "int") => "int64",
@@ -65,7 +76,7 @@ pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": 16,
-        "pattern": r"^[0-9]{1,9}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$",
+        "pattern": SIZE_PATTERN,
     })
 }
 

@@ -135,7 +135,7 @@ pub struct ReplicatedStoreSpec {
 
     /// The sidecar's image. If it is left out, the one that belongs to the operator's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^\s]+$"))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = schema::IMAGE_PATTERN))]
     pub image: Option<String>,
 
     /// The application's pods. Without it the sidecar is the pod's only container; with it, the sidecar starts before

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::schema;
-use crate::Violation;
+use crate::violation::{self, Violation};
 
 /// The application's pods, into which the sidecar is put.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,7 +46,7 @@ pub struct TemplateMetadata {
 
 /// Why a template holds no pod.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the template holds no pod: {}", .0.iter().map(Violation::to_string).collect::<Vec<_>>().join("; "))]
+#[error("the template holds no pod: {}", violation::joined(.0))]
 pub struct TemplateError(pub Vec<Violation>);
 
 impl TemplateMetadata {
@@ -64,10 +64,7 @@ impl PodTemplate {
     /// a pod does not have.
     pub fn pod_spec(&self) -> Result<PodSpec, TemplateError> {
         let pod: PodSpec = serde_path_to_error::deserialize(&self.spec).map_err(|error| {
-            let path = match error.path().to_string() {
-                root if root == "." => "spec".to_owned(),
-                path => format!("spec.{path}"),
-            };
+            let path = path_under("spec", error.path());
             TemplateError(vec![Violation { path, message: error.inner().to_string() }])
         })?;
         // The types keep what they know. Whatever does not come back is unknown.
@@ -75,6 +72,15 @@ impl PodTemplate {
         let mut unknown = Vec::new();
         collect_unknown("spec", &self.spec, &known, &mut unknown);
         if unknown.is_empty() { Ok(pod) } else { Err(TemplateError(unknown)) }
+    }
+}
+
+/// The path of a value within what is at `prefix`.
+pub(crate) fn path_under(prefix: &str, path: &serde_path_to_error::Path) -> String {
+    match path.iter().next() {
+        None => prefix.to_owned(),
+        Some(serde_path_to_error::Segment::Seq { .. }) => format!("{prefix}{path}"),
+        Some(_) => format!("{prefix}.{path}"),
     }
 }
 

@@ -1,0 +1,310 @@
+//! A manifest checked as the API server would check it, without one: the schema and the rules of the very definition
+//! that is installed in a cluster, and everything that is wrong at once.
+//!
+//! Stricter than the API server in two things, as `kubectl apply --validate=strict` is: fields that nobody knows are
+//! errors, and so is what no pod can hold in the application's template. It refuses to repair anything.
+
+mod structure;
+mod suggestion;
+
+use std::sync::LazyLock;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::cel::{ErrorKind, Validator};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use crate::kind::{self, ReplicatedStore};
+use crate::names::{API_VERSION, KIND};
+use crate::violation::{self, Violation, Violations};
+
+/// Largest manifest. A store with the largest application template is far smaller; the API server takes 3 MiB.
+pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a manifest is no store.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// More than [`MANIFEST_BYTES_MAX`].
+    #[error("the manifest has {bytes} bytes; {MANIFEST_BYTES_MAX} is the most")]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+    },
+    /// No YAML.
+    #[error("the manifest is not YAML")]
+    Malformed(#[source] serde_yaml::Error),
+    /// Nothing in it.
+    #[error("the manifest is empty; write one {KIND}")]
+    Empty,
+    /// Several documents.
+    #[error("the manifest has {count} documents; put the {KIND} into a file of its own")]
+    SeveralDocuments {
+        /// How many.
+        count: usize,
+    },
+    /// Something else than a store.
+    #[error("the manifest has {found}; write apiVersion: {API_VERSION} and kind: {KIND}")]
+    NotAStore {
+        /// What it says that it is.
+        found: String,
+    },
+    /// A store that breaks rules.
+    #[error("the {KIND} is invalid: {}", violation::joined(.0))]
+    Invalid(Vec<Violation>),
+}
+
+impl ManifestError {
+    /// Everything that is wrong, one by one; empty if the manifest did not come so far.
+    pub fn violations(&self) -> &[Violation] {
+        match self {
+            ManifestError::Invalid(violations) => violations,
+            _ => &[],
+        }
+    }
+}
+
+/// Read a manifest that is to be created.
+///
+/// # Errors
+///
+/// [`ManifestError`]; if the text holds a store, with everything that is wrong with it.
+pub fn read(text: &str) -> Result<ReplicatedStore, ManifestError> {
+    check_document(&parse(text)?, None)
+}
+
+/// Read a manifest that is to replace that of a store that runs: also the rules for changes apply.
+///
+/// # Errors
+///
+/// [`ManifestError`]; if the text holds a store, with everything that is wrong with it.
+pub fn read_change(text: &str, running: &ReplicatedStore) -> Result<ReplicatedStore, ManifestError> {
+    check_document(&parse(text)?, Some(running))
+}
+
+/// Check a store that somebody else has read. The API server has done the same, but perhaps by the rules of an older
+/// definition.
+///
+/// # Errors
+///
+/// [`ManifestError::Invalid`] with everything that is wrong.
+pub fn check(store: &ReplicatedStore) -> Result<(), ManifestError> {
+    let document = serde_json::to_value(store).expect("a store can always be written");
+    check_document(&document, None).map(drop)
+}
+
+/// The only document in the text.
+fn parse(text: &str) -> Result<Value, ManifestError> {
+    if text.len() > MANIFEST_BYTES_MAX {
+        return Err(ManifestError::TooLarge { bytes: text.len() });
+    }
+    let mut documents = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        // By way of YAML's own values, which refuse a key that is there twice; JSON's keep the last.
+        let document = serde_yaml::Value::deserialize(document).map_err(ManifestError::Malformed)?;
+        if !document.is_null() {
+            documents.push(document);
+        }
+    }
+    match documents.as_slice() {
+        [] => Err(ManifestError::Empty),
+        [document] => serde_yaml::from_value(document.clone()).map_err(ManifestError::Malformed),
+        several => Err(ManifestError::SeveralDocuments { count: several.len() }),
+    }
+}
+
+fn check_document(
+    document: &Value,
+    running: Option<&ReplicatedStore>,
+) -> Result<ReplicatedStore, ManifestError> {
+    check_kind(document)?;
+    let mut document = document.clone();
+    let schema = &*SCHEMA;
+    structure::drop_nulls(schema, &mut document);
+    let mut found = structure::check(schema, &document);
+    check_metadata(&document, running, &mut found.violations);
+    if !found.blocks_rules {
+        check_rules(schema, &document, running, &mut found.violations);
+    }
+    let store = match serde_path_to_error::deserialize::<_, ReplicatedStore>(document) {
+        Ok(store) => Some(store),
+        // The schema says it better, if it says anything.
+        Err(_) if !found.violations.is_empty() => None,
+        Err(error) => {
+            found.add(&error.path().to_string(), error.inner().to_string());
+            None
+        }
+    };
+    if let Some(template) = store.as_ref().and_then(|store| store.spec.template.as_ref())
+        && let Err(error) = template.pod_spec()
+    {
+        for Violation { path, message } in error.0 {
+            found.add(&format!("spec.template.{path}"), message);
+        }
+    }
+    match store {
+        Some(store) if found.violations.is_empty() => Ok(store),
+        _ => Err(ManifestError::Invalid(found.violations.into_sorted())),
+    }
+}
+
+/// The definition's schema, as JSON.
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let definition = serde_json::to_value(kind::definition()).expect("a definition can always be written");
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+});
+
+fn check_kind(document: &Value) -> Result<(), ManifestError> {
+    let Value::Object(fields) = document else {
+        return Err(ManifestError::NotAStore { found: "no fields".to_owned() });
+    };
+    let text = |name| fields.get(name).and_then(Value::as_str);
+    if (text("apiVersion"), text("kind")) == (Some(API_VERSION), Some(KIND)) {
+        return Ok(());
+    }
+    let said = |name| match fields.get(name) {
+        Some(Value::String(text)) => format!("{name}: {text}"),
+        Some(other) => format!("{name}: {other}"),
+        None => format!("no {name}"),
+    };
+    Err(ManifestError::NotAStore { found: format!("{} and {}", said("apiVersion"), said("kind")) })
+}
+
+/// The definition's schema says nothing about metadata, because the API server knows it.
+fn check_metadata(document: &Value, running: Option<&ReplicatedStore>, violations: &mut Violations) {
+    let mut add = |path: &str, message: String| violations.add(path, message);
+    let written = document.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let metadata: ObjectMeta = match serde_path_to_error::deserialize(&written) {
+        Ok(metadata) => metadata,
+        Err(error) => return add(&kind::path_under("metadata", error.path()), error.inner().to_string()),
+    };
+    let known = serde_json::to_value(&metadata).expect("metadata can always be written");
+    if let (Value::Object(written), Value::Object(known)) = (&written, &known) {
+        for name in written.keys().filter(|&name| !written[name].is_null() && !known.contains_key(name)) {
+            let names = ["name", "namespace", "labels", "annotations"].into_iter();
+            add(&format!("metadata.{name}"), suggestion::unknown_field(name, names));
+        }
+    }
+    if metadata.name.as_deref().unwrap_or_default().is_empty() {
+        add("metadata.name", "is missing; write the store's name".to_owned());
+    }
+    if let Some(namespace) = &metadata.namespace
+        && !crate::settings::is_label(namespace, 63)
+    {
+        add("metadata.namespace", "write at most 63 lower-case letters, digits and hyphens".to_owned());
+    }
+    let Some(running) = running.map(ReplicatedStore::store_name) else { return };
+    let namespace = metadata.namespace.unwrap_or_else(|| kind::NAMESPACE_DEFAULT.to_owned());
+    let name = metadata.name.unwrap_or_default();
+    if (&namespace, &name) != (&running.namespace, &running.name) {
+        add("metadata", format!("this is {namespace}/{name}, but {running} runs; it cannot be renamed"));
+    }
+}
+
+/// The definition's CEL rules; those for changes only if there is something to change.
+fn check_rules(
+    schema: &Value,
+    document: &Value,
+    running: Option<&ReplicatedStore>,
+    violations: &mut Violations,
+) {
+    let mut document = document.clone();
+    let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    if name.is_empty() {
+        // Said already, in better words than those of the rule about names.
+        document["metadata"] = json!({ "name": "name" });
+    }
+    let running =
+        running.map(|running| serde_json::to_value(running).expect("a store can always be written"));
+    let Err(errors) = Validator::new().validate(schema, &document, running.as_ref()) else { return };
+    for error in errors {
+        let message = match error.kind {
+            ErrorKind::ValidationFailure => error.message,
+            _ => format!("the rule {:?} cannot be evaluated: {}", error.rule, error.message),
+        };
+        violations.add(&error.field_path, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "apiVersion: holdfast.dev/v1alpha1\nkind: ReplicatedStore\n";
+
+    fn check(text: &str, expected: &str) {
+        match read(text) {
+            Ok(store) => assert_eq!(store.store_name().to_string(), expected),
+            Err(error) => assert_eq!(error.to_string(), expected),
+        }
+    }
+
+    #[test]
+    fn one_store_is_wanted() {
+        check(&format!("---\n{HEAD}metadata: {{ name: a }}\nspec: {{}}\n---\n"), "default/a");
+        check("", "the manifest is empty; write one ReplicatedStore");
+        check("---\n# nothing\n---\n", "the manifest is empty; write one ReplicatedStore");
+        let two = format!("{HEAD}metadata: {{ name: a }}\nspec: {{}}\n---\n").repeat(2);
+        check(&two, "the manifest has 2 documents; put the ReplicatedStore into a file of its own");
+        let write = "write apiVersion: holdfast.dev/v1alpha1 and kind: ReplicatedStore";
+        check(
+            "kind: Pod\napiVersion: v1\n",
+            &format!("the manifest has apiVersion: v1 and kind: Pod; {write}"),
+        );
+        check("kind: 1\n", &format!("the manifest has no apiVersion and kind: 1; {write}"));
+        check("- a\n", &format!("the manifest has no fields; {write}"));
+        check("a: [\n", "the manifest is not YAML");
+        check(&format!("{HEAD}kind: ReplicatedStore\n"), "the manifest is not YAML");
+        check(&"x".repeat(MANIFEST_BYTES_MAX + 1), "the manifest has 1048577 bytes; 1048576 is the most");
+    }
+
+    #[test]
+    fn metadata_is_checked_too() {
+        let check =
+            |metadata: &str, expected: &str| check(&format!("{HEAD}{metadata}\nspec: {{}}\n"), expected);
+        let invalid = |what: &str| format!("the ReplicatedStore is invalid: {what}");
+        check("metadata: { name: a, namespace: shop, labels: { a: b } }", "shop/a");
+        check("metadata: []", &invalid("metadata: invalid type: sequence, expected ObjectMeta"));
+        check(
+            "metadata: { name: 1 }",
+            &invalid("metadata.name: invalid type: integer `1`, expected a string"),
+        );
+        check("metadata: {}", &invalid("metadata.name: is missing; write the store's name"));
+        check("metadata: { name: '' }", &invalid("metadata.name: is missing; write the store's name"));
+        let unknown = "metadata.labls: unknown field; did you mean labels?";
+        check("metadata: { name: a, labls: {} }", &invalid(unknown));
+        let namespace = "metadata.namespace: write at most 63 lower-case letters, digits and hyphens";
+        check("metadata: { name: a, namespace: A }", &invalid(namespace));
+        let label = "metadata.labels.a: invalid type: integer `1`, expected a string";
+        check("metadata: { name: a, labels: { a: 1 } }", &invalid(label));
+    }
+
+    #[test]
+    fn what_no_pod_has_is_refused_although_the_api_server_takes_it() {
+        let spec = "spec: { template: { spec: { containers: [{ name: a, imag: b }] } } }";
+        let unknown = "spec.template.spec.containers[0].imag: unknown field";
+        check(
+            &format!("{HEAD}metadata: {{ name: a }}\n{spec}\n"),
+            &format!("the ReplicatedStore is invalid: {unknown}"),
+        );
+    }
+
+    #[test]
+    fn a_spec_is_needed() {
+        let missing = "the ReplicatedStore is invalid: spec: is missing";
+        check(&format!("{HEAD}metadata: {{ name: a }}\n"), missing);
+        check(&format!("{HEAD}metadata: {{ name: a }}\nspec:\n"), missing);
+    }
+
+    #[test]
+    fn a_running_store_keeps_its_name() {
+        let text = |name| format!("{HEAD}metadata: {{ name: {name} }}\nspec: {{}}\n");
+        let running = read(&text("a")).expect("valid");
+        assert!(read_change(&text("a"), &running).is_ok());
+        let error = read_change(&text("b"), &running).expect_err("another name");
+        let message = "this is default/b, but default/a runs; it cannot be renamed";
+        assert_eq!(
+            error.violations(),
+            [Violation { path: "metadata".to_owned(), message: message.to_owned() }]
+        );
+    }
+}
