@@ -73,13 +73,14 @@ impl Kind {
         }
     }
 
-    /// What `cargo test` is told.
+    /// What `cargo test` is told. All kinds select the whole workspace, because dependencies get the features that the
+    /// selected crates ask for, and would be compiled again for every other selection.
     fn selection(self) -> &'static [&'static str] {
         match self {
-            Kind::Unit => &["--workspace", "--exclude=holdfast-e2e"],
-            Kind::Process => &["--package=holdfast-e2e", "--lib", "--test=bad_input", "--test=laptop"],
-            Kind::Prometheus => &["--package=holdfast-e2e", "--features=machine", "--test=prometheus"],
-            Kind::Kubernetes => &["--package=holdfast-e2e", "--features=machine", "--test=kubernetes"],
+            Kind::Unit => &[],
+            Kind::Process => &["--features=holdfast-e2e/process", "--test=bad_input", "--test=laptop"],
+            Kind::Prometheus => &["--features=holdfast-e2e/machine", "--test=prometheus"],
+            Kind::Kubernetes => &["--features=holdfast-e2e/machine", "--test=kubernetes"],
         }
     }
 }
@@ -112,7 +113,7 @@ impl Tally {
 fn run_kind(kind: Kind) -> anyhow::Result<Tally> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.arg("test").arg("--no-fail-fast").args(kind.selection()).current_dir(checkout());
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(kind.selection()).current_dir(checkout());
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut tally = Tally::default();
     for line in BufReader::new(child.stdout.take().expect("a piped output")).split(b'\n') {
