@@ -57,12 +57,14 @@ impl Admin {
                 self.transport.send(0, &request, self.deadline).await.map_err(|error| words(&error))?;
             Ok((response.status(), whole(&mut response).await?))
         };
-        let unreachable =
-            |why| Err(Error::Unreachable { tried: vec![Tried { endpoint: self.transport.name(0), why }] });
+        let unreachable = |why, silent| {
+            let tried = vec![Tried { endpoint: self.transport.name(0), why, silent }];
+            Err(Error::Unreachable { tried })
+        };
         let (status, body) = match tokio::time::timeout(self.deadline, exchange).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(why)) => return unreachable(why),
-            Err(_) => return unreachable(format!("no answer within {} ms", self.deadline.as_millis())),
+            Ok(Err(why)) => return unreachable(why, false),
+            Err(_) => return unreachable(format!("no answer within {} ms", self.deadline.as_millis()), true),
         };
         let checks = String::from_utf8_lossy(&body).into_owned();
         match status {

@@ -44,6 +44,8 @@ pub struct Tried {
     pub endpoint: String,
     /// What went wrong.
     pub why: String,
+    /// It took the connection and was silent until the time was up.
+    pub silent: bool,
 }
 
 impl Error {
@@ -83,7 +85,7 @@ struct Tries<'a>(&'a [Tried]);
 
 impl fmt::Display for Tries<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (count, Tried { endpoint, why }) in self.0.iter().enumerate() {
+        for (count, Tried { endpoint, why, .. }) in self.0.iter().enumerate() {
             write!(f, "{} {endpoint} ({why})", if count == 0 { ":" } else { "," })?;
         }
         Ok(())

@@ -40,6 +40,8 @@ enum Attempt {
     Refused(Box<Problem>),
     /// It may have happened, or may still.
     Unknown(String),
+    /// The same: there was no answer within this time.
+    Silent(Duration),
     /// No member took it.
     NotSent(String),
     /// Whoever answered did nothing, and is no member.
@@ -100,33 +102,36 @@ impl Transport {
         attempt: Attempt,
         tally: &mut Tally,
     ) -> Option<Result<Answer, Error>> {
+        let silent = matches!(attempt, Attempt::Silent(_));
         let why = match attempt {
             Attempt::Answered(answer) => {
                 self.endpoints.prefer(place);
                 return Some(Ok(answer));
             }
-            Attempt::Refused(problem) => match self.refused(place, problem, tally) {
-                Ok(why) => why,
-                Err(error) => return Some(Err(error)),
-            },
-            Attempt::Unknown(why) => {
-                if effect != Effect::Reads {
-                    tally.doubt = Some(format!("{}: {why}", self.name(place)));
-                }
-                if effect == Effect::Writes {
-                    return Some(Err(tally.unknown()));
-                }
-                why
+            Attempt::Refused(problem) => self.refused(place, problem, tally),
+            Attempt::Unknown(why) => self.doubt(place, effect, why, tally),
+            Attempt::Silent(wait) => {
+                self.doubt(place, effect, format!("no answer within {} ms", wait.as_millis()), tally)
             }
-            Attempt::NotSent(why) => why,
-            Attempt::Foreign(why) if tally.doubt.is_some() => why,
-            Attempt::Foreign(detail) => {
-                return Some(Err(Error::Protocol { endpoint: self.name(place), detail }));
-            }
+            Attempt::NotSent(why) => Ok(why),
+            Attempt::Foreign(why) if tally.doubt.is_some() => Ok(why),
+            Attempt::Foreign(detail) => Err(Error::Protocol { endpoint: self.name(place), detail }),
+        };
+        let why = match why {
+            Ok(why) => why,
+            Err(error) => return Some(Err(error)),
         };
         self.endpoints.avoid(place);
-        tally.tried(self.name(place), why);
+        tally.tried(Tried { endpoint: self.name(place), why, silent });
         None
+    }
+
+    /// What a lost answer comes to: words, and another try is worth it, or the call's error.
+    fn doubt(&self, place: usize, effect: Effect, why: String, tally: &mut Tally) -> Result<String, Error> {
+        if effect != Effect::Reads {
+            tally.doubt = Some(format!("{}: {why}", self.name(place)));
+        }
+        if effect == Effect::Writes { Err(tally.unknown()) } else { Ok(why) }
     }
 
     /// What a refusal comes to: words, and another try is worth it, or the call's error.
@@ -134,17 +139,13 @@ impl Transport {
         if let Some(leader) = problem.leader {
             self.endpoints.prefer_member(leader);
         }
-        let forgets = matches!(problem.code, ProblemCode::SessionExpired | ProblemCode::StaleSequence);
         if problem.retryable {
             let why = format!("{} ({})", problem.detail, problem.code);
             tally.refusal = Some(problem);
             Ok(why)
-        } else if forgets && tally.doubt.is_some() {
-            // The session cannot tell any more whether the try in doubt was applied.
+        } else if tally.doubt.is_some() && !settles(problem.code) {
             Err(tally.unknown())
         } else {
-            // Any other refusal is the same for every try of these bytes, also for one in doubt: the session remembers
-            // what the state answered, and what is wrong with the request itself was wrong with it then.
             self.endpoints.prefer(place);
             Err(Error::Refused(problem))
         }
@@ -157,7 +158,7 @@ impl Transport {
         let wait = end.saturating_duration_since(now);
         match timeout_at(end, self.exchange(place, request, wait)).await {
             Ok(attempt) => attempt,
-            Err(_) => Attempt::Unknown(format!("no answer within {} ms", wait.as_millis())),
+            Err(_) => Attempt::Silent(wait),
         }
     }
 
@@ -200,6 +201,21 @@ impl Transport {
 
 fn name(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Whether a refusal for this reason says that an earlier try of the same stamped bytes did nothing either: the session
+/// remembers what the state answered, and what is wrong with the request itself was wrong with it then. A session that
+/// was forgotten or has gone on cannot tell, nor can a member of another version.
+fn settles(code: ProblemCode) -> bool {
+    matches!(
+        code,
+        ProblemCode::PreconditionFailed
+            | ProblemCode::QuotaExceeded
+            | ProblemCode::TooLarge
+            | ProblemCode::InvalidKey
+            | ProblemCode::TooManyOperations
+            | ProblemCode::ConcernTooHigh
+    )
 }
 
 /// The whole body of an answer, or why there is none.
@@ -261,10 +277,10 @@ pub(crate) fn words(error: &reqwest::Error) -> String {
 }
 
 impl Tally {
-    fn tried(&mut self, endpoint: String, why: String) {
-        match self.tried.iter_mut().find(|tried| tried.endpoint == endpoint) {
-            Some(tried) => tried.why = why,
-            None => self.tried.push(Tried { endpoint, why }),
+    fn tried(&mut self, newest: Tried) {
+        match self.tried.iter_mut().find(|tried| tried.endpoint == newest.endpoint) {
+            Some(tried) => *tried = newest,
+            None => self.tried.push(newest),
         }
     }
 

@@ -144,6 +144,7 @@ impl Watch {
         loop {
             for place in self.client.transport.endpoints.order() {
                 let begin = timeout_at(deadline.min(Instant::now() + BEGIN_MAX), self.begin(place)).await;
+                let silent = begin.is_err();
                 let why = match begin {
                     Ok(Ok(stream)) => {
                         self.client.transport.endpoints.prefer(place);
@@ -158,7 +159,7 @@ impl Watch {
                 };
                 let endpoint = self.client.transport.name(place);
                 tried.retain(|tried| tried.endpoint != endpoint);
-                tried.push(Tried { endpoint, why });
+                tried.push(Tried { endpoint, why, silent });
             }
             let next = Instant::now() + pause;
             if next >= deadline {
