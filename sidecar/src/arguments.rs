@@ -14,15 +14,19 @@ use crate::logging::LogFormat;
 
 /// The client port's flag and variable.
 pub(crate) const CLIENT: Purpose =
-    Purpose { name: "client", flag: "--client-address", environment: "HOLDFAST_CLIENT_ADDRESS" };
+    Purpose { name: "client", flag: "--client-address", environment: "HOLDFAST_CLIENT_ADDRESS", also: "" };
 
 /// The peer port's flag and variable.
-pub(crate) const PEER: Purpose =
-    Purpose { name: "peer", flag: "--peer-address", environment: "HOLDFAST_PEER_ADDRESS" };
+pub(crate) const PEER: Purpose = Purpose {
+    name: "peer",
+    flag: "--peer-address",
+    environment: "HOLDFAST_PEER_ADDRESS",
+    also: ", and with it this member's address under \"peers\" in the settings",
+};
 
 /// The admin port's flag and variable.
 pub(crate) const ADMIN: Purpose =
-    Purpose { name: "admin", flag: "--admin-address", environment: "HOLDFAST_ADMIN_ADDRESS" };
+    Purpose { name: "admin", flag: "--admin-address", environment: "HOLDFAST_ADMIN_ADDRESS", also: "" };
 
 /// Run one member of a store.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]

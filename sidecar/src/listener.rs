@@ -69,6 +69,8 @@ pub struct Purpose {
     pub flag: &'static str,
     /// The environment variable that changes it.
     pub environment: &'static str,
+    /// What has to change with it, as the end of a sentence; empty if nothing has.
+    pub also: &'static str,
 }
 
 /// Why a port could not be opened.
@@ -77,7 +79,7 @@ pub enum BindError {
     /// Another process has it.
     #[error(
         "the {name} port {address} is taken by another process: end that process, or choose another address with \
-         {flag} ({environment})"
+         {flag} ({environment}){also}"
     )]
     Taken {
         /// What the port is for.
@@ -88,6 +90,8 @@ pub enum BindError {
         flag: &'static str,
         /// The environment variable that changes it.
         environment: &'static str,
+        /// What has to change with it.
+        also: &'static str,
     },
     /// It cannot be opened for another reason.
     #[error("the {name} port {address} cannot be opened; {flag} ({environment}) changes the address")]
@@ -111,9 +115,9 @@ pub enum BindError {
 ///
 /// [`BindError`], which says what to change.
 pub async fn bind(address: SocketAddr, purpose: Purpose) -> Result<TcpListener, BindError> {
-    let Purpose { name, flag, environment } = purpose;
+    let Purpose { name, flag, environment, also } = purpose;
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::Taken { name, address, flag, environment },
+        io::ErrorKind::AddrInUse => BindError::Taken { name, address, flag, environment, also },
         _ => BindError::Io { name, address, flag, environment, source },
     })
 }
@@ -310,8 +314,12 @@ mod tests {
     use super::*;
     use crate::ending::{End, ending};
 
-    const PURPOSE: Purpose =
-        Purpose { name: "client", flag: "--client-address", environment: "HOLDFAST_CLIENT_ADDRESS" };
+    const PURPOSE: Purpose = Purpose {
+        name: "client",
+        flag: "--client-address",
+        environment: "HOLDFAST_CLIENT_ADDRESS",
+        also: ", and tell its users",
+    };
 
     /// Generous, so that a busy machine does not fail a test; what is tested happens long before.
     const LONG: Duration = Duration::from_secs(20);
@@ -357,7 +365,13 @@ mod tests {
         let first = bind("127.0.0.1:0".parse().expect("an address"), PURPOSE).await.expect("a free port");
         let address = first.local_addr().expect("a bound socket");
         let error = bind(address, PURPOSE).await.expect_err("the port is taken").to_string();
-        for part in [address.to_string().as_str(), "client", "--client-address", "HOLDFAST_CLIENT_ADDRESS"] {
+        for part in [
+            address.to_string().as_str(),
+            "client",
+            "--client-address",
+            "HOLDFAST_CLIENT_ADDRESS",
+            "its users",
+        ] {
             assert!(error.contains(part), "{error}");
         }
     }

@@ -22,7 +22,10 @@ struct Generated {
 }
 
 /// Every file that is written.
-const FILES: &[Generated] = &[Generated { path: "crds/replicatedstores.yaml", content: definition }];
+const FILES: &[Generated] = &[
+    Generated { path: "crds/replicatedstores.yaml", content: definition },
+    Generated { path: "docs/reference/metrics.md", content: metric_reference },
+];
 
 /// Write every file that is stale, or say which are.
 ///
@@ -66,6 +69,11 @@ fn write(path: &Path, content: &str) -> anyhow::Result<()> {
 fn definition() -> anyhow::Result<String> {
     let yaml = serde_yaml::to_string(&holdfast_api::kind::definition())?;
     Ok(format!("# Written by `cargo xtask codegen` from api/src/kind; edits are lost.\n{yaml}"))
+}
+
+/// The page of every metric that a member serves.
+fn metric_reference() -> anyhow::Result<String> {
+    Ok(holdfast_sidecar::metrics::reference())
 }
 
 #[cfg(test)]
