@@ -108,3 +108,35 @@ impl From<Failure> for Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use holdfast_engine::Index;
+    use holdfast_store::Revision;
+
+    use super::*;
+
+    #[test]
+    fn answers_travel_as_they_are() {
+        let written = Answer::Written {
+            position: Position::new(Term(3), Index(9)),
+            outcome: Outcome::Put { revision: Revision(7), previous: None },
+            concern: WriteConcern::All,
+            reached: 2,
+            satisfied: false,
+        };
+        let refused = Failure::Refused {
+            code: RefusalCode::Overloaded,
+            detail: "too much".to_owned(),
+            retryable: true,
+            retry_after: Some(Duration::from_millis(100)),
+        };
+        let handed_over = Answer::HandedOver { leader: Ordinal(2), term: Term(4) };
+        for answer in [written, refused.into(), handed_over, Answer::NotTaken] {
+            assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+        }
+        assert_eq!(Answer::decode(&[250, 1]), None);
+    }
+}

@@ -224,6 +224,8 @@ impl Checkpoints {
         if now < self.not_before {
             return false;
         }
+        // Without a log, there has to be one from the beginning: a store that was formed never starts empty.
+        let first = !self.settings.log_kept && self.settings.interval.is_some() && self.newest.is_none();
         let by_time = self.next.is_some_and(|next| next <= now);
         let stagger = LOG_BYTES_STAGGER * u64::from(self.settings.ordinal.0);
         let by_log = self.settings.log_kept && self.log_bytes >= LOG_BYTES_MAX + stagger;
@@ -231,7 +233,7 @@ impl Checkpoints {
         if by_time && !news {
             self.next = self.settings.interval.map(|interval| now + interval);
         }
-        news && (by_time || by_log)
+        news && (by_time || by_log || first)
     }
 
     /// Begin to cut one of everything that is committed.

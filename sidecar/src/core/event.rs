@@ -57,7 +57,7 @@ pub(crate) enum Event {
     Fingerprint { from: Ordinal, fingerprint: Fingerprint },
     /// The connection to a peer is established.
     Reachable { peer: MemberId },
-    /// The connection to a peer ended.
+    /// A connection with a peer ended, without saying that its process did: what was on it may be lost.
     Unreachable { peer: Ordinal },
     /// The connection from a peer ended.
     Lost { peer: MemberId },

@@ -257,7 +257,7 @@ impl Handle {
     ///
     /// [`Failure::Refused`] if nothing was written, [`Failure::Unknown`] if that cannot be told.
     pub async fn write(&self, request: WriteRequest) -> Result<Written, Failure> {
-        self.ask(|reply| Event::Write { request, reply }).await?
+        self.ask(|reply| Event::Write { request, reply }, died).await?
     }
 
     /// Read.
@@ -266,7 +266,7 @@ impl Handle {
     ///
     /// [`Failure::Refused`], also for a linearizable read that found no leader in time.
     pub async fn read(&self, request: ReadRequest) -> Result<ReadReply, Failure> {
-        self.ask(|reply| Event::Read { request, reply }).await?
+        self.ask(|reply| Event::Read { request, reply }, Failure::stopping).await?
     }
 
     /// Follow committed writes under `prefix` from a revision on; `None` is from the next one.
@@ -275,7 +275,7 @@ impl Handle {
     ///
     /// [`Failure::Refused`] if the revision is compacted, or there are too many watches.
     pub async fn watch(&self, from: Option<Revision>, prefix: Bytes) -> Result<WatchStream, Failure> {
-        self.ask(|reply| Event::Watch { from, prefix, reply }).await?
+        self.ask(|reply| Event::Watch { from, prefix, reply }, Failure::stopping).await?
     }
 
     /// How this member is, and how it sees the others.
@@ -284,7 +284,7 @@ impl Handle {
     ///
     /// [`Failure::Refused`] if the core is overloaded or has ended.
     pub async fn status(&self) -> Result<Status, Failure> {
-        self.ask(|reply| Event::Status { reply }).await
+        self.ask(|reply| Event::Status { reply }, Failure::stopping).await
     }
 
     /// What the member's state and queues come to.
@@ -293,7 +293,7 @@ impl Handle {
     ///
     /// [`Failure::Refused`] if the core is overloaded or has ended.
     pub async fn figures(&self) -> Result<Figures, Failure> {
-        self.ask(|reply| Event::Figures { reply }).await
+        self.ask(|reply| Event::Figures { reply }, Failure::stopping).await
     }
 
     /// Take a checkpoint now, or wait for the one that is being taken.
@@ -302,7 +302,7 @@ impl Handle {
     ///
     /// [`Failure::Refused`] if it could not be written.
     pub async fn checkpoint(&self) -> Result<CheckpointTaken, Failure> {
-        self.ask(|reply| Event::Checkpoint { reply }).await?
+        self.ask(|reply| Event::Checkpoint { reply }, Failure::stopping).await?
     }
 
     /// Hand leadership over to `to`, or to the member that has most of the log. Any member takes the request.
@@ -311,7 +311,7 @@ impl Handle {
     ///
     /// [`Failure::Refused`] if there is no such member, no leader, or nobody took over.
     pub async fn hand_over(&self, to: Option<Ordinal>, timeout: Duration) -> Result<HandedOver, Failure> {
-        self.ask(|reply| Event::HandOver { to, timeout, reply }).await?
+        self.ask(|reply| Event::HandOver { to, timeout, reply }, died).await?
     }
 
     /// Use new settings from now on.
@@ -320,7 +320,7 @@ impl Handle {
     ///
     /// [`Failure::Refused`] if the core is overloaded or has ended.
     pub async fn retime(&self, timing: Timing) -> Result<(), Failure> {
-        self.ask(|reply| Event::Retime { timing, reply }).await
+        self.ask(|reply| Event::Retime { timing, reply }, Failure::stopping).await
     }
 
     /// The members' peer ports are elsewhere from now on, `host:port` by ordinal, as many as before. Connections that
@@ -330,7 +330,7 @@ impl Handle {
     ///
     /// [`Failure::Refused`] if the core is overloaded or has ended.
     pub async fn readdress(&self, peers: Vec<String>) -> Result<(), Failure> {
-        self.ask(|reply| Event::Readdress { peers, reply }).await
+        self.ask(|reply| Event::Readdress { peers, reply }, Failure::stopping).await
     }
 
     /// Hand over, finish what is under way, stop writing, and end the core thread. Returns when that is done; takes
@@ -343,8 +343,13 @@ impl Handle {
         }
     }
 
-    /// Put a question into the core's queue and wait for its answer.
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Event) -> Result<T, Failure> {
+    /// Put a question into the core's queue and wait for its answer. The core answers everything that it takes;
+    /// `unanswered` is what it means if it ends before.
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Event,
+        unanswered: fn() -> Failure,
+    ) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
         self.queue.push_now(question(reply)).map_err(|error| match error {
             PushError::Full => Failure::Refused {
@@ -355,11 +360,13 @@ impl Handle {
             },
             PushError::Closed => Failure::stopping(),
         })?;
-        // The core answers everything it takes, so a dropped reply means that it died in between.
-        answer
-            .await
-            .map_err(|_| Failure::Unknown { detail: "the member stopped before it could answer".to_owned() })
+        answer.await.map_err(|_| unanswered())
     }
+}
+
+/// The member ended with a request that may have taken effect.
+fn died() -> Failure {
+    Failure::Unknown { detail: "the member stopped before it could answer".to_owned() }
 }
 
 /// What a refused caller is told to wait: about the time in which a full queue drains at the rate measured for one

@@ -7,6 +7,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use holdfast_engine::Ordinal;
 use holdfast_wire::{Frame, Hello, Purpose};
 use tokio::net::{TcpStream, lookup_host};
@@ -26,6 +28,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How long one dial to one address may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How much later each further address of a peer is dialed: an address where nobody is must not hold up the others.
+const DIAL_STAGGER: Duration = Duration::from_millis(50);
 
 /// A failure is logged again when it changes, and after this time.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
@@ -57,15 +62,20 @@ pub(super) async fn dial(shared: Arc<Shared>, ordinal: Ordinal) {
     }
 }
 
-/// Dial all addresses that the peer may have until the right member answers.
+/// Dial all addresses that the peer may have, each a little later than the one before, until the right member answers.
 pub(super) async fn connect(
     shared: &Shared,
     peer: &Peer,
     purpose: Purpose,
 ) -> Result<(TcpStream, Hello, BytesMut), HandshakeError> {
+    let attempts = addresses(peer).await?.into_iter().zip(0..).map(|(address, place)| async move {
+        tokio::time::sleep(DIAL_STAGGER * place).await;
+        connect_to(shared, peer.ordinal, address, purpose).await
+    });
+    let mut attempts: FuturesUnordered<_> = attempts.collect();
     let mut last = None;
-    for address in addresses(peer).await? {
-        match connect_to(shared, peer.ordinal, address, purpose).await {
+    while let Some(attempt) = attempts.next().await {
+        match attempt {
             Ok(connected) => return Ok(connected),
             Err(error) => last = Some(error),
         }
@@ -87,7 +97,8 @@ async fn connect_to(
     Ok((stream, hello, read))
 }
 
-/// Where the peer may be: where it connected from, while it is connected, and what its name says.
+/// Where the peer may be: what its name says, and where it connected from, while it is connected. Name services take a
+/// while to follow a restarted pod; on the other hand, connections may come from an address that is not the peer's.
 async fn addresses(peer: &Peer) -> io::Result<Vec<SocketAddr>> {
     let address = peer.address();
     let named = lookup_host(&address).await.map(Iterator::collect::<Vec<_>>);
@@ -98,7 +109,7 @@ async fn addresses(peer: &Peer) -> io::Result<Vec<SocketAddr>> {
         (None, named) => named,
         (Some(seen_at), Err(_)) => Ok(vec![seen_at]),
         (Some(seen_at), Ok(named)) if named.contains(&seen_at) => Ok(named),
-        (Some(seen_at), Ok(named)) => Ok([&[seen_at], &named[..]].concat()),
+        (Some(seen_at), Ok(named)) => Ok([&named[..], &[seen_at]].concat()),
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) enum Ended {
     /// The peer has dialed again.
     Replaced,
     /// The core has ended.
-    CoreEnded,
+    MemberEnds,
 }
 
 /// Who holds the place of the connection from one peer.
@@ -96,10 +96,14 @@ fn take_place(shared: &Shared, peer: &Peer, hello: &Hello) -> (u64, oneshot::Rec
     let place = places.count;
     let before = places.holder.replace(holder);
     drop(places);
-    if let Some(before) = before
-        && (before.process, before.member) != (hello.process, hello.member)
-    {
-        let _ = shared.queue.push_always(Event::Lost { peer: before.member });
+    if let Some(before) = before {
+        let same = (before.process, before.member) == (hello.process, hello.member);
+        let lost = match same {
+            // What it said last may not have been read.
+            true => Event::Unreachable { peer: peer.ordinal },
+            false => Event::Lost { peer: before.member },
+        };
+        let _ = shared.queue.push_always(lost);
     }
     (place, replaced)
 }
@@ -137,7 +141,7 @@ async fn read_frames(
     loop {
         let ended = take_frames(from, stream, &mut read, &mut events);
         if shared.queue.push_when_room(&mut events).await.is_err() {
-            return Ended::CoreEnded;
+            return Ended::MemberEnds;
         }
         if let Err(ended) = ended {
             return ended;
@@ -207,7 +211,7 @@ impl fmt::Display for Ended {
             Ended::Unexpected => f.write_str("a frame that has no place here"),
             Ended::Silent => f.write_str("silent for too long"),
             Ended::Replaced => f.write_str("replaced by a newer one"),
-            Ended::CoreEnded => f.write_str("this member is stopping"),
+            Ended::MemberEnds => f.write_str("this member is stopping"),
         }
     }
 }

@@ -1,0 +1,187 @@
+//! Members that die, stop, and come back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use holdfast_sidecar::core::{Consistency, Failure, RefusalCode, WriteRequest};
+
+use crate::cluster::{Cluster, get, put, put_once, write};
+
+/// Writers at members that stay, until told to stop; what was acknowledged, by key.
+struct Load {
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+    clients: Vec<tokio::task::JoinHandle<BTreeMap<String, String>>>,
+}
+
+impl Load {
+    fn start(cluster: &Cluster, at: &[u8], sessions: bool) -> Load {
+        let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let clients = at.iter().flat_map(|&ordinal| [ordinal; 4]).zip(0u64..);
+        let clients = clients.map(|(ordinal, client)| {
+            let handle = cluster.handle(ordinal);
+            let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
+            tokio::spawn(async move {
+                let mut done = BTreeMap::new();
+                for n in 1u64.. {
+                    if stop.load(Relaxed) {
+                        break;
+                    }
+                    let (key, value) = (format!("load/{client}/{n}"), n.to_string());
+                    let request = match sessions {
+                        true => put_once(&key, &value, u128::from(client) + 1, n),
+                        false => put(&key, value.clone()),
+                    };
+                    match write(&handle, request).await {
+                        Ok(written) => {
+                            assert!(written.outcome.refusal().is_none(), "{written:?}");
+                            done.insert(key, value);
+                            acknowledged.fetch_add(1, Relaxed);
+                        }
+                        Err(Failure::Unknown { .. }) if !sessions => {}
+                        Err(failure) => panic!("{key}: {failure:?}"),
+                    }
+                }
+                done
+            })
+        });
+        Load { clients: clients.collect(), stop, acknowledged }
+    }
+
+    /// Wait until so many more writes are acknowledged; how long it took.
+    async fn more(&self, count: u64) -> Duration {
+        let (start, target) = (Instant::now(), self.acknowledged.load(Relaxed) + count);
+        while self.acknowledged.load(Relaxed) < target {
+            assert!(start.elapsed() < crate::cluster::PATIENCE, "no writes get through");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        start.elapsed()
+    }
+
+    async fn end(self) -> BTreeMap<String, String> {
+        self.stop.store(true, Relaxed);
+        let mut all = BTreeMap::new();
+        for client in self.clients {
+            all.extend(client.await.expect("a client"));
+        }
+        all
+    }
+}
+
+async fn check_all(cluster: &Cluster, acknowledged: &BTreeMap<String, String>) {
+    for ordinal in cluster.running() {
+        let handle = cluster.handle(ordinal);
+        for (key, value) in acknowledged {
+            let read = get(&handle, key, Consistency::Linearizable).await;
+            assert_eq!(read.as_deref(), Some(value.as_bytes()), "{key} at {ordinal}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_leader_loses_nothing_acknowledged_and_comes_back() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let others: Vec<u8> = cluster.running().into_iter().filter(|&ordinal| ordinal != leader).collect();
+    let load = Load::start(&cluster, &others, false);
+    load.more(200).await;
+    cluster.kill(leader);
+    load.more(200).await;
+    assert_ne!(cluster.leader().await, leader);
+    cluster.restart(leader).await;
+    load.more(200).await;
+    let acknowledged = load.end().await;
+    check_all(&cluster, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_make_every_write_happen_once_whoever_dies() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let others: Vec<u8> = cluster.running().into_iter().filter(|&ordinal| ordinal != leader).collect();
+    // These clients accept no other answer than that it is done.
+    let load = Load::start(&cluster, &others, true);
+    load.more(100).await;
+    cluster.kill(leader);
+    load.more(100).await;
+    let acknowledged = load.end().await;
+    check_all(&cluster, &acknowledged).await;
+    for (key, _) in acknowledged.iter().take(50) {
+        let query = holdfast_sidecar::core::Query::Get { key: Bytes::from(key.clone()), at: None };
+        let request = holdfast_sidecar::core::ReadRequest {
+            query,
+            consistency: Consistency::Linearizable,
+            timeout: crate::cluster::TIMEOUT,
+        };
+        let reply = cluster.handle(others[0]).read(request).await.expect("a reading");
+        let holdfast_sidecar::core::Answer::Get(Some(item)) = reply.answer else { panic!("{key} is gone") };
+        assert_eq!(item.version, 1, "{key} was written twice");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_leader_hands_over_and_no_client_notices() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let others: Vec<u8> = cluster.running().into_iter().filter(|&ordinal| ordinal != leader).collect();
+    let load = Load::start(&cluster, &others, true);
+    load.more(100).await;
+    let term = cluster.status(leader).await.term;
+    cluster.stop(leader).await;
+    load.more(100).await;
+    let now = cluster.leader().await;
+    assert_ne!(now, leader);
+    assert_eq!(cluster.status(now).await.term, term + 1, "one election, by hand-over");
+    let acknowledged = load.end().await;
+    check_all(&cluster, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_members_killed_at_once_come_back_with_everything() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.leader().await;
+    let load = Load::start(&cluster, &[0, 1, 2], false);
+    load.more(300).await;
+    let acknowledged = load.end().await;
+    for ordinal in 0..3 {
+        cluster.kill(ordinal);
+    }
+    for ordinal in 0..3 {
+        cluster.restart(ordinal).await;
+    }
+    cluster.leader().await;
+    check_all(&cluster, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_majority_nothing_is_acknowledged_and_clients_are_told() {
+    let mut cluster = Cluster::start(3).await;
+    let survivor = cluster.follower().await;
+    for ordinal in cluster.running() {
+        if ordinal != survivor {
+            cluster.kill(ordinal);
+        }
+    }
+    let timeout = Duration::from_millis(600);
+    let handle = cluster.handle(survivor);
+    let started = Instant::now();
+    let result = write(&handle, WriteRequest { timeout, ..put("key", "value") }).await;
+    match result {
+        Err(
+            Failure::Refused { code: RefusalCode::NoLeader, retryable: true, .. } | Failure::Unknown { .. },
+        ) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(started.elapsed() >= timeout - Duration::from_millis(100), "it waited for a leader");
+    let local = get(&handle, "key", Consistency::Local).await;
+    assert_eq!(local, None);
+    for ordinal in 0..3 {
+        if ordinal != survivor {
+            cluster.restart(ordinal).await;
+        }
+    }
+    write(&handle, put("key", "value")).await.expect("a write, after the majority is back");
+}

@@ -1,0 +1,8 @@
+//! Real members, three in one process: their threads, their disks, their connections.
+
+mod bad_peers;
+mod checkpoints;
+mod cluster;
+mod failover;
+mod one_member;
+mod serving;
