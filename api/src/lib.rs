@@ -18,7 +18,11 @@ mod violation;
 mod write_concern;
 
 #[cfg(feature = "kind")]
-pub use kind::{ReplicatedStore, ReplicatedStoreSpec, ReplicatedStoreStatus};
+pub use kind::{
+    CheckpointSpec, HeartbeatSpec, LastCheckpoint, MemberStatus, Phase, PodTemplate, ReplicatedStore,
+    ReplicatedStoreSpec, ReplicatedStoreStatus, ServiceSpec, ServiceType, StorageSpec, TemplateError,
+    TemplateMetadata,
+};
 pub use settings::{
     CheckpointSettings, HeartbeatSettings, PEER_ADDRESS_BYTES_MAX, SETTINGS_BYTES_MAX, Settings,
     SettingsError, StoreName,

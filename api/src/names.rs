@@ -19,7 +19,7 @@ pub const OPERATOR: &str = "holdfast-operator";
 /// The Lease that one operator at a time holds.
 pub const OPERATOR_LEASE: &str = "holdfast-operator";
 
-/// Most members of one store. The engine's bound; a test in the sidecar keeps both equal.
+/// Most members of one store: the engine's bound. The sidecar does not compile if both differ.
 pub const REPLICAS_MAX: u8 = 7;
 /// Longest name of a store, in bytes. A StatefulSet labels its pods with its name and a hash of eleven bytes, and a label
 /// holds 63.

@@ -147,8 +147,7 @@ impl Settings {
         self.check_store(&mut wrong);
         self.check_members(&mut wrong);
         self.check_times(&mut wrong);
-        let wrong = wrong.into_sorted();
-        if wrong.is_empty() { Ok(()) } else { Err(SettingsError::Invalid(wrong)) }
+        wrong.into_result().map_err(SettingsError::Invalid)
     }
 
     fn check_store(&self, wrong: &mut Violations) {

@@ -125,26 +125,20 @@ fn check_document(
     if !found.blocks_rules {
         check_rules(schema, &document, running, &mut found.violations);
     }
-    let store = match serde_path_to_error::deserialize::<_, ReplicatedStore>(document) {
-        Ok(store) => Some(store),
-        // The schema says it better, if it says anything.
-        Err(_) if !found.violations.is_empty() => None,
-        Err(error) => {
-            found.add(&error.path().to_string(), error.inner().to_string());
-            None
-        }
-    };
-    if let Some(template) = store.as_ref().and_then(|store| store.spec.template.as_ref())
+    let store = serde_path_to_error::deserialize::<_, ReplicatedStore>(document);
+    if let Some(template) = store.as_ref().ok().and_then(|store| store.spec.template.as_ref())
         && let Err(error) = template.pod_spec()
     {
         for Violation { path, message } in error.0 {
-            found.add(&format!("spec.template.{path}"), message);
+            found.violations.add(&format!("spec.template.{path}"), message);
         }
     }
-    match store {
-        Some(store) if found.violations.is_empty() => Ok(store),
-        _ => Err(ManifestError::Invalid(found.violations.into_sorted())),
-    }
+    found.violations.into_result().map_err(ManifestError::Invalid)?;
+    // What the types refuse, the schema has refused before, and in better words; unless it has a gap.
+    store.map_err(|error| {
+        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        ManifestError::Invalid(vec![Violation { path, message }])
+    })
 }
 
 /// The definition's schema, as JSON.

@@ -36,15 +36,11 @@ impl Violations {
         self.0.push(Violation { path: path.to_owned(), message: message.into() });
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// By path, and each once.
-    pub(crate) fn into_sorted(mut self) -> Vec<Violation> {
+    /// Nothing, or everything that is wrong: by path, and each once.
+    pub(crate) fn into_result(mut self) -> Result<(), Vec<Violation>> {
         self.0.sort();
         self.0.dedup();
-        self.0
+        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }
 
@@ -55,10 +51,11 @@ mod tests {
     #[test]
     fn each_is_said_once_and_by_path() {
         let mut violations = Violations::default();
-        assert!(violations.is_empty());
         for path in ["b", "a", "b", ""] {
             violations.add(path, "is wrong");
         }
-        assert_eq!(joined(&violations.into_sorted()), "is wrong; a: is wrong; b: is wrong");
+        let all = violations.into_result().expect_err("something is wrong");
+        assert_eq!(joined(&all), "is wrong; a: is wrong; b: is wrong");
+        assert_eq!(Violations::default().into_result(), Ok(()));
     }
 }

@@ -12,6 +12,9 @@ use holdfast_engine::{MEMBERS_MAX, Ordinal};
 use crate::listener::Purpose;
 use crate::logging::LogFormat;
 
+// The kind's bound and the engine's are one; their crates do not know each other.
+const _: () = assert!(MEMBERS_MAX == holdfast_api::names::REPLICAS_MAX as usize);
+
 /// The client port's flag and variable.
 pub(crate) const CLIENT: Purpose =
     Purpose { name: "client", flag: "--client-address", environment: "HOLDFAST_CLIENT_ADDRESS", also: "" };
