@@ -1,0 +1,142 @@
+//! Brings the objects of one store to what was built, by server-side apply under one field manager.
+//!
+//! An object that is as it was after the last apply is not sent again; anything else is, so that whatever somebody changed is
+//! repaired. It refuses to take over an object that another owner made, and it deletes nothing: owner references do.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use holdfast_api::names::FIELD_MANAGER;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::build::Objects;
+use crate::caches::{Caches, cached};
+
+/// Why an object could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The API server refused it, or could not be reached.
+    #[error("cannot apply the {kind} {name}")]
+    Refused {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What the API server or the connection to it said.
+        #[source]
+        source: kube::Error,
+    },
+    /// An object of this name is there and is not the store's.
+    #[error("there is a {kind} {name} already that this store did not make; delete it or rename the store")]
+    Foreign {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// It cannot be written as JSON, which is a defect.
+    #[error("cannot write the {kind} {name} as JSON")]
+    Json {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// What was applied last, by kind and name: so that the same object is not sent at every look.
+#[derive(Debug, Default)]
+pub struct Applied(HashMap<(String, String), Applying>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Applying {
+    /// Of what was sent.
+    hash: u64,
+    /// Of what the API server made of it.
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
+/// Applies all objects of a store, in the order in which they need each other.
+///
+/// # Errors
+/// At the first object that cannot be written; those after it are not tried.
+pub async fn apply(
+    client: &Client,
+    caches: &Caches,
+    objects: &Objects,
+    applied: &mut Applied,
+) -> Result<(), ApplyError> {
+    let mut step = Applier { client, owner: &objects.owner, namespace: &objects.namespace, applied };
+    step.apply(&caches.accounts, &objects.service_account).await?;
+    step.apply(&caches.config_maps, &objects.settings).await?;
+    for service in &objects.services {
+        step.apply(&caches.services, service).await?;
+    }
+    step.apply(&caches.budgets, &objects.disruption_budget).await?;
+    step.apply(&caches.stateful_sets, &objects.stateful_set).await
+}
+
+struct Applier<'a> {
+    client: &'a Client,
+    /// The store's uid.
+    owner: &'a str,
+    namespace: &'a str,
+    applied: &'a mut Applied,
+}
+
+impl Applier<'_> {
+    async fn apply<K>(&mut self, cache: &Store<K>, object: &K) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let kind = K::kind(&()).into_owned();
+        let name = object.name_any();
+        let json = serde_json::to_string(object).map_err(|source| ApplyError::Json {
+            kind: kind.clone(),
+            name: name.clone(),
+            source,
+        })?;
+        let key = (kind.clone(), name.clone());
+        let refused = |source| ApplyError::Refused { kind: kind.clone(), name: name.clone(), source };
+
+        let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
+        let there = match cached(cache, self.namespace, &name) {
+            Some(there) => Some(there),
+            // The copy may lag, or hold only what carries our labels.
+            None => api.get_opt(&name).await.map_err(refused)?.map(Arc::new),
+        };
+        if let Some(there) = &there {
+            let ours = there.owner_references().iter().any(|owner| owner.uid == self.owner);
+            if !ours {
+                return Err(ApplyError::Foreign { kind, name });
+            }
+            if self.applied.0.get(&key) == Some(&Applying::of(&json, &**there)) {
+                return Ok(());
+            }
+        }
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let made = api.patch(&name, &parameters, &Patch::Apply(object)).await.map_err(refused)?;
+        self.applied.0.insert(key, Applying::of(&json, &made));
+        Ok(())
+    }
+}
+
+impl Applying {
+    fn of<K: Resource>(sent: &str, there: &K) -> Applying {
+        let mut hasher = DefaultHasher::new();
+        sent.hash(&mut hasher);
+        Applying { hash: hasher.finish(), uid: there.uid(), resource_version: there.resource_version() }
+    }
+}

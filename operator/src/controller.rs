@@ -1,0 +1,240 @@
+//! One reconcile, in five steps: dereference, validate, build, apply, update the status. The steps are in the files of these
+//! names; here is only their order, and when the next reconcile is due.
+//!
+//! It refuses to wait for members or pods: what is not as it should be yet is looked at again in a moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Future, StreamExt as _};
+use holdfast_api::{ReplicatedStore, ReplicatedStoreStatus};
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::controller::{Action, Config, Controller, Error as ControllerError};
+use kube::runtime::events::{Event, EventType};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource as _, ResourceExt as _};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use crate::apply::apply;
+use crate::build::{Surroundings, build};
+use crate::caches::Watched;
+use crate::conditions::Work;
+use crate::context::{Context, Memory};
+use crate::dereference::{Observed, dereference};
+use crate::error::{Error, chain};
+use crate::restart::advance;
+use crate::roll::Step;
+use crate::update_status::{self, POSITIONS_EVERY, compute, differs};
+use crate::validate::{Surrounding, Valid, validate};
+use crate::{claims, event, roles};
+
+/// When a store is looked at again that is not as it should be.
+const UNSETTLED_EVERY: Duration = Duration::from_secs(1);
+
+/// When a store is looked at again that is. A leader that is cut off is noticed by nothing else.
+const SETTLED_EVERY: Duration = Duration::from_secs(3);
+
+/// A reconcile that takes longer is given up: some server holds it up, and it is tried again. A hand-over takes 10 s at most.
+const RECONCILE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Changes that come within this time of each other are one reconcile: pods change several times while they start.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// The pause after the first failure; it doubles with each further one.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Runs until `ending` is done and the reconciles that are under way have ended.
+pub async fn run(
+    controller: Controller<Watched>,
+    context: Arc<Context>,
+    concurrency: u16,
+    ending: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let outcomes = controller
+        .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
+        .graceful_shutdown_on(ending)
+        .run(reconcile, pause, Arc::clone(&context));
+    outcomes
+        .for_each(|outcome| {
+            match outcome {
+                Ok((store, action)) => debug!(%store, ?action, "reconciled"),
+                Err(ControllerError::ObjectNotFound(store)) => {
+                    info!(%store, "the store is gone");
+                    forget(&context, &store);
+                }
+                // Told by `pause`, with the store.
+                Err(ControllerError::ReconcilerFailed(..)) => {}
+                Err(error) => warn!(error = chain(&error), "a watch failed and is tried again"),
+            }
+            std::future::ready(())
+        })
+        .await;
+}
+
+fn forget(context: &Context, store: &ObjectRef<kube::api::DynamicObject>) {
+    let mut gone = ObjectRef::new(&store.name);
+    gone.namespace = store.namespace.clone();
+    context.forget(&gone);
+}
+
+/// When a store is tried again whose reconcile failed.
+fn pause(watched: Arc<Watched>, error: &Error, context: Arc<Context>) -> Action {
+    let store = ObjectRef::from_obj(&*watched);
+    let failures = context.failed(&store);
+    let pause = pause_after(failures);
+    error!(%store, failures, error = chain(error), "a reconcile failed and is tried again in {} s", pause.as_secs());
+    Action::requeue(pause)
+}
+
+fn pause_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX)
+}
+
+async fn reconcile(watched: Arc<Watched>, context: Arc<Context>) -> Result<Action, Error> {
+    let started = Instant::now();
+    context.metrics.in_flight.inc();
+    let outcome = match &watched.0 {
+        Ok(store) => look_after(&context, store, ObjectRef::from_obj(&*watched)).await,
+        Err(invalid) => {
+            malformed(&context, &watched, &invalid.error).await;
+            Ok(Action::await_change())
+        }
+    };
+    context.metrics.in_flight.dec();
+    let failed = match (&outcome, &watched.0) {
+        (Err(error), _) => Some(error.reason()),
+        (Ok(_), Err(_)) => Some("Malformed"),
+        (Ok(_), Ok(_)) => None,
+    };
+    context.metrics.reconciled(started.elapsed(), failed);
+    outcome
+}
+
+/// A store that cannot be read: the definition in the cluster is not ours. It is told, and waits for a change.
+async fn malformed(context: &Context, watched: &Watched, error: &str) {
+    error!(store = %ObjectRef::from_obj(watched), error, "a store cannot be read; is its definition an older one?");
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "Malformed".to_owned(),
+        note: Some(format!("the operator cannot read the store: {error}").chars().take(900).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = context.recorder.publish(&event, &watched.object_ref(&())).await {
+        warn!(%error, "cannot write an event");
+    }
+}
+
+async fn look_after(
+    context: &Context,
+    store: &ReplicatedStore,
+    reference: ObjectRef<Watched>,
+) -> Result<Action, Error> {
+    if store.metadata.deletion_timestamp.is_some() {
+        // Owner references delete everything; there is nothing to repair any more.
+        return Ok(Action::await_change());
+    }
+    let mut memory = context.recall(&reference, store.uid());
+    let outcome = tokio::time::timeout(RECONCILE_LIMIT, steps(context, store, &mut memory)).await;
+    let outcome = outcome.unwrap_or(Err(Error::Timeout { seconds: RECONCILE_LIMIT.as_secs() }));
+    if outcome.is_ok() {
+        memory.failures = 0;
+    }
+    context.remember(reference, memory);
+    outcome
+}
+
+/// The five steps.
+async fn steps(context: &Context, store: &ReplicatedStore, memory: &mut Memory) -> Result<Action, Error> {
+    let name = store.store_name();
+    let observed = dereference(context, &name, store.spec.replicas).await?;
+    let stateful_set = observed.stateful_set.as_deref();
+    let valid = validate(store, &Surrounding { stateful_set });
+    let (work, failed) = match &valid {
+        Err(refusal) => (Work::Refused(refusal.to_string()), None),
+        Ok(valid) => match carry_out(context, valid, &observed, memory).await {
+            Ok(step) => (Work::Step(step), None),
+            Err(error) => (Work::Failed(chain(&error)), Some(error)),
+        },
+    };
+    let settled = tell(context, store, &observed, &work, memory).await?;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(Action::requeue(if settled { SETTLED_EVERY } else { UNSETTLED_EVERY })),
+    }
+}
+
+/// Builds and applies the objects, then takes one step of a roll if there is one to take.
+async fn carry_out(
+    context: &Context,
+    valid: &Valid,
+    observed: &Observed,
+    memory: &mut Memory,
+) -> Result<Step, Error> {
+    let stateful_set = observed.stateful_set.as_deref();
+    let objects = build(valid, &Surroundings { sidecar_image: &context.sidecar_image, stateful_set });
+    apply(&context.client, &context.caches, &objects, &mut memory.applied).await?;
+    claims::grow(&context.client, valid, &claims::too_small(valid, observed)).await?;
+    Ok(advance(context, valid, observed).await?.step)
+}
+
+/// Writes the status, labels and events. Returns whether the store is as it should be.
+async fn tell(
+    context: &Context,
+    store: &ReplicatedStore,
+    observed: &Observed,
+    work: &Work,
+    memory: &mut Memory,
+) -> Result<bool, Error> {
+    let written = store.status.clone();
+    let before = memory.status.take().or_else(|| written.clone()).unwrap_or_default();
+    let after = compute(store, &before, observed, work, Timestamp::now());
+    event::publish(&context.recorder, store, &event::notices(store.spec.strategy, &before, &after)).await;
+
+    let due = memory.written.is_none_or(|written| written.elapsed() >= POSITIONS_EVERY);
+    let first = written.is_none_or(|written| written == ReplicatedStoreStatus::default());
+    let outcome = if first || differs(&before, &after) || (due && before != after) {
+        let outcome = update_status::write(&context.client, store, &after).await;
+        if outcome.is_ok() {
+            memory.written = Some(Instant::now());
+            memory.status = Some(after.clone());
+        } else {
+            // What was not written is compared again, and events of it may be told twice rather than never.
+            memory.status = Some(before);
+        }
+        outcome
+    } else {
+        // Positions that were not written count as changed the next time.
+        memory.status = Some(before);
+        Ok(())
+    };
+    let leader = update_status::leader(store.spec.replicas, observed).map(|leader| leader.ordinal);
+    let relabels = roles::relabels(observed, leader);
+    if let Err(error) = roles::write(&context.client, &store.store_name().namespace, &relabels).await {
+        warn!(store = %store.store_name(), error = chain(&error), "cannot label the pods with their roles");
+    }
+    outcome?;
+    Ok(matches!(work, Work::Refused(_) | Work::Step(Step::Done)) && settled(&after))
+}
+
+/// Nothing is expected to change by itself in the next moment.
+fn settled(status: &ReplicatedStoreStatus) -> bool {
+    status.leader.is_some() && status.members.iter().all(|member| member.ready && member.role.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_have_a_bound() {
+        let seconds: Vec<u64> = (1..=8).map(|failures| pause_after(failures).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(pause_after(u32::MAX), PAUSE_MAX);
+    }
+}

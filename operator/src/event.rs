@@ -1,0 +1,256 @@
+//! What is told about a store, as Events, when something changed: from the status before and after. It refuses to repeat what has not
+//! changed; the status says what is the case.
+
+use holdfast_api::names::condition::{self, reason};
+use holdfast_api::{ReplicatedStore, ReplicatedStoreStatus, Strategy};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource as _;
+use kube::runtime::events::{Event, EventType, Recorder};
+use tracing::warn;
+
+/// Longest text of an event, as the API server takes it, in bytes.
+const NOTE_BYTES_MAX: usize = 1000;
+
+/// One thing to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether somebody should look.
+    pub warning: bool,
+    /// In CamelCase.
+    pub reason: &'static str,
+    /// For a person.
+    pub note: String,
+}
+
+/// Everything that changed between two statuses and that is worth telling.
+#[must_use]
+pub fn notices(
+    strategy: Strategy,
+    before: &ReplicatedStoreStatus,
+    after: &ReplicatedStoreStatus,
+) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    leadership(before, after, &mut notices);
+    losses(strategy, before, after, &mut notices);
+    for (type_, bad, warning, good) in [
+        (condition::QUORUM_LOST, "True", "QuorumLost", "QuorumRestored"),
+        (condition::DEGRADED, "True", "Degraded", "Recovered"),
+    ] {
+        let was = find(before, type_).is_some_and(|condition| condition.status == bad);
+        let Some(is) = find(after, type_) else { continue };
+        if is.status == bad && !was {
+            notices.push(Notice { warning: true, reason: warning, note: is.message.clone() });
+        } else if is.status == "False" && was {
+            notices.push(Notice { warning: false, reason: good, note: is.message.clone() });
+        }
+    }
+    if let (was, Some(is)) = (find(before, condition::READY), find(after, condition::READY))
+        && is.status == "True"
+        && was.is_none_or(|was| was.status != "True")
+    {
+        notices.push(Notice { warning: false, reason: "Ready", note: is.message.clone() });
+    }
+    work(before, after, &mut notices);
+    notices
+}
+
+fn leadership(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: &mut Vec<Notice>) {
+    let Some(leader) = after.leader.as_deref() else { return };
+    let term = after.term.unwrap_or_default();
+    match before.leader.as_deref() {
+        Some(former) if former == leader => {}
+        Some(former) => notices.push(Notice {
+            warning: false,
+            reason: "LeaderChanged",
+            note: format!("{leader} leads in term {term}; before it was {former}"),
+        }),
+        None => {
+            let note = format!("{leader} leads in term {term}");
+            notices.push(Notice { warning: false, reason: "LeaderElected", note });
+        }
+    }
+}
+
+/// A member without a log that comes back in another life has lost something.
+fn losses(
+    strategy: Strategy,
+    before: &ReplicatedStoreStatus,
+    after: &ReplicatedStoreStatus,
+    notices: &mut Vec<Notice>,
+) {
+    if strategy.replicates() {
+        return;
+    }
+    for member in &after.members {
+        let former = before.members.iter().find(|former| former.ordinal == member.ordinal);
+        let (Some(was), Some(is)) = (former.and_then(|f| f.incarnation.as_ref()), &member.incarnation) else {
+            continue;
+        };
+        if was == is {
+            continue;
+        }
+        let name = &member.name;
+        let (reason, said) = if strategy == Strategy::Baseline {
+            (
+                reason::STARTED_EMPTY,
+                format!("{name} ended and started empty: everything that the store held is lost"),
+            )
+        } else {
+            let said = format!("{name} ended and started from its last checkpoint: later writes are lost");
+            ("StartedFromCheckpoint", said)
+        };
+        let note = member.note.clone().map_or(said.clone(), |note| format!("{said} ({note})"));
+        notices.push(Notice { warning: true, reason, note });
+    }
+}
+
+/// What the operator does, or cannot do.
+fn work(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: &mut Vec<Notice>) {
+    let (was, Some(is)) = (find(before, condition::PROGRESSING), find(after, condition::PROGRESSING)) else {
+        return;
+    };
+    if was.is_some_and(|was| was.reason == is.reason && was.message == is.message) {
+        return;
+    }
+    match is.reason.as_str() {
+        reason::INVALID_SPEC => {
+            notices.push(Notice { warning: true, reason: reason::INVALID_SPEC, note: is.message.clone() })
+        }
+        reason::RECONCILE_FAILED => {
+            notices.push(Notice { warning: true, reason: reason::RECONCILE_FAILED, note: is.message.clone() })
+        }
+        reason::RESTARTING_MEMBERS => notices.push(Notice {
+            warning: false,
+            reason: reason::RESTARTING_MEMBERS,
+            note: is.message.clone(),
+        }),
+        _ => {}
+    }
+}
+
+fn find<'a>(status: &'a ReplicatedStoreStatus, type_: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Tells what there is to tell. An event that cannot be written is logged and forgotten: the status has the same facts.
+pub async fn publish(recorder: &Recorder, store: &ReplicatedStore, notices: &[Notice]) {
+    for Notice { warning, reason, note } in notices {
+        let event = Event {
+            type_: if *warning { EventType::Warning } else { EventType::Normal },
+            reason: (*reason).to_owned(),
+            note: Some(cut(note)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = recorder.publish(&event, &store.object_ref(&())).await {
+            warn!(%error, reason, "cannot write an event");
+        }
+    }
+}
+
+fn cut(note: &str) -> String {
+    let mut end = note.len().min(NOTE_BYTES_MAX);
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    note[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_api::kind::MemberStatus;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn status(leader: Option<&str>, conditions: &[(&str, &str, &str)]) -> ReplicatedStoreStatus {
+        let conditions = conditions.iter().map(|(type_, status, reason)| Condition {
+            type_: (*type_).to_owned(),
+            status: (*status).to_owned(),
+            reason: (*reason).to_owned(),
+            message: format!("because of {reason}"),
+            observed_generation: Some(1),
+            last_transition_time: Time("2026-11-21T10:00:00Z".parse().unwrap()),
+        });
+        ReplicatedStoreStatus {
+            leader: leader.map(str::to_owned),
+            term: Some(4),
+            conditions: conditions.collect(),
+            ..ReplicatedStoreStatus::default()
+        }
+    }
+
+    fn check(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, expected: &[&str]) {
+        let told = notices(Strategy::Replication, before, after);
+        let told: Vec<String> = told
+            .iter()
+            .map(|notice| format!("{}{}", if notice.warning { "!" } else { "" }, notice.reason))
+            .collect();
+        assert_eq!(told, expected);
+        assert_eq!(notices(Strategy::Replication, after, after), [], "nothing is told twice");
+    }
+
+    #[test]
+    fn a_first_leader_and_a_change_of_leaders() {
+        let nobody = status(None, &[]);
+        let first = status(Some("a-0"), &[]);
+        let second = status(Some("a-1"), &[]);
+        check(&nobody, &first, &["LeaderElected"]);
+        check(&first, &second, &["LeaderChanged"]);
+        check(&second, &nobody, &[]);
+    }
+
+    #[test]
+    fn conditions_that_change() {
+        let well =
+            status(None, &[("Ready", "True", "x"), ("Degraded", "False", "x"), ("QuorumLost", "False", "x")]);
+        let ill =
+            status(None, &[("Ready", "False", "x"), ("Degraded", "True", "x"), ("QuorumLost", "True", "x")]);
+        check(&ReplicatedStoreStatus::default(), &well, &["Ready"]);
+        check(&well, &ill, &["!QuorumLost", "!Degraded"]);
+        check(&ill, &well, &["QuorumRestored", "Recovered", "Ready"]);
+    }
+
+    #[test]
+    fn work_that_goes_on_or_fails() {
+        let work = |reason| status(None, &[("Progressing", "True", reason)]);
+        let done = work(reason::AS_SPECIFIED);
+        check(&done, &work(reason::RESTARTING_MEMBERS), &["RestartingMembers"]);
+        check(&done, &work(reason::RECONCILE_FAILED), &["!ReconcileFailed"]);
+        check(&done, &work(reason::INVALID_SPEC), &["!InvalidSpec"]);
+        check(&work(reason::RESTARTING_MEMBERS), &done, &[]);
+    }
+
+    #[test]
+    fn a_member_without_a_log_that_comes_back_in_another_life_has_lost_something() {
+        let life = |incarnation: &str| ReplicatedStoreStatus {
+            members: vec![MemberStatus {
+                name: "a-0".into(),
+                ordinal: 0,
+                ready: true,
+                role: None,
+                incarnation: Some(incarnation.into()),
+                term: None,
+                commit: None,
+                lag: None,
+                node: None,
+                version: None,
+                note: None,
+            }],
+            ..ReplicatedStoreStatus::default()
+        };
+        let told = |strategy, after: &str| {
+            notices(strategy, &life("1"), &life(after)).pop().map(|notice| notice.reason)
+        };
+        assert_eq!(told(Strategy::Baseline, "2"), Some("StartedEmpty"));
+        assert_eq!(told(Strategy::Checkpointing, "2"), Some("StartedFromCheckpoint"));
+        assert_eq!(told(Strategy::Baseline, "1"), None);
+        assert_eq!(told(Strategy::Replication, "2"), None);
+    }
+
+    #[test]
+    fn long_notes_are_cut_between_characters() {
+        assert_eq!(cut("short"), "short");
+        assert!(cut(&"ä".repeat(2000)).len() <= NOTE_BYTES_MAX);
+    }
+}

@@ -1,0 +1,485 @@
+//! The store's status: what was seen, in one place, and written when it has changed.
+//!
+//! [`compute`] is pure. [`write`] sends it by server-side apply, at once when something changed that a person would act on, and not too
+//! often when only positions moved: a busy store commits thousands of times a second.
+
+use std::time::Duration;
+
+use holdfast_api::http::{CheckpointStatus, Role, Status};
+use holdfast_api::kind::{LastCheckpoint, MemberStatus, Phase};
+use holdfast_api::names::{self, FIELD_MANAGER};
+use holdfast_api::{ReplicatedStore, ReplicatedStoreStatus, Strategy};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+
+use crate::build::pod_selector;
+use crate::conditions::{self, View, Work, bounded, judge};
+use crate::dereference::{Member, Observed};
+use crate::pod;
+use crate::roll::Step;
+
+/// How often a status is written of which only positions changed.
+pub const POSITIONS_EVERY: Duration = Duration::from_secs(10);
+
+/// The status could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The API server refused, or could not be reached.
+    #[error("cannot write the status of {store}")]
+    Write {
+        /// The store.
+        store: String,
+        /// What the API server or the connection to it said.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// Who leads a store, as far as its members and pods say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// Its ordinal.
+    pub ordinal: u8,
+    /// Its term.
+    pub term: u64,
+}
+
+/// The status of a store: from what was seen, how the work on it stands, and what the status was before.
+#[must_use]
+pub fn compute(
+    store: &ReplicatedStore,
+    before: &ReplicatedStoreStatus,
+    observed: &Observed,
+    work: &Work,
+    now: Timestamp,
+) -> ReplicatedStoreStatus {
+    let leader = leader(store.spec.replicas, observed);
+    let name = store.name_any();
+    let members: Vec<MemberStatus> =
+        observed.members.iter().map(|member| describe(&name, member, leader, observed, now)).collect();
+    let view = view(store, before, observed, leader, &members, work);
+    let generation = store.metadata.generation;
+    let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
+    ReplicatedStoreStatus {
+        observed_generation: generation,
+        phase: Some(phase(&view)),
+        replicas: observed.members.iter().filter(|member| member.pod.is_some()).count() as i32,
+        ready_replicas: members.iter().filter(|member| member.ready).count() as i32,
+        selector: Some(pod_selector(&name)),
+        leader: leader.map(|leader| names::member(&name, leader.ordinal)),
+        term: highest(store, answers().map(|status| status.term), before.term),
+        commit: highest(store, answers().map(|status| status.positions.commit), before.commit),
+        last_checkpoint: last_checkpoint(&name, observed).or_else(|| before.last_checkpoint.clone()),
+        members,
+        conditions: conditions::write(&before.conditions, &judge(&view), generation, now),
+    }
+}
+
+/// Who leads: the member that says so in the newest term that anybody is in. If it cannot be asked itself, the one that a
+/// majority of all members follows in that term, as long as its pod is there.
+#[must_use]
+pub fn leader(replicas: u8, observed: &Observed) -> Option<Leader> {
+    let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
+    let term = answers().map(|status| status.term).max()?;
+    let newest = || answers().filter(move |status| status.term == term);
+    if let Some(status) = newest().find(|status| status.role == Role::Leader) {
+        return Some(Leader { ordinal: status.member, term });
+    }
+    let silent = observed.members.iter().filter(|member| {
+        member.answer.is_none() && member.pod.as_deref().is_some_and(|pod| !pod::is_leaving(pod))
+    });
+    silent
+        .map(|member| member.ordinal)
+        .find(|&ordinal| {
+            newest().filter(|status| status.leader == Some(ordinal)).count() > usize::from(replicas) / 2
+        })
+        .map(|ordinal| Leader { ordinal, term })
+}
+
+fn view(
+    store: &ReplicatedStore,
+    before: &ReplicatedStoreStatus,
+    observed: &Observed,
+    leader: Option<Leader>,
+    members: &[MemberStatus],
+    work: &Work,
+) -> View {
+    let voter = |status: &Status| matches!(status.role, Role::Leader | Role::Follower | Role::Candidate);
+    let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
+    let unwell = members
+        .iter()
+        .filter(|member| !member.ready || member.role.is_none())
+        .map(|member| {
+            (member.ordinal, member.note.clone().unwrap_or_else(|| "its pod is not ready".to_owned()))
+        })
+        .collect();
+    let lost = (store.spec.strategy == Strategy::Baseline)
+        .then(|| answers().find_map(|status| status.note.clone()))
+        .flatten();
+    View {
+        replicas: store.spec.replicas,
+        leader: leader.map(|leader| (leader.ordinal, leader.term)),
+        ready: members.iter().filter(|member| member.ready).map(|member| member.ordinal).collect(),
+        voting: answers().filter(|status| voter(status)).map(|status| status.member).collect(),
+        unwell,
+        // A term is never written into the status before there was an election, and no election before the store was formed.
+        formed: leader.is_some() || before.term.is_some_and(|term| term > 0) || answers().any(|s| s.term > 0),
+        created: observed.stateful_set.is_some(),
+        lost,
+        work: work.clone(),
+    }
+}
+
+fn phase(view: &View) -> Phase {
+    let [ready, progressing, _, quorum_lost] = judge(view);
+    match &view.work {
+        Work::Refused(_) => Phase::Invalid,
+        _ if !view.created => Phase::Pending,
+        _ if !view.formed && view.ready.is_empty() && view.voting.is_empty() => Phase::Pending,
+        _ if !view.formed => Phase::Forming,
+        _ if quorum_lost.holds == Some(true) => Phase::QuorumLost,
+        Work::Step(step) if *step != Step::Done && progressing.holds == Some(true) => Phase::Updating,
+        _ if ready.holds == Some(true) => Phase::Ready,
+        _ => Phase::Degraded,
+    }
+}
+
+/// What the status says of one member.
+fn describe(
+    store: &str,
+    member: &Member,
+    leader: Option<Leader>,
+    observed: &Observed,
+    now: Timestamp,
+) -> MemberStatus {
+    let pod = member.pod.as_deref();
+    let ready = pod.is_some_and(pod::is_ready);
+    let answer = member.answer.as_ref();
+    let lag = leader.filter(|leader| leader.ordinal != member.ordinal).and_then(|leader| {
+        let leading = observed.members.iter().find(|member| member.ordinal == leader.ordinal)?;
+        leading.answer.as_ref()?.peers.iter().find(|peer| peer.ordinal == member.ordinal)?.lag
+    });
+    let note = match (pod, answer) {
+        (None, _) => Some("there is no pod".to_owned()),
+        (Some(pod), Some(status)) => pod::trouble(pod, now).or_else(|| status.note.clone()),
+        (Some(pod), None) => pod::trouble(pod, now).or_else(|| member.silence.clone()),
+    };
+    MemberStatus {
+        name: names::member(store, member.ordinal),
+        ordinal: member.ordinal,
+        ready,
+        role: answer.map(|status| status.role),
+        incarnation: answer.map(|status| status.incarnation.clone()),
+        term: answer.map(|status| signed(status.term)),
+        commit: answer.map(|status| signed(status.positions.commit)),
+        lag: lag.map(signed),
+        node: pod.and_then(pod::node),
+        version: answer.map(|status| status.version.clone()),
+        note: note.map(|note| bounded(&note)),
+    }
+}
+
+fn last_checkpoint(store: &str, observed: &Observed) -> Option<LastCheckpoint> {
+    let checkpoints = observed
+        .members
+        .iter()
+        .filter_map(|member| Some((member.ordinal, member.answer.as_ref()?.last_checkpoint?)));
+    let (ordinal, newest) = checkpoints.max_by_key(|(_, checkpoint)| (checkpoint.index, checkpoint.time))?;
+    let CheckpointStatus { index, term, revision, time, bytes } = newest;
+    Some(LastCheckpoint {
+        time: Time(time),
+        index: signed(index),
+        term: signed(term),
+        revision: revision.map(signed),
+        bytes: signed(bytes),
+        member: names::member(store, ordinal),
+    })
+}
+
+/// Terms and commits never fall, whoever can be asked at the moment; only a member without a log begins anew. Before the
+/// first there is nothing to show.
+fn highest(store: &ReplicatedStore, told: impl Iterator<Item = u64>, before: Option<i64>) -> Option<i64> {
+    let told = told.map(signed).max();
+    let highest = if store.spec.strategy.replicates() { told.max(before) } else { told.or(before) };
+    highest.filter(|&highest| highest > 0)
+}
+
+/// Kubernetes has no unsigned integers. Nobody will ever write so many entries.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Whether two statuses differ in something that a person would act on.
+#[must_use]
+pub fn differs(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus) -> bool {
+    still(before) != still(after)
+}
+
+/// The status without what moves with every write.
+fn still(status: &ReplicatedStoreStatus) -> ReplicatedStoreStatus {
+    let mut status = status.clone();
+    status.commit = None;
+    for member in &mut status.members {
+        member.commit = None;
+        member.lag = None;
+    }
+    status
+}
+
+/// Writes the status.
+///
+/// # Errors
+/// When the API server refuses it. A store that is gone by now is no error.
+pub async fn write(
+    client: &Client,
+    store: &ReplicatedStore,
+    status: &ReplicatedStoreStatus,
+) -> Result<(), StatusError> {
+    let name = store.store_name();
+    let api: Api<ReplicatedStore> = Api::namespaced(client.clone(), &name.namespace);
+    let patch = json!({
+        "apiVersion": names::API_VERSION,
+        "kind": names::KIND,
+        // The uid makes the API server refuse the status of a store that was deleted and made again.
+        "metadata": {"name": name.name, "uid": store.uid()},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    match api.patch_status(&name.name, &parameters, &Patch::Apply(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(source) => Err(StatusError::Write { store: name.to_string(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use holdfast_api::http::{PeerStatus, Positions};
+    use holdfast_api::names::condition;
+    use k8s_openapi::api::apps::v1::StatefulSet;
+    use serde_json::json;
+
+    use super::*;
+    use crate::roll::{Turn, Wait};
+
+    const NOW: &str = "2026-11-21T10:00:00Z";
+
+    fn store(strategy: &str, replicas: u8) -> ReplicatedStore {
+        serde_json::from_value(json!({
+            "apiVersion": "holdfast.dev/v1alpha1",
+            "kind": "ReplicatedStore",
+            "metadata": {"name": "orders", "namespace": "shop", "uid": "u", "generation": 4},
+            "spec": {"replicas": replicas, "strategy": strategy},
+        }))
+        .unwrap()
+    }
+
+    /// A member from words: `gone`, or `up`/`down` for its pod and then what it answered: `leads 3`, `follows 0 3` (whom, term),
+    /// `seeks 3`, `unformed`, or nothing.
+    fn member(ordinal: u8, words: &str) -> Member {
+        let words: Vec<&str> = words.split(' ').collect();
+        if words[0] == "gone" {
+            return Member { ordinal, ..Member::default() };
+        }
+        let ready = if words[0] == "up" { "True" } else { "False" };
+        let pod = json!({
+            "metadata": {"name": format!("orders-{ordinal}"), "uid": format!("uid-{ordinal}")},
+            "spec": {"containers": [], "nodeName": format!("node-{ordinal}")},
+            "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]},
+        });
+        let number = |i: usize| words[i].parse::<u8>().unwrap();
+        let answer = match words.get(1) {
+            Some(&"leads") => Some((Role::Leader, Some(ordinal), number(2))),
+            Some(&"follows") => Some((Role::Follower, Some(number(2)), number(3))),
+            Some(&"seeks") => Some((Role::Candidate, None, number(2))),
+            Some(&"unformed") => Some((Role::Unformed, None, 0)),
+            _ => None,
+        };
+        let silence = answer.is_none().then(|| "it did not answer".to_owned());
+        let answer = answer.map(|(role, leader, term)| status(ordinal, role, leader, term.into()));
+        Member { ordinal, pod: Some(Arc::new(serde_json::from_value(pod).unwrap())), answer, silence }
+    }
+
+    fn status(member: u8, role: Role, leader: Option<u8>, term: u64) -> Status {
+        Status {
+            store: "shop/orders".into(),
+            store_id: None,
+            strategy: Strategy::Replication,
+            member,
+            incarnation: format!("{member:016x}"),
+            version: "0.1.0".into(),
+            role,
+            leader,
+            term,
+            positions: Positions { written: 90, durable: 90, commit: 80, applied: 90 },
+            revision: 70,
+            state_hash: None,
+            peers: vec![PeerStatus {
+                ordinal: 2,
+                incarnation: None,
+                connected: true,
+                match_: Some(85),
+                durable: Some(85),
+                lag: Some(5),
+                round_trip_ms: None,
+                last_heartbeat_ms_ago: None,
+            }],
+            last_checkpoint: None,
+            note: None,
+        }
+    }
+
+    fn observed(members: &[&str]) -> Observed {
+        Observed {
+            stateful_set: Some(Arc::new(StatefulSet::default())),
+            members: members.iter().enumerate().map(|(i, words)| member(i as u8, words)).collect(),
+            claims: Vec::new(),
+        }
+    }
+
+    fn computed(members: &[&str], before: &ReplicatedStoreStatus) -> ReplicatedStoreStatus {
+        let store = store("Replication", members.len() as u8);
+        compute(&store, before, &observed(members), &Work::Step(Step::Done), NOW.parse().unwrap())
+    }
+
+    fn check(members: &[&str], leader: Option<&str>, phase: Phase, ready: i32) {
+        let formed = ReplicatedStoreStatus { term: Some(1), ..ReplicatedStoreStatus::default() };
+        let status = computed(members, &formed);
+        assert_eq!(status.leader.as_deref(), leader, "{members:?}");
+        assert_eq!(status.phase, Some(phase), "{members:?}: {:?}", status.conditions);
+        assert_eq!(status.ready_replicas, ready, "{members:?}");
+        assert_eq!(status.conditions.len(), condition::ALL.len());
+        for (written, name) in status.conditions.iter().zip(condition::ALL) {
+            assert_eq!(written.type_, name);
+        }
+    }
+
+    #[test]
+    fn the_phase_says_what_is_the_case() {
+        check(&["up leads 3", "up follows 0 3", "up follows 0 3"], Some("orders-0"), Phase::Ready, 3);
+        check(&["up leads 3", "up follows 0 3", "gone"], Some("orders-0"), Phase::Degraded, 2);
+        check(&["up leads 3", "up follows 0 3", "down follows 0 3"], Some("orders-0"), Phase::Degraded, 2);
+        check(&["gone", "up seeks 4", "up seeks 4"], None, Phase::Degraded, 2);
+        check(&["gone", "gone", "down seeks 4"], None, Phase::QuorumLost, 0);
+        check(&["gone", "gone", "gone"], None, Phase::QuorumLost, 0);
+        check(&["up leads 2"], Some("orders-0"), Phase::Ready, 1);
+    }
+
+    #[test]
+    fn a_leader_that_is_cut_off_is_not_the_leader() {
+        // It still believes in its old term; the others have moved on.
+        check(&["up leads 3", "up leads 4", "up follows 1 4"], Some("orders-1"), Phase::Ready, 3);
+        // It cannot be asked, and the others have not elected yet.
+        check(&["up", "up seeks 4", "up follows 0 3"], None, Phase::Degraded, 3);
+        // The others have moved on, and it cannot be asked.
+        check(&["up", "up leads 4", "up follows 1 4"], Some("orders-1"), Phase::Degraded, 3);
+    }
+
+    #[test]
+    fn a_leader_that_only_the_operator_cannot_ask_still_leads() {
+        check(&["up", "up follows 0 3", "up follows 0 3"], Some("orders-0"), Phase::Degraded, 3);
+        // Its pod is gone: the others will notice in a moment.
+        check(&["gone", "up follows 0 3", "up follows 0 3"], None, Phase::Degraded, 2);
+        // A minority's word is not enough.
+        check(&["up", "gone", "up follows 0 3"], None, Phase::QuorumLost, 2);
+    }
+
+    #[test]
+    fn a_new_store_forms() {
+        let before = ReplicatedStoreStatus::default();
+        let phase = |members: &[&str]| computed(members, &before).phase;
+        assert_eq!(phase(&["gone", "gone", "gone"]), Some(Phase::Pending));
+        assert_eq!(phase(&["down unformed", "down unformed", "gone"]), Some(Phase::Pending));
+        assert_eq!(phase(&["up unformed", "up unformed", "gone"]), Some(Phase::Forming));
+        assert_eq!(phase(&["up leads 1", "up follows 0 1", "down unformed"]), Some(Phase::Degraded));
+    }
+
+    #[test]
+    fn work_shows_in_the_phase() {
+        let store = store("Replication", 3);
+        let observed = observed(&["up leads 3", "up follows 0 3", "up follows 0 3"]);
+        let phase = |work| {
+            let before = ReplicatedStoreStatus::default();
+            compute(&store, &before, &observed, &work, NOW.parse().unwrap()).phase
+        };
+        let restart = Step::Restart { ordinal: 2, why: Turn::Follower };
+        assert_eq!(phase(Work::Step(restart)), Some(Phase::Updating));
+        assert_eq!(phase(Work::Step(Step::Wait(Wait::Absent(vec![2])))), Some(Phase::Updating));
+        assert_eq!(phase(Work::Step(Step::Wait(Wait::Revision))), Some(Phase::Ready));
+        assert_eq!(phase(Work::Refused("x".into())), Some(Phase::Invalid));
+        assert_eq!(phase(Work::Failed("x".into())), Some(Phase::Ready));
+    }
+
+    #[test]
+    fn every_member_is_described() {
+        let status = computed(&["up leads 3", "up", "down follows 0 3"], &ReplicatedStoreStatus::default());
+        let [first, second, third] = &status.members[..] else { panic!("{:?}", status.members) };
+        assert_eq!((first.name.as_str(), first.role, first.lag), ("orders-0", Some(Role::Leader), None));
+        assert_eq!((second.role, second.note.as_deref()), (None, Some("it did not answer")));
+        assert_eq!((third.ready, third.lag, third.node.as_deref()), (false, Some(5), Some("node-2")));
+        assert_eq!((status.term, status.commit), (Some(3), Some(80)));
+        assert_eq!(status.observed_generation, Some(4));
+        assert_eq!(status.selector.as_deref(), Some("holdfast.dev/store=orders"));
+    }
+
+    #[test]
+    fn terms_and_commits_do_not_fall_while_members_are_away() {
+        let before =
+            ReplicatedStoreStatus { term: Some(9), commit: Some(500), ..ReplicatedStoreStatus::default() };
+        let status = computed(&["gone", "gone", "down seeks 4"], &before);
+        assert_eq!((status.term, status.commit), (Some(9), Some(500)));
+        // A Baseline store that lost everything begins anew, and that is the truth.
+        let observed = observed(&["up leads 1"]);
+        let status =
+            compute(&store("Baseline", 1), &before, &observed, &Work::Step(Step::Done), NOW.parse().unwrap());
+        assert_eq!((status.term, status.commit), (Some(1), Some(80)));
+    }
+
+    #[test]
+    fn the_newest_checkpoint_of_any_member_counts_and_is_not_forgotten() {
+        let mut seen = observed(&["up leads 3", "up follows 0 3"]);
+        let checkpoint = |index| CheckpointStatus {
+            index,
+            term: 2,
+            revision: None,
+            time: NOW.parse().unwrap(),
+            bytes: 10,
+        };
+        for (member, index) in [(0, 40), (1, 60)] {
+            let member = &mut seen.members[member];
+            member.answer.as_mut().unwrap().last_checkpoint = Some(checkpoint(index));
+        }
+        let store = store("Hybrid", 2);
+        let work = Work::Step(Step::Done);
+        let now = NOW.parse().unwrap();
+        let status = compute(&store, &ReplicatedStoreStatus::default(), &seen, &work, now);
+        let last = status.last_checkpoint.clone().unwrap();
+        assert_eq!((last.index, last.member.as_str()), (60, "orders-1"));
+        let silent = compute(&store, &status, &observed(&["gone", "gone"]), &work, now);
+        assert_eq!(silent.last_checkpoint, status.last_checkpoint);
+    }
+
+    #[test]
+    fn only_what_a_person_would_act_on_is_written_at_once() {
+        let members = ["up leads 3", "up follows 0 3", "up follows 0 3"];
+        let before = computed(&members, &ReplicatedStoreStatus::default());
+        let mut after = before.clone();
+        after.commit = Some(81);
+        after.members[2].lag = Some(6);
+        assert!(!differs(&before, &after));
+        after.members[2].ready = false;
+        assert!(differs(&before, &after));
+    }
+
+    #[test]
+    fn a_status_fits_its_own_definition() {
+        let mut store = store("Replication", 3);
+        store.status = Some(computed(&["up leads 3", "up", "gone"], &ReplicatedStoreStatus::default()));
+        assert_eq!(holdfast_api::validate::check(&store).map_err(|error| error.to_string()), Ok(()));
+    }
+}
