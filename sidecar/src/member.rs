@@ -321,6 +321,10 @@ fn assemble(
     Ok((peers, ended))
 }
 
+#[allow(
+    clippy::needless_update,
+    reason = "with the engine's feature `seeded-bugs`, which the simulator needs, it is not"
+)]
 fn config(me: MemberId, members: u8, log: LogPolicy, timing: &Timing) -> Config {
     Config {
         me,
@@ -333,6 +337,7 @@ fn config(me: MemberId, members: u8, log: LogPolicy, timing: &Timing) -> Config 
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
         log_bytes_kept: if log == LogPolicy::Kept { LOG_BYTES_KEPT } else { 0 },
         seed: random(),
+        ..Config::default()
     }
 }
 
