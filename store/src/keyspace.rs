@@ -48,6 +48,14 @@ pub(crate) fn item(key: &Bytes, version: &Version) -> Option<KeyValue> {
     })
 }
 
+/// The first byte string after all those that begin with `prefix`; `None` if there is nothing after them.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}
+
 impl Superseded {
     fn of(key: &[u8], version: &Version) -> Option<Superseded> {
         let value = version.value.as_ref()?;
@@ -73,22 +81,23 @@ impl Keyspace {
     }
 
     /// Keys that begin with `prefix` and come after `after`, in order.
-    pub(crate) fn scan<'a>(
-        &'a self,
-        prefix: &'a [u8],
-        after: Option<&'a [u8]>,
-    ) -> impl Iterator<Item = (&'a Bytes, &'a Chain)> {
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
+    pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> impl Iterator<Item = (&Bytes, &Chain)> {
+        let end = end_of(prefix);
+        // Both ends are looked up once, so that the walk between them reads no key.
+        let (start, end) = match (after.filter(|after| *after >= prefix), &end) {
+            (Some(after), Some(end)) if after >= &end[..] => {
+                (Bound::Included(&end[..]), Bound::Excluded(&end[..]))
+            }
+            (Some(after), Some(end)) => (Bound::Excluded(after), Bound::Excluded(&end[..])),
+            (Some(after), None) => (Bound::Excluded(after), Bound::Unbounded),
+            (None, Some(end)) => (Bound::Included(prefix), Bound::Excluded(&end[..])),
+            (None, None) => (Bound::Included(prefix), Bound::Unbounded),
         };
-        self.chains
-            .range::<[u8], _>((start, Bound::Unbounded))
-            .take_while(move |(key, _)| key.starts_with(prefix))
+        self.chains.range::<[u8], _>((start, end))
     }
 
     /// Keys from `start` on, in order.
-    pub(crate) fn scan_from<'a>(&'a self, start: &'a [u8]) -> impl Iterator<Item = (&'a Bytes, &'a Chain)> {
+    pub(crate) fn scan_from(&self, start: &[u8]) -> impl Iterator<Item = (&Bytes, &Chain)> {
         self.chains.range::<[u8], _>((Bound::Included(start), Bound::Unbounded))
     }
 
@@ -122,8 +131,9 @@ impl Keyspace {
         at: Revision,
         mut deleted: impl FnMut(&Bytes, Superseded),
     ) {
-        let from_prefix = self.chains.range_mut::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
-        for (key, chain) in from_prefix.take_while(|(key, _)| key.starts_with(prefix)) {
+        let end = end_of(prefix);
+        let end = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
+        for (key, chain) in self.chains.range_mut::<[u8], _>((Bound::Included(prefix), end)) {
             if let Some(superseded) = Superseded::of(key, chain.newest()) {
                 chain.push(Version::deleted(at));
                 deleted(key, superseded);

@@ -3,11 +3,15 @@
 //! It takes nothing on trust: whatever the chunks hold, the result is a store that the same version could have cut the
 //! checkpoint from, or a [`RestoreError`]. It refuses to take more than such a store can hold.
 
+mod fault;
+
 use std::fmt;
 
 use bytes::Bytes;
 use holdfast_engine::Index;
 
+use self::fault::Fault;
+pub use self::fault::RestoreError;
 use crate::chain::{Chain, Version};
 use crate::checkpoint::{CHECKPOINT_VERSION, Footer, Header, Item, Raw};
 use crate::digest::{digest, mix};
@@ -56,79 +60,6 @@ struct Counted {
     live_keys: u64,
     live_bytes: u64,
     history_bytes: u64,
-}
-
-/// Why some chunks are not a checkpoint. Chunks count from 1.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    /// Another version made the checkpoint.
-    #[error("checkpoint format {found} is not known to this version, which knows {known}")]
-    Version {
-        /// What the checkpoint says.
-        found: u8,
-        /// What this version reads.
-        known: u8,
-    },
-    /// A chunk does not decode.
-    #[error("chunk {chunk} of the checkpoint does not decode")]
-    Encoding {
-        /// Which chunk.
-        chunk: u64,
-        /// What is wrong with it.
-        #[source]
-        source: CodecError,
-    },
-    /// A chunk has no bytes.
-    #[error("chunk {chunk} of the checkpoint is empty")]
-    Empty {
-        /// Which chunk.
-        chunk: u64,
-    },
-    /// Something stands where it cannot.
-    #[error("chunk {chunk} of the checkpoint has {item} out of its place")]
-    Misplaced {
-        /// Which chunk.
-        chunk: u64,
-        /// What.
-        item: &'static str,
-    },
-    /// Something has a value that it cannot have.
-    #[error("chunk {chunk} of the checkpoint has {what}")]
-    Invalid {
-        /// Which chunk.
-        chunk: u64,
-        /// What.
-        what: &'static str,
-    },
-    /// There is more than a store can hold.
-    #[error("chunk {chunk} of the checkpoint goes beyond what a store can hold: {what}")]
-    TooLarge {
-        /// Which chunk.
-        chunk: u64,
-        /// Of what there is too much.
-        what: &'static str,
-    },
-    /// The chunks are not those that were cut, or not in that order.
-    #[error("the checkpoint's {chunks} chunks are not those that were cut, or not in their order")]
-    Damaged {
-        /// How many came.
-        chunks: u64,
-    },
-    /// The end is missing.
-    #[error("the checkpoint ends after {chunks} chunks without being whole")]
-    Incomplete {
-        /// How many came.
-        chunks: u64,
-    },
-}
-
-/// What is wrong with an item; the chunk's number is added later.
-enum Fault {
-    Misplaced(&'static str),
-    Invalid(&'static str),
-    TooLarge(&'static str),
-    Version(u8),
-    Encoding(CodecError),
 }
 
 impl fmt::Debug for Restore {
@@ -418,18 +349,6 @@ fn check_version(header: &Header, before: Option<&Version>, version: &Version) -
         }
     };
     if possible { Ok(()) } else { impossible }
-}
-
-impl Fault {
-    fn at(self, chunk: u64) -> RestoreError {
-        match self {
-            Fault::Misplaced(item) => RestoreError::Misplaced { chunk, item },
-            Fault::Invalid(what) => RestoreError::Invalid { chunk, what },
-            Fault::TooLarge(what) => RestoreError::TooLarge { chunk, what },
-            Fault::Version(found) => RestoreError::Version { found, known: CHECKPOINT_VERSION },
-            Fault::Encoding(source) => RestoreError::Encoding { chunk, source },
-        }
-    }
 }
 
 #[cfg(test)]
