@@ -161,6 +161,11 @@ impl Engine {
         self.config.election_timeout = election_timeout;
     }
 
+    /// The highest term this member has seen.
+    pub fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
     /// The position of the log's entry at `index`; `None` where the log does not reach, or does not reach back any more.
     pub fn position_at(&self, index: Index) -> Option<Position> {
         self.log.position_at(index)

@@ -116,6 +116,8 @@ impl Client {
     pub(crate) fn hear(&mut self, answer: Option<Answer>, order: u64, voters: u8) -> Next {
         let Some(current) = &mut self.current else { return Next::New(None) };
         current.tries += 1;
+        // One answer per attempt: what still comes for it is not awaited any more.
+        self.number += 1;
         let exhausted = current.tries > TRIES_MAX;
         let answer = match (answer, &current.what) {
             (Some(Answer::Refused), _) if !exhausted => return Next::Again,

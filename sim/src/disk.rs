@@ -71,9 +71,12 @@ impl Disk {
         done
     }
 
-    /// Power loss or kill: of what is pending, a random prefix arrived.
+    /// Power loss or kill: of what is pending, nothing or a random prefix arrived.
     pub(crate) fn crash(&mut self, random: &mut Random) {
         self.writing = None;
+        if random.chance(0.3) {
+            self.pending.clear();
+        }
         let keep = random.below(self.pending.len() as u64 + 1) as usize;
         let mut pending = std::mem::take(&mut self.pending);
         let torn = pending.split_off(keep);

@@ -46,11 +46,15 @@ pub(crate) enum Fault {
     Checkpoint,
     /// Ask the leader to hand over.
     HandOver,
+    /// The next member that votes is killed before its disk is done, and starts again at once.
+    AmbushVoter,
+    /// The next few leaders are killed right after their election.
+    AmbushLeaders,
     /// A member loses its disk; at most a minority of the voters, once each.
     Wipe,
 }
 
-const ALL: [Fault; 17] = [
+const ALL: [Fault; 19] = [
     Fault::Crash,
     Fault::CrashLeader,
     Fault::CrashAll,
@@ -67,12 +71,17 @@ const ALL: [Fault; 17] = [
     Fault::SlowDisk,
     Fault::Checkpoint,
     Fault::HandOver,
+    Fault::AmbushVoter,
+    Fault::AmbushLeaders,
     Fault::Wipe,
 ];
 
 impl Mixture {
     /// A mixture of this run's own.
     pub(crate) fn draw(random: &mut Random) -> Mixture {
+        if random.chance(0.2) {
+            return Mixture::turnover(random);
+        }
         let busy = random.chance(0.5);
         let every = if busy { (20, 300) } else { (200, 2000) };
         let mut weights: Vec<(Fault, u64)> = ALL
@@ -80,8 +89,24 @@ impl Mixture {
             .map(|fault| (fault, if random.chance(0.5) { 1 + random.below(8) } else { 0 }))
             .collect();
         weights.push((Fault::Heal, 3));
-        weights.push((Fault::Checkpoint, 1));
+        weights.push((Fault::Checkpoint, 5));
         Mixture { every: (Duration::from_millis(every.0), Duration::from_millis(every.1)), weights }
+    }
+
+    /// Leader after leader dies young, and what it wrote is on one member or two: the histories of figure 8 of the Raft
+    /// paper, which come too seldom by themselves.
+    fn turnover(random: &mut Random) -> Mixture {
+        let weights = vec![
+            (Fault::AmbushLeaders, 8),
+            (Fault::Crash, random.below(4)),
+            (Fault::CrashLeader, random.below(4)),
+            (Fault::Isolate, random.below(4)),
+            (Fault::IsolateLeader, random.below(4)),
+            (Fault::CutLink, random.below(4)),
+            (Fault::Split, random.below(3)),
+            (Fault::Heal, 4),
+        ];
+        Mixture { every: (Duration::from_millis(20), Duration::from_millis(200)), weights }
     }
 
     /// The next fault.

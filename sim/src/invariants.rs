@@ -20,8 +20,8 @@ pub(crate) struct Invariants {
     formations: BTreeMap<StoreId, Formation>,
     /// By position: the position before it, and the entry.
     written: BTreeMap<Position, (Position, Entry)>,
-    /// What is committed, from index 1 on, as the first member said that committed it.
-    committed: Vec<Entry>,
+    /// What is committed, from index 1 on, as the first member said that committed it, and the term it was in then.
+    committed: Vec<(Entry, Term)>,
     /// The reference: executes what is committed, once.
     reference: Store,
     /// By index, from 1 on: the reference's outcome and hash.
@@ -54,7 +54,7 @@ impl Invariants {
 
     /// The committed entry at `index`.
     pub(crate) fn entry(&self, index: Index) -> Option<&Entry> {
-        self.committed.get(index.0.checked_sub(1)? as usize)
+        self.committed.get(index.0.checked_sub(1)? as usize).map(|(entry, _)| entry)
     }
 
     /// The outcome of the committed entry at `index`.
@@ -119,8 +119,8 @@ impl Invariants {
         Ok(())
     }
 
-    /// One leader per term, and its log holds everything that is committed (leader completeness). `has` looks up the
-    /// leader's log; `base` is where it begins.
+    /// One leader per term, and its log holds everything that was committed in earlier terms (leader completeness).
+    /// `has` looks up the leader's log; `base` is where it begins.
     pub(crate) fn role(
         &mut self,
         member: MemberId,
@@ -128,19 +128,28 @@ impl Invariants {
         base: Index,
         has: impl Fn(Position) -> bool,
     ) -> Result<(), Broken> {
+        if let Role::Follower { term, leader: Some(followed) } = role
+            && let Some(elected) = self.leaders.get(&term)
+            && *elected != followed
+        {
+            return Err(format!(
+                "one leader per term: {member} follows {followed} in term {term}, {elected} leads"
+            ));
+        }
         let Role::Leader { term } = role else { return Ok(()) };
         let leader = *self.leaders.entry(term).or_insert(member);
         if leader != member {
             return Err(format!("one leader per term: {leader} and {member} both lead in term {term}"));
         }
+        // A leader may learn late that it was elected, when later terms have already committed more.
         let missing = self
             .committed
             .iter()
             .rev()
-            .take_while(|entry| entry.index() > base)
-            .find(|entry| !has(entry.position()));
+            .take_while(|(entry, _)| entry.index() > base)
+            .find(|(entry, committed_in)| *committed_in < term && !has(entry.position()));
         match missing {
-            Some(entry) => Err(format!(
+            Some((entry, _)) => Err(format!(
                 "leader completeness: {member} leads in term {term} without the committed entry {}",
                 entry.position()
             )),
@@ -149,7 +158,12 @@ impl Invariants {
     }
 
     /// State machine safety: every member commits the same entry at the same index.
-    pub(crate) fn executing_committed(&mut self, member: MemberId, entry: &Entry) -> Result<(), Broken> {
+    pub(crate) fn executing_committed(
+        &mut self,
+        member: MemberId,
+        entry: &Entry,
+        committed_in: Term,
+    ) -> Result<(), Broken> {
         let index = entry.index();
         if let Some(known) = self.entry(index) {
             if known != entry {
@@ -166,7 +180,7 @@ impl Invariants {
         }
         let outcome = self.reference.execute(entry);
         self.reference.commit(index);
-        self.committed.push(entry.clone());
+        self.committed.push((entry.clone(), committed_in));
         self.outcomes.push((outcome, self.reference.hash()));
         Ok(())
     }

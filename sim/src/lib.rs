@@ -87,7 +87,7 @@ impl Scenario {
             clients: 1 + random.below(5) as usize,
             election_timeout: Duration::from_millis([150, 300, 1000][random.below(3) as usize]),
             faults_for: Duration::from_secs(8),
-            append_bytes_max: [100, 1000, 64 * 1024][random.below(3) as usize],
+            append_bytes_max: [1, 100, 1000, 64 * 1024][random.below(4) as usize],
             appends_in_flight_max: [1, 4, 64][random.below(3) as usize],
             uncommitted_bytes_max: [500, 10_000, 1 << 20][random.below(3) as usize],
             log_bytes_kept: [0, 500, 5000][random.below(3) as usize],

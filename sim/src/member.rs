@@ -60,6 +60,7 @@ pub(crate) struct Process {
     /// Reads that wait for their index to be committed here.
     reads: Vec<(Index, RequestId, Bytes)>,
     tokens: u64,
+    commit: Index,
     pub(crate) wakeup: Moment,
 }
 
@@ -101,6 +102,7 @@ impl Member {
         self.life += 1;
         self.process = Some(Process {
             wakeup: engine.deadline(),
+            commit: store.committed(),
             engine,
             store,
             writes: BTreeMap::new(),
@@ -126,6 +128,22 @@ fn restore(file: &CheckpointFile) -> Store {
         restore.chunk(chunk).expect("a checkpoint that was written whole");
     }
     restore.finish().expect("a checkpoint that was written whole")
+}
+
+/// What was committed stays so.
+fn invariant_commit_never_falls(me: MemberId, commit: &mut Index, changes: &[Apply]) -> Result<(), Broken> {
+    for change in changes {
+        let next = match change {
+            Apply::Commit(index) => *index,
+            Apply::Restore(checkpoint) => checkpoint.position.index,
+            _ => continue,
+        };
+        if next < *commit {
+            return Err(format!("commit never falls: {me} goes back from {commit} to {next}"));
+        }
+        *commit = next;
+    }
+    Ok(())
 }
 
 impl Process {
@@ -168,6 +186,7 @@ impl Process {
         invariants: &mut Invariants,
         answers: &mut Vec<(RequestId, Answer)>,
     ) -> Result<(), Broken> {
+        invariant_commit_never_falls(me, &mut self.commit, &effects.apply)?;
         let mut accepted: BTreeMap<Index, (RequestId, WriteConcern, Term)> = BTreeMap::new();
         for (token, position) in effects.accepted.drain(..) {
             let (request, concern) = self.proposed.remove(&token).expect("a proposal of this process");
@@ -229,7 +248,7 @@ impl Process {
                 while next <= index {
                     let entry =
                         self.engine.entry(next).ok_or_else(|| format!("{me} commits {next} without it"))?;
-                    invariants.executing_committed(me, &entry)?;
+                    invariants.executing_committed(me, &entry, self.engine.term())?;
                     next = next.next();
                 }
                 self.store.commit(index);

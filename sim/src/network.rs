@@ -32,7 +32,7 @@ impl Network {
     pub(crate) fn troubled(random: &mut Random) -> Network {
         let mut network = Network::calm();
         if random.chance(0.5) {
-            network.loss = random.below(20) as f64 / 100.0;
+            network.loss = random.below(30) as f64 / 100.0;
         }
         if random.chance(0.5) {
             network.duplication = random.below(20) as f64 / 100.0;
@@ -42,7 +42,7 @@ impl Network {
         }
         if random.chance(0.5) {
             network.straggling =
-                (random.below(10) as f64 / 100.0, Duration::from_millis(50 + random.below(1500)));
+                (random.below(40) as f64 / 100.0, Duration::from_millis(50 + random.below(2500)));
         }
         network
     }

@@ -1,0 +1,55 @@
+//! Clients in the world: what they ask, and what reaches them.
+
+use holdfast_engine::Role;
+
+use super::{Event, World};
+use crate::clients::{self, Next, PATIENCE, What};
+use crate::invariants::Broken;
+use crate::member::{Answer, Member, RequestId};
+
+impl World {
+    pub(super) fn client_acts(&mut self, client: usize) -> Result<(), Broken> {
+        if !self.clients[client].is_busy() {
+            self.order += 1;
+            let (order, members) = (self.order, self.scenario.members);
+            self.clients[client].invent(order, members, &mut self.random);
+        }
+        let Some((request, what)) = self.clients[client].attempt(client) else { return Ok(()) };
+        self.after(PATIENCE, Event::ClientGivesUp { request });
+        let to = match self.leader() {
+            Some(leader) if self.random.chance(0.7) => leader,
+            _ => self.random.below(self.members.len() as u64) as usize,
+        };
+        let member = &mut self.members[to];
+        let Some(process) = &mut member.process else { return Ok(()) };
+        let input = match what {
+            What::Write { payload, concern, .. } => process.propose(request, concern, payload),
+            What::Read { key } => process.ask(request, key),
+        };
+        self.step(to, input)
+    }
+
+    pub(super) fn client_hears(&mut self, request: RequestId, answer: Option<Answer>) -> Result<(), Broken> {
+        let client = request.client;
+        if !self.clients[client].awaits(request) {
+            return Ok(());
+        }
+        self.order += 1;
+        match self.clients[client].hear(answer, self.order, self.scenario.members) {
+            Next::Again => {}
+            Next::New(operation) => self.history.extend(operation),
+        }
+        let pause = clients::pause(&mut self.random);
+        self.after(pause, Event::ClientActs { client });
+        Ok(())
+    }
+
+    /// Who leads in the highest term, seen from outside.
+    pub(super) fn leader(&self) -> Option<usize> {
+        let leading = |(at, member): (usize, &Member)| match member.process.as_ref()?.engine.role() {
+            Role::Leader { term } => Some((term, at)),
+            _ => None,
+        };
+        self.members.iter().enumerate().filter_map(leading).max().map(|(_, at)| at)
+    }
+}
