@@ -9,8 +9,9 @@ use clap::Args;
 
 use crate::{checkout, command, packages, tools};
 
-/// The image of every pod's first process.
-pub const PAUSE_IMAGE: &str = "docker.io/local/pause:1";
+/// The image of every pod's first process. It has the name of Kubernetes' own, which waits just the same, so that samples
+/// which use that run here too.
+pub const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10";
 
 /// Where the product's images are published, and so the names that its manifests ask for.
 const REGISTRY: &str = "ghcr.io/holdfast-dev";

@@ -1,13 +1,13 @@
 //! Stores of other kinds than the usual one.
 
 use anyhow::{Context as _, ensure};
-use holdfast_e2e::kubernetes::{NAMESPACE, PATIENCE};
+use holdfast_e2e::kubernetes::PATIENCE;
 use holdfast_e2e::{runtime, wait};
-use holdfast_xtask::image::PAUSE_IMAGE;
 
 use crate::shared::{Shared, name_in};
 
-const SAMPLE_CHECKPOINTS: &str = "manifests/store-one-member-with-checkpoints.yaml";
+const SAMPLE_CHECKPOINTS: &str = "manifests/store-checkpointing.yaml";
+const SAMPLE_APPLICATION: &str = "manifests/store-with-application.yaml";
 
 pub(crate) fn checkpointing(shared: &mut Shared) -> anyhow::Result<()> {
     let store = name_in(SAMPLE_CHECKPOINTS)?;
@@ -32,21 +32,9 @@ pub(crate) fn checkpointing(shared: &mut Shared) -> anyhow::Result<()> {
 }
 
 pub(crate) fn application(shared: &mut Shared) -> anyhow::Result<()> {
-    let store = "beside";
-    // An application that does nothing: what matters is that both are there, and the member as what it should be.
-    shared.kubernetes.apply(&format!(
-        "apiVersion: holdfast.dev/v1alpha1
-kind: ReplicatedStore
-metadata: {{name: {store}, namespace: {NAMESPACE}}}
-spec:
-  replicas: 3
-  template:
-    spec:
-      containers:
-      - {{name: application, image: \"{PAUSE_IMAGE}\", imagePullPolicy: Never}}
-"
-    ))?;
-    let (pods, _) = wait::until("all pods are ready", PATIENCE, || shared.kubernetes.ready_pods(store, 3))?;
+    let store = name_in(SAMPLE_APPLICATION)?;
+    shared.kubernetes.apply_file(SAMPLE_APPLICATION)?;
+    let (pods, _) = wait::until("all pods are ready", PATIENCE, || shared.kubernetes.ready_pods(&store, 3))?;
     for pod in &pods {
         let spec = &pod.0["spec"];
         let main = spec["containers"].as_array().context("there are no containers")?;
@@ -55,6 +43,6 @@ spec:
         ensure!(sidecar["restartPolicy"] == "Always", "the member is no native sidecar: {sidecar}");
     }
     shared.put(&pods[0], "key", "value")?;
-    shared.delete(store)?;
+    shared.delete(&store)?;
     shared.forget_volumes()
 }
