@@ -1,0 +1,339 @@
+//! The command line: verbs, options, help. Data only; each verb's module does the work.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use holdfast_api::{Span, WriteConcern};
+
+/// Where members' data goes when nothing else is said.
+const DATA_DEFAULT: &str = "holdfast-data";
+/// First port when nothing else is said: that of a member on Kubernetes.
+pub const PORT_BASE_DEFAULT: u16 = 7400;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, and all is well
+  1    it could not be done, or was refused
+  2    the command line, or a name on it, is wrong; nothing was tried
+  3    the store serves, but a member is missing
+  4    the store does not serve: no member leads with a quorum
+  124  no answer in time; after a write this means that its outcome is unknown
+
+Data goes to standard output, everything else to standard error. NO_COLOR is honoured.";
+
+/// Replicated state beside an application: stores on a laptop, and questions to running ones.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a store on this machine, each member as a process of its own
+    Up(Up),
+    /// Show a store and its members
+    Status(Status),
+    /// Read and write keys
+    #[command(subcommand)]
+    Kv(Kv),
+    /// Kill a member by SIGKILL; it stays down until it is started
+    Fail(Member),
+    /// Start a member that was failed, or that waits for its restart
+    Start(Member),
+    /// Check a manifest by the rules of the API server, without one
+    Validate(Validate),
+    /// Print the version
+    Version(Version),
+    /// Be one member (what `up` runs)
+    #[command(hide = true)]
+    Member(holdfast_sidecar::Arguments),
+}
+
+/// `holdfast up`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast up -f manifests/store-three-members.yaml
+  holdfast up -f store.yaml --data /tmp/second --port-base 7500
+
+Member I listens on 127.0.0.1: clients at BASE+10*I, its peers one port higher, metrics and health two ports higher.
+Edits of the file are followed. Ctrl-c or SIGTERM ends all members and keeps their data; ctrl-c again kills them.
+Without a terminal, or with -o json, every event is one line on standard output.")]
+pub struct Up {
+    /// The manifest: a file with one ReplicatedStore
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where the members keep their data, in a folder named after the store
+    #[arg(long, value_name = "DIR", default_value = DATA_DEFAULT)]
+    pub data: PathBuf,
+    /// The first member's first port
+    #[arg(long, value_name = "PORT", default_value_t = PORT_BASE_DEFAULT)]
+    pub port_base: u16,
+    /// How to show what happens: a live table on a terminal, or one JSON object per event
+    #[arg(short, long, value_enum, default_value_t = UpOutput::Table)]
+    pub output: UpOutput,
+}
+
+/// What `holdfast up` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UpOutput {
+    /// A live table on a terminal, else a line per event
+    Table,
+    /// A JSON object per event
+    Json,
+}
+
+/// Which running store is meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Target {
+    /// The store whose runner has this data folder
+    #[arg(long, value_name = "DIR", conflicts_with = "port_base")]
+    pub data: Option<PathBuf>,
+    /// The store whose runner has this port base [default: 7400, or the only runner there is]
+    #[arg(long, value_name = "PORT")]
+    pub port_base: Option<u16>,
+}
+
+/// Which running store is meant, also one that no runner on this machine runs.
+#[derive(Clone, Debug, Args)]
+pub struct Reach {
+    /// The store
+    #[command(flatten)]
+    pub target: Target,
+    /// A member's client address, such as http://127.0.0.1:7400; may be repeated. No runner is looked for then
+    #[arg(long = "endpoint", value_name = "URL", conflicts_with_all = ["data", "port_base"])]
+    pub endpoints: Vec<String>,
+    /// How long to wait for an answer, such as 500ms or 5s
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub timeout: Span,
+}
+
+/// How to print data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
+/// How to print data, as an option.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Printed {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// `holdfast status`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit code 0: every member is well; 3: the store serves without some; 4: it does not serve."
+)]
+pub struct Status {
+    /// The store
+    #[command(flatten)]
+    pub reach: Reach,
+    /// How to print
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// `holdfast fail` and `holdfast start`.
+#[derive(Debug, Args)]
+pub struct Member {
+    /// The member: its ordinal from 0, or its name
+    #[arg(value_name = "MEMBER")]
+    pub member: String,
+    /// The store
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `holdfast validate`.
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// The manifest: a file with one ReplicatedStore
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub file: PathBuf,
+    /// How to print
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// `holdfast version`.
+#[derive(Debug, Args)]
+pub struct Version {
+    /// How to print
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// `holdfast kv`.
+#[derive(Debug, Subcommand)]
+pub enum Kv {
+    /// Write a key
+    Put(KvPut),
+    /// Read a key: its value as it is, byte by byte
+    Get(KvGet),
+    /// Delete a key
+    Delete(KvDelete),
+    /// List keys in order
+    List(KvList),
+    /// Follow changes as they are committed
+    Watch(KvWatch),
+}
+
+/// Preconditions and the concern of a write.
+#[derive(Clone, Debug, Args)]
+pub struct Writing {
+    /// What the answer waits for: a number of members, majority or all [default: the store's]
+    #[arg(short = 'w', long = "concern", value_name = "W")]
+    pub concern: Option<WriteConcern>,
+    /// Only if the key was last written at this revision
+    #[arg(long, value_name = "REVISION")]
+    pub if_revision: Option<u64>,
+}
+
+/// `holdfast kv put`.
+#[derive(Debug, Args)]
+pub struct KvPut {
+    /// The key
+    pub key: String,
+    /// The value; without it, or with -, standard input to its end
+    #[arg(allow_hyphen_values = true)]
+    pub value: Option<String>,
+    /// Conditions
+    #[command(flatten)]
+    pub writing: Writing,
+    /// Only if the key does not exist
+    #[arg(long, conflicts_with = "if_revision")]
+    pub if_absent: bool,
+    /// The store
+    #[command(flatten)]
+    pub reach: Reach,
+    /// How to print
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// `holdfast kv get`.
+#[derive(Debug, Args)]
+pub struct KvGet {
+    /// The key
+    pub key: String,
+    /// How to read
+    #[command(flatten)]
+    pub reading: Reading,
+    /// As of this revision
+    #[arg(long, value_name = "REVISION")]
+    pub revision: Option<u64>,
+    /// The store
+    #[command(flatten)]
+    pub reach: Reach,
+    /// How to print
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// How fresh a read is.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Reading {
+    /// linearizable sees every acknowledged write; local answers from one member, even without a quorum
+    #[arg(long = "read", value_enum, default_value_t = Consistency::Linearizable)]
+    pub consistency: Consistency,
+}
+
+/// How fresh a read is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Consistency {
+    /// Sees every acknowledged write
+    Linearizable,
+    /// What one member has
+    Local,
+}
+
+/// `holdfast kv delete`.
+#[derive(Debug, Args)]
+pub struct KvDelete {
+    /// The key
+    pub key: String,
+    /// Conditions
+    #[command(flatten)]
+    pub writing: Writing,
+    /// The store
+    #[command(flatten)]
+    pub reach: Reach,
+    /// How to print
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// `holdfast kv list`.
+#[derive(Debug, Args)]
+pub struct KvList {
+    /// Only keys that begin so
+    #[arg(default_value = "")]
+    pub prefix: String,
+    /// Most keys to print
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// How to read
+    #[command(flatten)]
+    pub reading: Reading,
+    /// The store
+    #[command(flatten)]
+    pub reach: Reach,
+    /// How to print
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// `holdfast kv watch`.
+#[derive(Debug, Args)]
+pub struct KvWatch {
+    /// Only keys that begin so
+    #[arg(default_value = "")]
+    pub prefix: String,
+    /// From this revision on, also what is past [default: from now on]
+    #[arg(long, value_name = "REVISION")]
+    pub from: Option<u64>,
+    /// End after so many changes
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// The store
+    #[command(flatten)]
+    pub reach: Reach,
+    /// How to print: a line per change
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_runner_is_found_one_way_at_a_time() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        parse("holdfast status --data d").expect("by its folder");
+        parse("holdfast status --port-base 7500 -o json").expect("by its port base");
+        parse("holdfast status --data d --port-base 1").expect_err("two ways");
+        parse("holdfast kv get k --endpoint http://a --data d").expect_err("two ways");
+        parse("holdfast kv put k -5").expect("a value that looks like an option");
+    }
+}

@@ -1,0 +1,372 @@
+//! A runner's loop: supervisors that say what happened, terminals that ask, the manifest that is edited, and the end.
+//!
+//! Refuses to end while a member lives: after it nothing of the store runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use holdfast_api::http::Status;
+use holdfast_sidecar::Arguments;
+use holdfast_sidecar::arguments::ArgumentsError;
+use holdfast_sidecar::logging::LogFormat;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::control::{Answer, Asked, Control, Request};
+use super::edit::{self, Edit};
+use super::event::Event;
+use super::folder::{Folder, Registration, replace};
+use super::follow::{Follower, Look};
+use super::leader::Leadership;
+use super::log_file::LogFile;
+use super::member_name::{find_member, member_name};
+use super::poll;
+use super::process::{Launch, Program};
+use super::registry::Registry;
+use super::reporter::Reporter;
+use super::setup::Setup;
+use super::supervisor::{ORDERS_MAX, Order, Report, Supervisor};
+use crate::arguments::Up;
+use crate::exit::{Exit, Failure};
+use crate::manifest;
+use crate::remark;
+use crate::view::{MemberView, StoreView};
+
+/// Events that may wait for the loop; supervisors wait when it is full, and say a few in their members' lives.
+const EVENTS_MAX: usize = 256;
+/// How often the table is drawn and the leader looked at.
+const DRAW_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the manifest is read.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
+/// How often logs are looked at, whether they are too long. A member that logs 100 MB/s exceeds the bound for as long.
+const LOGS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A member as the loop knows it.
+struct Member {
+    name: String,
+    endpoint: String,
+    orders: mpsc::Sender<Order>,
+    report: watch::Receiver<Report>,
+    status: watch::Receiver<Option<Status>>,
+    log: LogFile,
+}
+
+/// A store that runs.
+struct Runner {
+    setup: Setup,
+    members: Vec<Member>,
+    supervisors: JoinSet<bool>,
+    events: mpsc::Receiver<Event>,
+    control: Control,
+    follower: Follower,
+    leadership: Leadership,
+    reporter: Reporter,
+}
+
+/// What asks the runner to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// Runs a store until it is asked to end. Call inside a runtime.
+///
+/// # Errors
+/// Something is wrong with this process itself, or members had to be killed at the end.
+pub async fn run(up: &Up, setup: Setup) -> Result<Exit, Failure> {
+    let mut signals =
+        Signals::listen().map_err(|error| Failure::failure(format!("cannot listen for signals: {error}")))?;
+    let registry = Registry::of_user();
+    let registration = registration(&setup, &registry);
+    let control = Control::listen(&registration.socket).map_err(|error| {
+        Failure::failure(format!("cannot listen at {}: {error}", registration.socket.display()))
+    })?;
+    let folder = setup.folder.clone();
+    let unwritable =
+        |error| Failure::failure(format!("cannot write to {}: {error}", folder.root().display()));
+    folder.register(&registration).map_err(unwritable)?;
+    if let Err(error) = registry.add(&registration) {
+        remark(&format!(
+            "{}; commands in other terminals need --data {}",
+            crate::exit::chain(&error),
+            folder.root().display()
+        ));
+    }
+    let result = match Runner::start(up, setup, control) {
+        Ok(runner) => runner.until_ended(&mut signals).await,
+        Err(failure) => Err(failure),
+    };
+    registry.remove(&registration);
+    folder.unregister();
+    result
+}
+
+fn registration(setup: &Setup, registry: &Registry) -> Registration {
+    let name = setup.store.store_name();
+    let elsewhere = registry.folder().map_or_else(|_| std::env::temp_dir(), std::path::Path::to_path_buf);
+    Registration {
+        pid: std::process::id(),
+        store: name.name,
+        namespace: name.namespace,
+        replicas: setup.store.spec.replicas,
+        port_base: setup.ports.base(),
+        folder: setup.folder.root().to_path_buf(),
+        socket: setup.folder.socket(&elsewhere, setup.ports.base()),
+    }
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one, and says what it was.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "interrupted",
+            _ = self.terminate.recv() => "terminated",
+        }
+    }
+}
+
+impl Runner {
+    fn start(up: &Up, setup: Setup, control: Control) -> Result<Runner, Failure> {
+        let program = Program::current()
+            .map_err(|error| Failure::failure(format!("cannot find this program's own file: {error}")))?;
+        let (events_in, events) = mpsc::channel(EVENTS_MAX);
+        let mut runner = Runner {
+            members: Vec::new(),
+            supervisors: JoinSet::new(),
+            events,
+            control,
+            follower: Follower::new(&up.file, setup.text.clone()),
+            leadership: Leadership::default(),
+            reporter: Reporter::new(up.output),
+            setup,
+        };
+        runner.note(format!(
+            "{}; data in {}",
+            manifest::summary(&runner.setup.store),
+            runner.setup.folder.root().display()
+        ));
+        if runner.setup.store.spec.template.is_some() {
+            runner.note(
+                "the manifest's template is for Kubernetes; start your application yourself".to_owned(),
+            );
+        }
+        for ordinal in 0..runner.setup.store.spec.replicas {
+            runner.add(ordinal, &program, events_in.clone()).map_err(Failure::failure)?;
+        }
+        Ok(runner)
+    }
+
+    fn add(
+        &mut self,
+        ordinal: u8,
+        program: &Program,
+        events: mpsc::Sender<Event>,
+    ) -> Result<(), ArgumentsError> {
+        let Setup { folder, ports, store, .. } = &self.setup;
+        let name = member_name(&store.store_name().name, ordinal);
+        let endpoint = format!("http://{}", ports.client(ordinal));
+        let log = LogFile::new(folder.member_log(ordinal));
+        let mut arguments = vec!["member".into()];
+        arguments.extend(member_arguments(&self.setup, ordinal).options()?.command_line());
+        let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
+        let (report_out, report) = watch::channel(Supervisor::unstarted(&name));
+        let supervisor = Supervisor {
+            member: name.clone(),
+            client: endpoint.clone(),
+            launch: Launch { program: program.clone(), arguments, log: log.clone() },
+            orders: orders_in,
+            events,
+            report: report_out,
+        };
+        self.supervisors.spawn(supervisor.run());
+        let status = poll::spawn(&endpoint, report.clone());
+        self.members.push(Member { name, endpoint, orders, report, status, log });
+        Ok(())
+    }
+
+    async fn until_ended(mut self, signals: &mut Signals) -> Result<Exit, Failure> {
+        let ticks = |period| {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            ticks
+        };
+        let (mut draw, mut follow, mut logs) =
+            (ticks(DRAW_INTERVAL), ticks(FOLLOW_INTERVAL), ticks(LOGS_INTERVAL));
+        let cause = loop {
+            tokio::select! {
+                cause = signals.next() => break cause,
+                Some(event) = self.events.recv() => self.reporter.event(&event),
+                Some(asked) = self.control.requests.recv() => self.answer(asked),
+                _ = draw.tick() => self.look(),
+                _ = follow.tick() => self.follow(),
+                _ = logs.tick() => self.bound_logs(),
+            }
+        };
+        self.end(cause, signals).await
+    }
+
+    fn view(&self) -> StoreView {
+        let member = |member: &Member| MemberView {
+            member: member.name.clone(),
+            endpoint: member.endpoint.clone(),
+            process: Some(member.report.borrow().clone()),
+            status: member.status.borrow().clone(),
+            error: None,
+        };
+        let store = self.setup.store.store_name().to_string();
+        StoreView::new(Some(store), self.members.iter().map(member).collect())
+    }
+
+    /// Looks at the members, and shows what is new.
+    fn look(&mut self) {
+        let view = self.view();
+        for event in self.leadership.observe(&view, Instant::now()) {
+            self.reporter.event(&event);
+        }
+        self.reporter.show(&manifest::summary(&self.setup.store), &view);
+    }
+
+    fn answer(&self, Asked { request, answer }: Asked) {
+        let (given, order): (_, fn(oneshot::Sender<String>) -> Order) = match request {
+            Request::Members => {
+                let members = self.members.iter().map(|member| member.report.borrow().clone()).collect();
+                let _ = answer.send(Answer::Members { members });
+                return;
+            }
+            Request::Fail { member } => (member, Order::Fail),
+            Request::Start { member } => (member, Order::Start),
+        };
+        let store = self.setup.store.store_name().name;
+        match find_member(&store, self.setup.store.spec.replicas, &given) {
+            Ok(ordinal) => {
+                let orders = self.members[usize::from(ordinal)].orders.clone();
+                tokio::spawn(async move {
+                    let (said, hear) = oneshot::channel();
+                    let sent = orders.send(order(said)).await;
+                    // Dropping the answer says that the runner is ending.
+                    if sent.is_ok()
+                        && let Ok(text) = hear.await
+                    {
+                        let _ = answer.send(Answer::Done { text });
+                    }
+                });
+            }
+            Err(error) => drop(answer.send(Answer::Refused { text: error.to_string() })),
+        }
+    }
+
+    /// Looks at the manifest, and has the members follow it.
+    fn follow(&mut self) {
+        let event = match self.follower.look() {
+            Look::Same => return,
+            Look::Unreadable(error) => Event::Note {
+                text: format!("the manifest cannot be read any more ({error}); the store goes on as before"),
+            },
+            Look::Edited(text) => match edit::judge(&text, &self.setup.store, &self.setup.settings) {
+                Edit::Refused { reasons } => Event::EditRefused { reasons },
+                Edit::Nothing { store } => {
+                    self.setup.store = *store;
+                    Event::Note {
+                        text: "the manifest was edited; nothing that members use changed".to_owned(),
+                    }
+                }
+                Edit::Changed { store, settings, changes } => {
+                    match replace(&self.setup.folder.settings(), settings.to_yaml().as_bytes()) {
+                        Ok(()) => {
+                            self.setup.store = *store;
+                            self.setup.settings = *settings;
+                            Event::SettingsChanged { changes }
+                        }
+                        Err(error) => Event::EditRefused {
+                            reasons: vec![format!("the settings cannot be written: {error}")],
+                        },
+                    }
+                }
+            },
+        };
+        self.reporter.event(&event);
+    }
+
+    fn bound_logs(&mut self) {
+        for member in &self.members {
+            if let Err(error) = member.log.bound() {
+                let text = format!("the log {} cannot be kept short: {error}", member.log.path().display());
+                self.reporter.event(&Event::Note { text });
+            }
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        self.reporter.event(&Event::Note { text });
+    }
+
+    /// Ends every member, in order: asked first, killed when they take too long or somebody asks again.
+    async fn end(mut self, cause: &str, signals: &mut Signals) -> Result<Exit, Failure> {
+        self.reporter.clear();
+        self.reporter.event(&Event::Stopping { cause: cause.to_owned() });
+        let orders: Arc<[mpsc::Sender<Order>]> =
+            self.members.iter().map(|member| member.orders.clone()).collect();
+        tell(&orders, || Order::Stop);
+        let mut in_order = true;
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => self.reporter.event(&event),
+                ended = self.supervisors.join_next() => match ended {
+                    Some(ended) => in_order &= ended.unwrap_or(false),
+                    None => break,
+                },
+                cause = signals.next() => {
+                    self.reporter.event(&Event::Note { text: format!("{cause} again: killing what still runs") });
+                    tell(&orders, || Order::Kill);
+                }
+            }
+        }
+        while let Ok(event) = self.events.try_recv() {
+            self.reporter.event(&event);
+        }
+        let folder: &Folder = &self.setup.folder;
+        if in_order {
+            Ok(Exit::Ok)
+        } else {
+            let folder = folder.root().display();
+            Err(Failure::failure(format!(
+                "some members did not end when asked and were killed; their logs are in {folder}"
+            )))
+        }
+    }
+}
+
+/// Gives every member an order, without waiting for any: a supervisor that is gone needs none, and a full queue only
+/// means that it is behind.
+fn tell(orders: &Arc<[mpsc::Sender<Order>]>, order: fn() -> Order) {
+    let orders = orders.clone();
+    tokio::spawn(async move {
+        for member in orders.iter() {
+            let _ = member.send(order()).await;
+        }
+    });
+}
+
+fn member_arguments(setup: &Setup, ordinal: u8) -> Arguments {
+    Arguments {
+        ordinal: Some(ordinal),
+        pod_name: None,
+        settings: setup.folder.settings(),
+        data: setup.folder.member_data(ordinal),
+        client_address: setup.ports.client(ordinal),
+        peer_address: setup.ports.peer(ordinal),
+        admin_address: setup.ports.admin(ordinal),
+        log_format: LogFormat::Text,
+        lifeline: true,
+    }
+}

@@ -1,0 +1,219 @@
+//! Everything that can be wrong before the first process starts, in the order in which it is cheapest to know.
+//!
+//! Refuses to start anything; what it takes (the folder) it gives back when it is dropped.
+
+use std::io;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use holdfast_api::{ReplicatedStore, Settings, SettingsError};
+
+use super::edit;
+use super::folder::{Claim, ClaimError, Folder, replace};
+use super::ports::{PortError, Ports};
+use super::registry::Registry;
+use crate::arguments::Up;
+use crate::manifest::{Manifest, ManifestFileError};
+use crate::remark;
+
+/// How long the members of a killed runner are waited for: as long as they may take to end.
+const ORPHANS_WAIT: Duration = Duration::from_secs(30);
+/// How often their ports are looked at meanwhile.
+const ORPHANS_PAUSE: Duration = Duration::from_millis(100);
+
+/// A store that may start.
+#[derive(Debug)]
+pub struct Setup {
+    /// What the manifest says.
+    pub store: ReplicatedStore,
+    /// The manifest's text.
+    pub text: String,
+    /// What the members follow; written to [`Folder::settings`].
+    pub settings: Settings,
+    /// Where everything lies.
+    pub folder: Folder,
+    /// Ours until this is dropped.
+    pub claim: Claim,
+    /// Where members listen.
+    pub ports: Ports,
+}
+
+/// Why a store may not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestFileError),
+    /// The ports.
+    #[error(transparent)]
+    Ports(#[from] PortError),
+    /// The ports belong to another runner of this user.
+    #[error("{error}\n  they belong to {store} (pid {pid}), which has port base {port_base}")]
+    PortsOfRunner {
+        /// Which ports.
+        error: PortError,
+        /// The other store.
+        store: String,
+        /// Its runner.
+        pid: u32,
+        /// Its port base.
+        port_base: u16,
+    },
+    /// The folder.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// The working folder is gone.
+    #[error("the working folder cannot be found; give an absolute path with --data DIR")]
+    NoWorkingFolder(#[source] io::Error),
+    /// The manifest gives no settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The data in the folder is of another kind of store.
+    #[error(
+        "the data in {} belongs to another store than the manifest describes: {reason}; give another folder with \
+         --data DIR, or remove that one to begin anew", .path.display()
+    )]
+    OtherData {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// The settings cannot be written.
+    #[error("cannot write the members' settings to {}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Setup {
+    /// Reads, checks and claims everything, and writes the members' settings.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; nothing has started then.
+    pub fn new(up: &Up) -> Result<Setup, SetupError> {
+        let Manifest { store, text } = Manifest::load(&up.file)?;
+        let (name, replicas) = (store.store_name(), store.spec.replicas);
+        let ports = Ports::new(up.port_base, replicas)?;
+        let settings =
+            store.settings((0..replicas).map(|ordinal| ports.peer(ordinal).to_string()).collect())?;
+        let folder = Folder::new(&up.data, &name.name).map_err(SetupError::NoWorkingFolder)?;
+        let claim = folder.claim(replicas)?;
+        check_data(&folder, &settings)?;
+        wait_for_orphans(&folder, ports)?;
+        let path = folder.settings();
+        replace(&path, settings.to_yaml().as_bytes()).map_err(|source| SetupError::Write { path, source })?;
+        Ok(Setup { store, text, settings, folder, claim, ports })
+    }
+}
+
+/// The settings of the last run say what the data in the folder is.
+fn check_data(folder: &Folder, wanted: &Settings) -> Result<(), SetupError> {
+    // A first run, or a file that only this program writes and that is whole or absent.
+    let Ok(text) = std::fs::read_to_string(folder.settings()) else { return Ok(()) };
+    let Ok(before) = Settings::read(&text) else { return Ok(()) };
+    edit::check_data(&before, wanted)
+        .map_err(|reason| SetupError::OtherData { path: folder.root().to_path_buf(), reason })
+}
+
+/// Members of a runner that was killed end by themselves, but not at once.
+fn wait_for_orphans(folder: &Folder, ports: Ports) -> Result<(), SetupError> {
+    let Err(error) = ports.check_free() else { return Ok(()) };
+    // A runner that ended in order took its registration back.
+    let killed = folder.registration().filter(|before| before.port_base == ports.base());
+    let Some(killed) = killed else { return Err(of_runner(error)) };
+    remark(&format!(
+        "waiting for the members of the runner before (pid {}), which was killed, to end",
+        killed.pid
+    ));
+    let until = Instant::now() + ORPHANS_WAIT;
+    loop {
+        sleep(ORPHANS_PAUSE);
+        match ports.check_free() {
+            Err(PortError::Taken { .. }) if Instant::now() < until => {}
+            other => return other.map_err(|error| of_runner(error)),
+        }
+    }
+}
+
+/// The error, with the name of the runner that has the ports if it is one of ours.
+fn of_runner(error: PortError) -> SetupError {
+    let PortError::Taken { ports: taken } = &error else { return error.into() };
+    let owner = Registry::of_user().live().into_iter().find(|runner| {
+        let theirs = Ports::new(runner.port_base, runner.replicas);
+        theirs.is_ok_and(|theirs| taken.iter().any(|port| theirs.has(*port)))
+    });
+    match owner {
+        Some(owner) => {
+            let (store, pid, port_base) = (owner.store, owner.pid, owner.port_base);
+            SetupError::PortsOfRunner { error, store, pid, port_base }
+        }
+        None => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::path::Path;
+
+    use super::*;
+    use crate::arguments::UpOutput;
+    use crate::exit::chain;
+    use crate::manifest::tests::ORDERS;
+
+    fn up(folder: &Path, text: &str, port_base: u16) -> Up {
+        let file = folder.join("store.yaml");
+        std::fs::write(&file, text).expect("writable");
+        Up { file, data: folder.join("data"), port_base, output: UpOutput::Table }
+    }
+
+    /// A base from which nine ports were free just now. Below the system's own choices, which other tests use.
+    fn free_base(from: u16) -> u16 {
+        (from..30_000)
+            .step_by(30)
+            .find(|base| Ports::new(*base, 3).is_ok_and(|ports| ports.check_free().is_ok()))
+            .expect("free")
+    }
+
+    #[test]
+    fn a_store_that_may_start_has_settings_and_folders() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = free_base(21_000);
+        let setup = Setup::new(&up(folder.path(), ORDERS, base)).expect("all is well");
+        let written = std::fs::read_to_string(setup.folder.settings()).expect("written");
+        assert_eq!(Settings::read(&written).expect("valid"), setup.settings);
+        assert_eq!(setup.settings.peers[2], format!("127.0.0.1:{}", base + 21));
+        assert!(setup.folder.member_data(2).is_dir());
+        let error = Setup::new(&up(folder.path(), ORDERS, base)).expect_err("it is held");
+        assert!(matches!(error, SetupError::Claim(ClaimError::Held { .. })), "{error}");
+    }
+
+    #[test]
+    fn data_of_another_kind_of_store_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = free_base(22_000);
+        drop(Setup::new(&up(folder.path(), ORDERS, base)).expect("all is well"));
+        let five = ORDERS.replace("replicas: 3", "replicas: 5");
+        let error = Setup::new(&up(folder.path(), &five, base)).expect_err("three became five");
+        assert!(chain(&error).contains("replicas cannot change from 3 to 5"), "{error}");
+        drop(Setup::new(&up(folder.path(), ORDERS, base)).expect("nothing was changed"));
+    }
+
+    #[test]
+    fn taken_ports_are_named_and_nothing_is_written() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = free_base(23_000);
+        let _held = TcpListener::bind(("127.0.0.1", base + 12)).expect("free");
+        let error = Setup::new(&up(folder.path(), ORDERS, base)).expect_err("a port is taken");
+        assert!(
+            error.to_string().starts_with(&format!("port {} of 127.0.0.1 is taken", base + 12)),
+            "{error}"
+        );
+        assert!(!folder.path().join("data/orders/settings.yaml").exists());
+    }
+}

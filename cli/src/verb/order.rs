@@ -1,0 +1,22 @@
+//! An order to a runner about one member: finding the runner, checking the name, saying what became of it.
+
+use std::io::Write;
+
+use crate::arguments::Member;
+use crate::discover;
+use crate::exit::{Exit, Failure};
+use crate::output::settle;
+use crate::runner::control::{Answer, Request, ask};
+use crate::runner::member_name::find_member;
+
+/// Gives the runner an order about one of its members.
+pub(super) fn give(member: &Member, request: impl FnOnce(String) -> Request) -> Result<Exit, Failure> {
+    let runner = discover::find(&member.target).map_err(Failure::failure)?;
+    // Before asking, so that a slip in the name is told apart from a failure.
+    find_member(&runner.store, runner.replicas, &member.member).map_err(Failure::usage)?;
+    match ask(&runner.socket, &request(member.member.clone())).map_err(Failure::failure)? {
+        Answer::Done { text } => settle(writeln!(std::io::stdout(), "{text}")).map(|_| Exit::Ok),
+        Answer::Refused { text } => Err(Failure::failure(text)),
+        Answer::Members { .. } => Err(Failure::failure("the runner answered another question")),
+    }
+}

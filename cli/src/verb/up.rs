@@ -1,0 +1,16 @@
+//! `holdfast up`: runs a store on this machine until it is asked to end.
+
+use super::block_on;
+use crate::arguments::Up;
+use crate::exit::{Exit, Failure};
+use crate::runner::running;
+use crate::runner::setup::Setup;
+
+/// Runs the store in the foreground.
+///
+/// # Errors
+/// Something is wrong before anything starts, or members had to be killed at the end.
+pub fn run(up: &Up) -> Result<Exit, Failure> {
+    let setup = Setup::new(up).map_err(Failure::failure)?;
+    block_on(running::run(up, setup))
+}
