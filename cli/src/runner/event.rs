@@ -3,11 +3,13 @@
 //! Refuses to judge: an event says what happened, not whether it is bad.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::process::Ending;
+use super::log_file::LogFile;
+use super::process::{Ending, Process};
 
 /// One thing that happened. As JSON it has its kind in `event` and the fields below in camelCase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,8 +43,10 @@ pub enum Event {
         pid: u32,
         /// How it ended.
         ending: String,
-        /// What it said last.
+        /// What it said last, if that may explain its end.
         last_words: Vec<String>,
+        /// Where it said everything.
+        log: PathBuf,
         /// Milliseconds until it is started again.
         restart_in_ms: u64,
     },
@@ -121,16 +125,19 @@ impl Event {
     /// A member died and will be started again after `restart_in`.
     pub(crate) fn died(
         member: &str,
-        pid: u32,
+        process: &Process,
         ending: Ending,
-        last_words: Vec<String>,
+        log: &LogFile,
         wait: Duration,
     ) -> Event {
+        // A kill from outside leaves no words that explain it.
+        let last_words = if ending.is_kill() { Vec::new() } else { log.last_words(process.log_from()) };
         Event::Died {
             member: member.to_owned(),
-            pid,
+            pid: process.pid(),
             ending: ending.to_string(),
             last_words,
+            log: log.path().to_path_buf(),
             restart_in_ms: millis(wait),
         }
     }
@@ -154,9 +161,10 @@ impl fmt::Display for Event {
             Event::NotStarted { member, error, retry_in_ms } => {
                 write!(f, "{member} could not be started: {error}; trying again {}", Soon(*retry_in_ms))
             }
-            Event::Died { member, pid, ending, last_words, restart_in_ms } => {
+            Event::Died { member, pid, ending, last_words, log, restart_in_ms } => {
                 write!(f, "{member} died (pid {pid}, {ending}), restarting {}", Soon(*restart_in_ms))?;
-                list(f, last_words)
+                list(f, last_words)?;
+                if last_words.is_empty() { Ok(()) } else { write!(f, "\n    (from {})", log.display()) }
             }
             Event::Failed { member, pid: Some(pid) } => {
                 write!(f, "{member} killed by order (pid {pid}), stays down until `holdfast start {member}`")
@@ -232,10 +240,17 @@ mod tests {
             pid: 7,
             ending: "exited with code 1".into(),
             last_words: vec!["disk full".into()],
+            log: "/d/log".into(),
             restart_in_ms,
         };
-        check(&died(0), "orders-0 died (pid 7, exited with code 1), restarting at once\n    disk full");
-        check(&died(4000), "orders-0 died (pid 7, exited with code 1), restarting in 4s\n    disk full");
+        check(
+            &died(0),
+            "orders-0 died (pid 7, exited with code 1), restarting at once\n    disk full\n    (from /d/log)",
+        );
+        check(
+            &died(4000),
+            "orders-0 died (pid 7, exited with code 1), restarting in 4s\n    disk full\n    (from /d/log)",
+        );
     }
 
     #[test]

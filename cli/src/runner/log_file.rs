@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 /// A log is moved aside when it is longer; with the one moved aside a member's logs take at most twice this, and
 /// what it says within one look of the runner.
 const LOG_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// So much of the end is read when a member's last words are shown.
-const TAIL_BYTES_MAX: u64 = 4096;
+/// So much of the end is read when a member's last words are shown: a message and the backtrace after it.
+const TAIL_BYTES_MAX: u64 = 32 * 1024;
 /// And so many lines of that are shown: an error and its causes, not a history.
-const TAIL_LINES_MAX: usize = 6;
+const TAIL_LINES_MAX: usize = 5;
 
 /// A member's log and, beside it with the ending `.1`, the one before.
 #[derive(Clone, Debug)]
@@ -76,12 +76,21 @@ impl LogFile {
         let text = String::from_utf8_lossy(&content);
         // A line whose beginning was left out says little.
         let text = if start > from { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = text.lines().filter(|line| says_something(line)).collect();
         Ok(lines[lines.len().saturating_sub(TAIL_LINES_MAX)..]
             .iter()
             .map(|line| (*line).to_owned())
             .collect())
     }
+}
+
+/// Whether a line is worth showing: a panic's backtrace is in the log for those who want it.
+fn says_something(line: &str) -> bool {
+    let text = line.trim_start();
+    let numbered = text.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(": ");
+    let of_backtrace = text.len() < line.len() && (text.starts_with("at ") || numbered);
+    let about_backtrace = text.starts_with("stack backtrace:") || text.starts_with("note: ");
+    !text.is_empty() && !of_backtrace && !about_backtrace
 }
 
 #[cfg(test)]
@@ -120,6 +129,17 @@ mod tests {
         file.write_all(b"one\n\ntwo\n").expect("writable");
         assert_eq!(log.last_words(from), ["one", "two"]);
         assert_eq!(log.last_words(1_000_000), ["an earlier life", "one", "two"]);
+    }
+
+    #[test]
+    fn last_words_are_not_a_backtrace() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = log(&folder);
+        let (mut file, _) = log.open().expect("writable");
+        let frame = "  12: tokio::runtime::task\n             at /src/task.rs:7:8\n".repeat(100);
+        write!(file, "thread panicked at x.rs:1:2:\nno disk\nstack backtrace:\n{frame}note: run with more\n")
+            .expect("writable");
+        assert_eq!(log.last_words(0), ["thread panicked at x.rs:1:2:", "no disk"]);
     }
 
     #[test]

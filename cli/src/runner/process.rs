@@ -165,9 +165,9 @@ impl Process {
 pub struct Ending(Option<ExitStatus>);
 
 impl Ending {
-    /// It ended by itself, with code 0.
-    pub fn is_clean(self) -> bool {
-        self.0.is_some_and(|status| status.success())
+    /// Somebody ended it from outside, so that it had no say in it.
+    pub fn is_kill(self) -> bool {
+        self.0.is_some_and(|status| matches!(status.signal(), Some(9 | 15)))
     }
 }
 

@@ -157,10 +157,7 @@ impl Supervisor {
     async fn died(&mut self, process: &Process, ending: Ending, backoff: &mut Backoff) -> State {
         let wait = backoff.wait_after(process.lived());
         self.down(Phase::Waiting);
-        // A kill from outside leaves no words that explain it.
-        let by_itself = ending.to_string().starts_with("exited") || ending.to_string().starts_with("aborted");
-        let words = if by_itself { self.launch.log.last_words(process.log_from()) } else { Vec::new() };
-        self.say(Event::died(&self.member, process.pid(), ending, words, wait)).await;
+        self.say(Event::died(&self.member, process, ending, &self.launch.log, wait)).await;
         State::Waiting { until: Instant::now() + wait }
     }
 
