@@ -5,9 +5,10 @@
 //! get a short answer instead of silence; running out of descriptors pauses accepting and ends nothing; and the end
 //! has a deadline.
 
+mod bind;
+
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
+
+pub use bind::{BindError, Purpose, bind};
 
 use crate::ending::Ending;
 use crate::metrics::{Counter, Gauge, Metrics, Port};
@@ -58,68 +61,6 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Most bytes of a request's head.
     pub head_bytes_max: usize,
-}
-
-/// What a port is for and how its user changes it; the words of [`BindError`].
-#[derive(Clone, Copy, Debug)]
-pub struct Purpose {
-    /// Such as `client`.
-    pub name: &'static str,
-    /// The flag that changes the address.
-    pub flag: &'static str,
-    /// The environment variable that changes it.
-    pub environment: &'static str,
-    /// What has to change with it, as the end of a sentence; empty if nothing has.
-    pub also: &'static str,
-}
-
-/// Why a port could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// Another process has it.
-    #[error(
-        "the {name} port {address} is taken by another process: end that process, or choose another address with \
-         {flag} ({environment}){also}"
-    )]
-    Taken {
-        /// What the port is for.
-        name: &'static str,
-        /// What was asked for.
-        address: SocketAddr,
-        /// The flag that changes it.
-        flag: &'static str,
-        /// The environment variable that changes it.
-        environment: &'static str,
-        /// What has to change with it.
-        also: &'static str,
-    },
-    /// It cannot be opened for another reason.
-    #[error("the {name} port {address} cannot be opened; {flag} ({environment}) changes the address")]
-    Io {
-        /// What the port is for.
-        name: &'static str,
-        /// What was asked for.
-        address: SocketAddr,
-        /// The flag that changes it.
-        flag: &'static str,
-        /// The environment variable that changes it.
-        environment: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-/// Open a port for whatever purpose.
-///
-/// # Errors
-///
-/// [`BindError`], which says what to change.
-pub async fn bind(address: SocketAddr, purpose: Purpose) -> Result<TcpListener, BindError> {
-    let Purpose { name, flag, environment, also } = purpose;
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::Taken { name, address, flag, environment, also },
-        _ => BindError::Io { name, address, flag, environment, source },
-    })
 }
 
 /// An open port that speaks HTTP/1.
@@ -304,6 +245,7 @@ pub(crate) fn announce(name: &str, socket: &TcpListener) {
 #[cfg(test)]
 mod tests {
     use std::future::Future;
+    use std::net::SocketAddr;
 
     use http_body_util::Full;
     use hyper::service::service_fn;
@@ -313,13 +255,6 @@ mod tests {
 
     use super::*;
     use crate::ending::{End, ending};
-
-    const PURPOSE: Purpose = Purpose {
-        name: "client",
-        flag: "--client-address",
-        environment: "HOLDFAST_CLIENT_ADDRESS",
-        also: ", and tell its users",
-    };
 
     /// Generous, so that a busy machine does not fail a test; what is tested happens long before.
     const LONG: Duration = Duration::from_secs(20);
@@ -337,7 +272,7 @@ mod tests {
         Fut: Future<Output = &'static str> + Send,
     {
         let metrics = Metrics::example();
-        let socket = bind("127.0.0.1:0".parse().expect("an address"), PURPOSE).await.expect("a free port");
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = socket.local_addr().expect("a bound socket");
         let limits = Limits { connections_max, header_timeout, head_bytes_max: 16 * 1024 };
         let listener = Listener::new(socket, Port::Client, limits, &metrics);
@@ -358,22 +293,6 @@ mod tests {
         let read = tokio::time::timeout(LONG, stream.read_to_end(&mut text)).await.expect("closed in time");
         read.expect("closed without a reset");
         String::from_utf8(text).expect("text")
-    }
-
-    #[tokio::test]
-    async fn a_taken_port_is_named_with_what_changes_it() {
-        let first = bind("127.0.0.1:0".parse().expect("an address"), PURPOSE).await.expect("a free port");
-        let address = first.local_addr().expect("a bound socket");
-        let error = bind(address, PURPOSE).await.expect_err("the port is taken").to_string();
-        for part in [
-            address.to_string().as_str(),
-            "client",
-            "--client-address",
-            "HOLDFAST_CLIENT_ADDRESS",
-            "its users",
-        ] {
-            assert!(error.contains(part), "{error}");
-        }
     }
 
     #[tokio::test]

@@ -5,8 +5,10 @@
 //! scrapes (durations, counts of events) is counted where it happens, by the instruments here.
 
 mod instrument;
+mod labels;
 mod reference;
 mod show;
+mod state;
 
 use std::collections::HashMap;
 
@@ -14,9 +16,11 @@ use holdfast_engine::{MEMBERS_MAX, Ordinal};
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 
 pub use instrument::{Counter, Definition, Gauge, Kind, Timing};
+pub use labels::{CheckpointResult, Port, ProposalFailure, ReloadResult};
 pub use reference::reference;
 
 use instrument::{Families, counter, gauge, timing};
+use state::State;
 
 /// fsync, commit and round trip: 0.125 ms to 8.192 s, each bound twice the one before, so that 1 ms and its powers of
 /// two are bounds themselves.
@@ -32,50 +36,6 @@ const REQUEST_BUCKETS: [f64; 15] =
 /// Checkpoints: 10 ms to 300 s.
 const CHECKPOINT_BUCKETS: [f64; 14] =
     [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
-
-/// Why a proposal came to nothing, or may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProposalFailure {
-    /// Nobody led before its time was up.
-    NoLeader,
-    /// More was under way than the member may hold.
-    Overloaded,
-    /// The leader was handing over.
-    HandingOver,
-    /// It was in a log when its time was up: the outcome is unknown.
-    Timeout,
-    /// It was in the log of a leader that lost its term: the outcome is unknown, or it was dropped.
-    Lost,
-}
-
-/// How a checkpoint ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckpointResult {
-    /// It is durable.
-    Ok,
-    /// It was given up; the next one is taken as if nothing had happened.
-    Failed,
-}
-
-/// What became of a changed settings file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReloadResult {
-    /// The changed times are in use.
-    Applied,
-    /// Part of it needs a restart and was not taken.
-    Refused,
-    /// It could not be read or did not make sense.
-    Unreadable,
-}
-
-/// Which of the member's HTTP listeners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
-    /// Where applications talk to the store.
-    Client,
-    /// Where probes, scrapes and operators do.
-    Admin,
-}
 
 /// All of one member's metrics. A clone counts into the same families.
 #[derive(Clone, Debug)]
@@ -101,7 +61,7 @@ pub struct Metrics {
     /// HTTP requests that wait for the head of their answer.
     pub http_in_flight: Gauge,
     /// What the core's status says, written down at each scrape.
-    pub(crate) state: State,
+    state: State,
     peers: Vec<Peer>,
     proposals_failed: IntCounterVec,
     checkpoints: IntCounterVec,
@@ -126,38 +86,6 @@ pub struct Peer {
     pub send_failures: Counter,
     /// Whether there is a connection to it.
     pub connected: Gauge,
-}
-
-/// Gauges that are written from the core's status when somebody scrapes.
-#[derive(Clone, Debug)]
-pub(crate) struct State {
-    pub(crate) info: GaugeVec,
-    pub(crate) formed: Gauge,
-    pub(crate) has_leader: Gauge,
-    pub(crate) is_leader: Gauge,
-    pub(crate) leader_ordinal: Gauge,
-    pub(crate) role: GaugeVec,
-    pub(crate) term: Gauge,
-    pub(crate) written_index: Gauge,
-    pub(crate) durable_index: Gauge,
-    pub(crate) commit_index: Gauge,
-    pub(crate) applied_index: Gauge,
-    pub(crate) revision: Gauge,
-    pub(crate) compacted_revision: Gauge,
-    pub(crate) keys: Gauge,
-    pub(crate) live_bytes: Gauge,
-    pub(crate) quota_bytes: Gauge,
-    pub(crate) history_bytes: Gauge,
-    pub(crate) sessions: Gauge,
-    pub(crate) log_bytes: Gauge,
-    pub(crate) proposals_pending: Gauge,
-    pub(crate) reads_pending: Gauge,
-    pub(crate) checkpoint_index: Gauge,
-    pub(crate) checkpoint_timestamp: Gauge,
-    pub(crate) checkpoint_bytes: Gauge,
-    pub(crate) peer_match_index: GaugeVec,
-    pub(crate) peer_lag_entries: GaugeVec,
-    pub(crate) peer_contact_seconds: GaugeVec,
 }
 
 impl Metrics {
@@ -365,131 +293,6 @@ impl Peer {
                 peer
             })
             .collect()
-    }
-}
-
-impl State {
-    fn new(f: &mut Families) -> State {
-        let peer = &["peer"];
-        State {
-            info: f.gauges(
-                "holdfast_member_info",
-                "Always 1; the labels say what this member runs.",
-                &["version", "strategy", "durability"],
-            ),
-            formed: f.gauge("holdfast_formed", "1 once the member knows how its store was formed."),
-            has_leader: f.gauge("holdfast_has_leader", "1 while the member knows a leader."),
-            is_leader: f.gauge("holdfast_is_leader", "1 while the member leads."),
-            leader_ordinal: f
-                .gauge("holdfast_leader_ordinal", "Ordinal of the leader; -1 while none is known."),
-            role: f.gauges(
-                "holdfast_role",
-                "1 for the role that the member has, 0 for the others.",
-                &["role"],
-            ),
-            term: f.gauge("holdfast_term", "The highest term that the member has seen."),
-            written_index: f.gauge("holdfast_written_index", "The last entry in the member's log."),
-            durable_index: f.gauge("holdfast_durable_index", "The last entry that survives power loss here."),
-            commit_index: f
-                .gauge("holdfast_commit_index", "The last entry that the member knows to be committed."),
-            applied_index: f
-                .gauge("holdfast_applied_index", "The last entry executed on the member's state."),
-            revision: f.gauge("holdfast_revision", "The keyspace's revision, committed."),
-            compacted_revision: f
-                .gauge("holdfast_compacted_revision", "Reads and watches before this revision are refused."),
-            keys: f.gauge("holdfast_keys", "Keys that exist."),
-            live_bytes: f.gauge(
-                "holdfast_live_bytes",
-                "Bytes of the keys that exist and their values, as the quota counts them.",
-            ),
-            quota_bytes: f.gauge("holdfast_quota_bytes", "Most live bytes; writes beyond it are refused."),
-            history_bytes: f.gauge(
-                "holdfast_history_bytes",
-                "Bytes of superseded versions kept for old revisions and returning watchers.",
-            ),
-            sessions: f.gauge("holdfast_sessions", "Sessions that are remembered for retries."),
-            log_bytes: f.gauge("holdfast_log_bytes", "Bytes of log entries in memory."),
-            proposals_pending: f
-                .gauge("holdfast_proposals_pending", "Writes taken by this member and not yet answered."),
-            reads_pending: f
-                .gauge("holdfast_reads_pending", "Reads taken by this member and not yet answered."),
-            checkpoint_index: f
-                .gauge("holdfast_checkpoint_index", "The last entry in the newest durable checkpoint."),
-            checkpoint_timestamp: f.gauge(
-                "holdfast_checkpoint_timestamp_seconds",
-                "When the newest durable checkpoint was taken, in seconds since 1970; 0 if there is none.",
-            ),
-            checkpoint_bytes: f.gauge("holdfast_checkpoint_bytes", "Size of the newest durable checkpoint."),
-            peer_match_index: f.gauges(
-                "holdfast_peer_match_index",
-                "The last entry that the peer is known to have durable. Only at a leader.",
-                peer,
-            ),
-            peer_lag_entries: f.gauges(
-                "holdfast_peer_lag_entries",
-                "Entries of this leader that the peer does not have durable. Only at a leader.",
-                peer,
-            ),
-            peer_contact_seconds: f.gauges(
-                "holdfast_peer_last_contact_seconds",
-                "How long ago the peer was last heard of.",
-                peer,
-            ),
-        }
-    }
-}
-
-impl ProposalFailure {
-    const ALL: [ProposalFailure; 5] = [
-        ProposalFailure::NoLeader,
-        ProposalFailure::Overloaded,
-        ProposalFailure::HandingOver,
-        ProposalFailure::Timeout,
-        ProposalFailure::Lost,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            ProposalFailure::NoLeader => "no_leader",
-            ProposalFailure::Overloaded => "overloaded",
-            ProposalFailure::HandingOver => "handing_over",
-            ProposalFailure::Timeout => "timeout",
-            ProposalFailure::Lost => "lost",
-        }
-    }
-}
-
-impl CheckpointResult {
-    const ALL: [CheckpointResult; 2] = [CheckpointResult::Ok, CheckpointResult::Failed];
-
-    fn name(self) -> &'static str {
-        match self {
-            CheckpointResult::Ok => "ok",
-            CheckpointResult::Failed => "failed",
-        }
-    }
-}
-
-impl ReloadResult {
-    const ALL: [ReloadResult; 3] = [ReloadResult::Applied, ReloadResult::Refused, ReloadResult::Unreadable];
-
-    fn name(self) -> &'static str {
-        match self {
-            ReloadResult::Applied => "applied",
-            ReloadResult::Refused => "refused",
-            ReloadResult::Unreadable => "unreadable",
-        }
-    }
-}
-
-impl Port {
-    const ALL: [Port; 2] = [Port::Client, Port::Admin];
-
-    fn name(self) -> &'static str {
-        match self {
-            Port::Client => "client",
-            Port::Admin => "admin",
-        }
     }
 }
 

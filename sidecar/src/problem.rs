@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use holdfast_api::http as dto;
 use holdfast_store::{Reason, Revision};
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use warp::reply::Response;
 
 use crate::core::{Failure, RefusalCode};

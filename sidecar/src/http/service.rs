@@ -153,3 +153,73 @@ fn class(status: StatusCode) -> &'static str {
         _ => "5xx",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Method;
+    use http::header::ALLOW;
+    use http_body_util::{BodyExt, Empty};
+    use hyper::service::Service as _;
+    use warp::Filter;
+
+    use super::*;
+    use crate::http::{Route, settle};
+
+    const ROUTES: Routes = Routes(&[Route { path: "/v1/kv/{key}", methods: &["GET", "PUT"] }]);
+
+    async fn check(method: Method, path: &str, metrics: &Metrics) -> (Response, String) {
+        let filters = warp::put()
+            .map(|| settle(Err(Problem::invalid("no"))))
+            .or(warp::any().map(|| settle(Ok(Response::new("yes".into())))))
+            .unify()
+            .boxed();
+        let front = Front::new(warp::service(filters), ROUTES, metrics.clone(), RequestIds::new(7));
+        let request = Request::builder().method(method).uri(path).header(REQUEST_ID, "mine");
+        let request = request.body(Empty::<Bytes>::new()).expect("a request");
+        let mut response = front.call(request).await.expect("an answer");
+        assert_eq!(response.headers()[REQUEST_ID], "mine");
+        let body = std::mem::take(response.body_mut());
+        let body = body.collect().await.expect("a body").to_bytes();
+        (response, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn only_what_a_route_takes_reaches_it() {
+        let metrics = Metrics::example();
+        let (response, body) = check(Method::GET, "/v1/kv/a", &metrics).await;
+        assert_eq!((response.status(), body.as_str()), (StatusCode::OK, "yes"));
+        let (response, body) = check(Method::GET, "/v1/other", &metrics).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert!(body.contains("RouteNotFound") && body.contains("GET|PUT /v1/kv/{key}"), "{body}");
+        let (response, _) = check(Method::DELETE, "/v1/kv/a", &metrics).await;
+        assert_eq!(
+            (response.status(), &response.headers()[ALLOW]),
+            (StatusCode::METHOD_NOT_ALLOWED, &"GET, PUT".parse().expect("a header"))
+        );
+        let (response, body) = check(Method::PUT, "/v1/kv/a", &metrics).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert!(body.contains("\"requestId\":\"mine\""), "{body}");
+    }
+
+    #[tokio::test]
+    async fn requests_are_counted_by_names_of_ours() {
+        let metrics = Metrics::example();
+        check(Method::GET, "/v1/kv/secret", &metrics).await;
+        check(Method::PUT, "/v1/kv/secret", &metrics).await;
+        check(Method::from_bytes(b"BREW").expect("a method"), "/coffee", &metrics).await;
+        let text = metrics.text();
+        let counted = |parts: [&str; 3]| {
+            text.lines().any(|line| {
+                line.starts_with("holdfast_http_requests_total{")
+                    && line.ends_with(" 1")
+                    && parts.iter().all(|part| line.contains(part))
+            })
+        };
+        assert!(counted([r#"route="/v1/kv/{key}""#, r#"method="GET""#, r#"code="2xx""#]), "{text}");
+        assert!(counted([r#"route="/v1/kv/{key}""#, r#"method="PUT""#, r#"code="4xx""#]), "{text}");
+        assert!(counted([r#"route="none""#, r#"method="OTHER""#, r#"code="4xx""#]), "{text}");
+        assert!(!text.contains("secret") && !text.contains("BREW") && !text.contains("coffee"));
+        assert_eq!(metrics.http_in_flight.value(), 0.0);
+    }
+}

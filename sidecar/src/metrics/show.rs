@@ -8,8 +8,9 @@ use holdfast_api::{Durability, Strategy};
 use holdfast_store::QUOTA_BYTES;
 use prometheus::GaugeVec;
 
+use super::Metrics;
 use super::instrument::gauge;
-use super::{Metrics, State};
+use super::state::State;
 use crate::core::Figures;
 
 /// Every role, for the series of those that the member does not have.

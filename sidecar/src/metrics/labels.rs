@@ -1,0 +1,100 @@
+//! The closed sets that label values come from.
+
+/// Why a proposal came to nothing, or may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProposalFailure {
+    /// Nobody led before its time was up.
+    NoLeader,
+    /// More was under way than the member may hold.
+    Overloaded,
+    /// The leader was handing over.
+    HandingOver,
+    /// It was in a log when its time was up: the outcome is unknown.
+    Timeout,
+    /// It was in the log of a leader that lost its term: the outcome is unknown, or it was dropped.
+    Lost,
+}
+
+/// How a checkpoint ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckpointResult {
+    /// It is durable.
+    Ok,
+    /// It was given up; the next one is taken as if nothing had happened.
+    Failed,
+}
+
+/// What became of a changed settings file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadResult {
+    /// The changed times are in use.
+    Applied,
+    /// Part of it needs a restart and was not taken.
+    Refused,
+    /// It could not be read or did not make sense.
+    Unreadable,
+}
+
+/// Which of the member's HTTP listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Where applications talk to the store.
+    Client,
+    /// Where probes, scrapes and operators do.
+    Admin,
+}
+
+impl ProposalFailure {
+    pub(super) const ALL: [ProposalFailure; 5] = [
+        ProposalFailure::NoLeader,
+        ProposalFailure::Overloaded,
+        ProposalFailure::HandingOver,
+        ProposalFailure::Timeout,
+        ProposalFailure::Lost,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            ProposalFailure::NoLeader => "no_leader",
+            ProposalFailure::Overloaded => "overloaded",
+            ProposalFailure::HandingOver => "handing_over",
+            ProposalFailure::Timeout => "timeout",
+            ProposalFailure::Lost => "lost",
+        }
+    }
+}
+
+impl CheckpointResult {
+    pub(super) const ALL: [CheckpointResult; 2] = [CheckpointResult::Ok, CheckpointResult::Failed];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            CheckpointResult::Ok => "ok",
+            CheckpointResult::Failed => "failed",
+        }
+    }
+}
+
+impl ReloadResult {
+    pub(super) const ALL: [ReloadResult; 3] =
+        [ReloadResult::Applied, ReloadResult::Refused, ReloadResult::Unreadable];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            ReloadResult::Applied => "applied",
+            ReloadResult::Refused => "refused",
+            ReloadResult::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl Port {
+    pub(super) const ALL: [Port; 2] = [Port::Client, Port::Admin];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Port::Client => "client",
+            Port::Admin => "admin",
+        }
+    }
+}
