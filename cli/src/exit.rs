@@ -57,7 +57,7 @@ impl Failure {
     }
 
     /// Ends with 1.
-    pub fn failure(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+    pub fn general(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
         Failure::new(Exit::Failure, error)
     }
 

@@ -46,7 +46,7 @@ pub(crate) fn settle(written: io::Result<()>) -> Result<bool, Failure> {
     match written {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::failure(format!("cannot write to standard output: {error}"))),
+        Err(error) => Err(Failure::general(format!("cannot write to standard output: {error}"))),
     }
 }
 

@@ -3,12 +3,16 @@
 //! Refuses to hide what could not be asked: a member that does not answer has a row that says so.
 
 use holdfast_client::reply::{Role, Status};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::runner::supervisor::{Phase, Report};
 use crate::runner::terminal::{Line, Tone};
 use crate::table;
+
+/// A process that runs for less long is not expected to answer yet.
+const STARTING_MAX: SignedDuration = SignedDuration::from_secs(3);
 
 /// A store at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -163,6 +167,9 @@ impl MemberView {
             (_, Some(Report { phase: Phase::Waiting, .. })) => "restarting",
             (_, Some(Report { phase: Phase::Stopped, .. })) => "stopped",
             (Some(status), _) => status.role.name(),
+            (None, Some(report)) if report.since.duration_until(jiff::Timestamp::now()) < STARTING_MAX => {
+                "starting"
+            }
             (None, Some(_)) => "no answer",
             (None, None) => "unreachable",
         }
@@ -181,8 +188,8 @@ fn with_leader(members: &[MemberView], leader: &Status) -> Health {
     let connected = leader.peers.iter().filter(|peer| peer.connected).count();
     let size = leader.peers.len() + 1;
     let well = members.iter().filter(well).count();
-    if connected + 1 <= size / 2 {
-        // It has not noticed yet that it lost its majority.
+    if connected < size / 2 {
+        // With itself it has no majority, and has not noticed yet.
         Health::NoQuorum
     } else if well == members.len() && connected + 1 == size {
         Health::Ok
@@ -250,7 +257,13 @@ pub(crate) mod tests {
     fn member(ordinal: u8, phase: Option<Phase>, status: Option<Status>) -> MemberView {
         let name = format!("orders-{ordinal}");
         let pid = (phase == Some(Phase::Running)).then_some(100 + u32::from(ordinal));
-        let process = phase.map(|phase| Report { member: name.clone(), phase, pid, restarts: 0 });
+        let process = phase.map(|phase| Report {
+            member: name.clone(),
+            phase,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            pid,
+            restarts: 0,
+        });
         let endpoint = format!("http://127.0.0.1:{}", 7400 + 10 * u16::from(ordinal));
         MemberView { member: name, endpoint, process, status, error: None }
     }

@@ -65,8 +65,11 @@ impl Leadership {
 mod tests {
     use super::*;
 
-    /// Looks at a store again and again: milliseconds, the leader and its term if there is one, whether all are well.
-    fn check(looks: &[(u64, Option<(&str, u64)>, bool)], expected: &[&str]) {
+    /// One look: at so many milliseconds, the leader and its term if there is one, whether all are well.
+    type LookedAt<'a> = (u64, Option<(&'a str, u64)>, bool);
+
+    /// Looks at a store again and again.
+    fn check(looks: &[LookedAt<'_>], expected: &[&str]) {
         let start = Instant::now();
         let mut leadership = Leadership::default();
         let mut said = Vec::new();

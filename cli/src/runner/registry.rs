@@ -161,7 +161,7 @@ mod tests {
         dead_folder.register(&dead).expect("writable");
         registry.add(&living).expect("writable");
         registry.add(&dead).expect("writable");
-        assert_eq!(registry.live(), [living.clone()]);
+        assert_eq!(registry.live(), std::slice::from_ref(&living));
         registry.remove(&living);
         assert_eq!(registry.live(), []);
     }

@@ -77,15 +77,15 @@ struct Signals {
 /// Something is wrong with this process itself, or members had to be killed at the end.
 pub async fn run(up: &Up, setup: Setup) -> Result<Exit, Failure> {
     let mut signals =
-        Signals::listen().map_err(|error| Failure::failure(format!("cannot listen for signals: {error}")))?;
+        Signals::listen().map_err(|error| Failure::general(format!("cannot listen for signals: {error}")))?;
     let registry = Registry::of_user();
     let registration = registration(&setup, &registry);
     let control = Control::listen(&registration.socket).map_err(|error| {
-        Failure::failure(format!("cannot listen at {}: {error}", registration.socket.display()))
+        Failure::general(format!("cannot listen at {}: {error}", registration.socket.display()))
     })?;
     let folder = setup.folder.clone();
     let unwritable =
-        |error| Failure::failure(format!("cannot write to {}: {error}", folder.root().display()));
+        |error| Failure::general(format!("cannot write to {}: {error}", folder.root().display()));
     folder.register(&registration).map_err(unwritable)?;
     if let Err(error) = registry.add(&registration) {
         remark(&format!(
@@ -137,7 +137,7 @@ impl Signals {
 impl Runner {
     fn start(up: &Up, setup: Setup, control: Control) -> Result<Runner, Failure> {
         let program = Program::current()
-            .map_err(|error| Failure::failure(format!("cannot find this program's own file: {error}")))?;
+            .map_err(|error| Failure::general(format!("cannot find this program's own file: {error}")))?;
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let mut runner = Runner {
             members: Vec::new(),
@@ -160,7 +160,7 @@ impl Runner {
             );
         }
         for ordinal in 0..runner.setup.store.spec.replicas {
-            runner.add(ordinal, &program, events_in.clone()).map_err(Failure::failure)?;
+            runner.add(ordinal, &program, events_in.clone()).map_err(Failure::general)?;
         }
         Ok(runner)
     }
@@ -339,7 +339,7 @@ impl Runner {
             Ok(Exit::Ok)
         } else {
             let folder = folder.root().display();
-            Err(Failure::failure(format!(
+            Err(Failure::general(format!(
                 "some members did not end when asked and were killed; their logs are in {folder}"
             )))
         }

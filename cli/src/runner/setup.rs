@@ -135,7 +135,7 @@ fn wait_for_orphans(folder: &Folder, ports: Ports) -> Result<(), SetupError> {
         sleep(ORPHANS_PAUSE);
         match ports.check_free() {
             Err(PortError::Taken { .. }) if Instant::now() < until => {}
-            other => return other.map_err(|error| of_runner(error)),
+            other => return other.map_err(of_runner),
         }
     }
 }

@@ -56,6 +56,8 @@ pub struct Report {
     pub member: String,
     /// What its process is doing.
     pub phase: Phase,
+    /// Since when.
+    pub since: jiff::Timestamp,
     /// The process, while it runs.
     pub pid: Option<u32>,
     /// How often it was started again after it had died by itself or by order.
@@ -89,7 +91,13 @@ enum State {
 impl Supervisor {
     /// What to say of a member before its first start.
     pub fn unstarted(member: &str) -> Report {
-        Report { member: member.to_owned(), phase: Phase::Waiting, pid: None, restarts: 0 }
+        Report {
+            member: member.to_owned(),
+            phase: Phase::Waiting,
+            since: jiff::Timestamp::now(),
+            pid: None,
+            restarts: 0,
+        }
     }
 
     /// Runs until it is told to end, or nobody is left to tell it. True if the member ended when it was asked.
@@ -135,6 +143,7 @@ impl Supervisor {
                 let pid = process.pid();
                 self.report.send_modify(|report| {
                     report.phase = Phase::Running;
+                    report.since = jiff::Timestamp::now();
                     report.pid = Some(pid);
                     report.restarts += u32::from(again);
                 });
@@ -237,6 +246,7 @@ impl Supervisor {
     fn down(&self, phase: Phase) {
         self.report.send_modify(|report| {
             report.phase = phase;
+            report.since = jiff::Timestamp::now();
             report.pid = None;
         });
     }

@@ -21,7 +21,7 @@ pub(crate) fn block_on<T>(verb: impl Future<Output = Result<T, Failure>>) -> Res
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::failure(format!("cannot start: {error}")))?;
+        .map_err(|error| Failure::general(format!("cannot start: {error}")))?;
     let result = runtime.block_on(verb);
     // Nothing that is left, such as a question to a member that is gone, is worth waiting for.
     runtime.shutdown_background();

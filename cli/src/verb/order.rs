@@ -11,12 +11,12 @@ use crate::runner::member_name::find_member;
 
 /// Gives the runner an order about one of its members.
 pub(super) fn give(member: &Member, request: impl FnOnce(String) -> Request) -> Result<Exit, Failure> {
-    let runner = discover::find(&member.target).map_err(Failure::failure)?;
+    let runner = discover::find(&member.target).map_err(Failure::general)?;
     // Before asking, so that a slip in the name is told apart from a failure.
     find_member(&runner.store, runner.replicas, &member.member).map_err(Failure::usage)?;
-    match ask(&runner.socket, &request(member.member.clone())).map_err(Failure::failure)? {
+    match ask(&runner.socket, &request(member.member.clone())).map_err(Failure::general)? {
         Answer::Done { text } => settle(writeln!(std::io::stdout(), "{text}")).map(|_| Exit::Ok),
-        Answer::Refused { text } => Err(Failure::failure(text)),
-        Answer::Members { .. } => Err(Failure::failure("the runner answered another question")),
+        Answer::Refused { text } => Err(Failure::general(text)),
+        Answer::Members { .. } => Err(Failure::general("the runner answered another question")),
     }
 }

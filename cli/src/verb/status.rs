@@ -23,7 +23,7 @@ use crate::view::{Health, MemberView, StoreView};
 /// # Errors
 /// No store is found, or an address is none. A member that does not answer is a row, not an error.
 pub fn run(status: &Status) -> Result<Exit, Failure> {
-    let found = discover::reach(&status.reach).map_err(Failure::failure)?;
+    let found = discover::reach(&status.reach).map_err(Failure::general)?;
     let reports = found.runner.as_ref().map(reports).transpose()?;
     let members = block_on(ask_all(&found, reports, status))?;
     let store = found.runner.as_ref().map(|runner| format!("{}/{}", runner.namespace, runner.store));
@@ -34,9 +34,9 @@ pub fn run(status: &Status) -> Result<Exit, Failure> {
 
 /// What the runner says of its processes.
 fn reports(runner: &Registration) -> Result<Vec<Report>, Failure> {
-    match ask(&runner.socket, &Request::Members).map_err(Failure::failure)? {
+    match ask(&runner.socket, &Request::Members).map_err(Failure::general)? {
         Answer::Members { members } => Ok(members),
-        Answer::Done { text } | Answer::Refused { text } => Err(Failure::failure(text)),
+        Answer::Done { text } | Answer::Refused { text } => Err(Failure::general(text)),
     }
 }
 

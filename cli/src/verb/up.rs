@@ -11,6 +11,6 @@ use crate::runner::setup::Setup;
 /// # Errors
 /// Something is wrong before anything starts, or members had to be killed at the end.
 pub fn run(up: &Up) -> Result<Exit, Failure> {
-    let setup = Setup::new(up).map_err(Failure::failure)?;
+    let setup = Setup::new(up).map_err(Failure::general)?;
     block_on(running::run(up, setup))
 }

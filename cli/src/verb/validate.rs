@@ -38,7 +38,7 @@ pub fn run(validate: &Validate) -> Result<Exit, Failure> {
             print(output, &Data { valid: false, violations: list(&error) }, |_| Ok(()))?;
             Ok(Exit::Failure)
         }
-        Err(error) => Err(Failure::failure(error)),
+        Err(error) => Err(Failure::general(error)),
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn run(get: &KvGet) -> Result<Exit, Failure> {
     let options = read_options(get.reading, get.revision);
     let found = block_on(async { client.get(&get.key, options).await.map_err(of_client) })?;
     let Some(found) = found else {
-        return Err(Failure::failure(format!("there is no key {:?}", get.key)));
+        return Err(Failure::general(format!("there is no key {:?}", get.key)));
     };
     let (value, value_base64) = match String::from_utf8(found.bytes.to_vec()) {
         Ok(text) => (Some(text), None),

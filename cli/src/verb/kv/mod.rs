@@ -29,7 +29,7 @@ pub fn run(kv: Kv) -> Result<Exit, Failure> {
 
 /// A client of the store that is meant.
 fn client(reach: &Reach) -> Result<Client, Failure> {
-    let found = discover::reach(reach).map_err(Failure::failure)?;
+    let found = discover::reach(reach).map_err(Failure::general)?;
     Ok(Client::new(&found.endpoints).map_err(Failure::usage)?.with_deadline(reach.timeout.get()))
 }
 

@@ -27,6 +27,6 @@ fn standard_input() -> Result<Vec<u8>, Failure> {
     let mut value = Vec::new();
     match io::stdin().lock().take(VALUE_BYTES_MAX).read_to_end(&mut value) {
         Ok(_) => Ok(value),
-        Err(error) => Err(Failure::failure(format!("cannot read the value from standard input: {error}"))),
+        Err(error) => Err(Failure::general(format!("cannot read the value from standard input: {error}"))),
     }
 }
