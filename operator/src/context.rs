@@ -50,6 +50,8 @@ pub struct Memory {
     pub status: Option<ReplicatedStoreStatus>,
     /// When a status was written last.
     pub written: Option<Instant>,
+    /// Whether members are being restarted.
+    pub rolling: bool,
     /// Reconciles that failed in a row.
     pub failures: u32,
 }

@@ -23,6 +23,7 @@ use crate::conditions::Work;
 use crate::context::{Context, Memory};
 use crate::dereference::{Observed, dereference};
 use crate::error::{Error, chain};
+use crate::leader::leader;
 use crate::restart::advance;
 use crate::roll::Step;
 use crate::update_status::{self, POSITIONS_EVERY, compute, differs};
@@ -180,7 +181,7 @@ async fn carry_out(
     let objects = build(valid, &Surroundings { sidecar_image: &context.sidecar_image, stateful_set });
     apply(&context.client, &context.caches, &objects, &mut memory.applied).await?;
     claims::grow(&context.client, valid, &claims::too_small(valid, observed)).await?;
-    Ok(advance(context, valid, observed).await?.step)
+    Ok(advance(context, valid, observed, &mut memory.rolling).await?)
 }
 
 /// Writes the status, labels and events. Returns whether the store is as it should be.
@@ -213,7 +214,7 @@ async fn tell(
         memory.status = Some(before);
         Ok(())
     };
-    let leader = update_status::leader(store.spec.replicas, observed).map(|leader| leader.ordinal);
+    let leader = leader(store.spec.replicas, observed).map(|leader| leader.ordinal);
     let relabels = roles::relabels(observed, leader);
     if let Err(error) = roles::write(&context.client, &store.store_name().namespace, &relabels).await {
         warn!(store = %store.store_name(), error = chain(&error), "cannot label the pods with their roles");

@@ -223,7 +223,7 @@ fn container(version: &str) -> Value {
         "env": [field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")],
         "ports": [{"name": "http", "containerPort": PORT}],
         "livenessProbe": probe("/livez", 10),
-        "readinessProbe": probe("/readyz", 5),
+        "readinessProbe": probe("/readyz", 2),
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": false,

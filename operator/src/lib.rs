@@ -19,6 +19,7 @@ pub mod error;
 pub mod event;
 pub mod health;
 pub mod install;
+pub mod leader;
 pub mod listener;
 pub mod logging;
 pub mod members;

@@ -46,23 +46,24 @@ pub enum RestartError {
     },
 }
 
-/// What a look at a store came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// The step, as it was decided last.
-    pub step: Step,
-    /// Whether something was disrupted for it.
-    pub disrupted: bool,
-}
-
-/// Decides the next step from what was observed and carries it out, if it is due.
+/// Decides the next step from what was observed, carries it out if it is due, and returns it. `rolling` says whether a roll is
+/// under way, and is kept up to date.
 ///
 /// # Errors
 /// When the step could not be carried out; it is decided anew the next time.
-pub async fn advance(context: &Context, valid: &Valid, observed: &Observed) -> Result<Taken, RestartError> {
-    let step = decide(valid, observed);
+pub async fn advance(
+    context: &Context,
+    valid: &Valid,
+    observed: &Observed,
+    rolling: &mut bool,
+) -> Result<Step, RestartError> {
+    let step = match decide(valid, observed) {
+        Step::Done if *rolling => roll::end(&seen_all(observed, "")),
+        step => step,
+    };
+    *rolling = !matches!(step, Step::Done | Step::Wait(Wait::Revision));
     if !matches!(step, Step::Restart { .. } | Step::HandOver { .. }) {
-        return Ok(Taken { step, disrupted: false });
+        return Ok(step);
     }
     let store = valid.settings.store.clone();
     let again = afresh(context, &store, valid.replicas).await?;
@@ -70,7 +71,7 @@ pub async fn advance(context: &Context, valid: &Valid, observed: &Observed) -> R
     match step {
         Step::Restart { ordinal, why } => {
             let Some(pod) = pod_of(&again, ordinal) else {
-                return Ok(Taken { step: Step::Wait(Wait::Absent(vec![ordinal])), disrupted: false });
+                return Ok(Step::Wait(Wait::Absent(vec![ordinal])));
             };
             info!(%store, pod = %pod.name_any(), ?why, "deleting a pod so that it is made anew");
             delete(context, &store, pod).await?;
@@ -78,7 +79,7 @@ pub async fn advance(context: &Context, valid: &Valid, observed: &Observed) -> R
         }
         Step::HandOver { from, to } => {
             let Some(address) = pod_of(&again, from).and_then(dereference::address) else {
-                return Ok(Taken { step: Step::Wait(Wait::Silent(vec![from])), disrupted: false });
+                return Ok(Step::Wait(Wait::Silent(vec![from])));
             };
             info!(%store, from, to, "asking the leader to hand over before its restart");
             let reply = context.sidecars.hand_over(address, to).await;
@@ -86,9 +87,9 @@ pub async fn advance(context: &Context, valid: &Valid, observed: &Observed) -> R
             info!(%store, leader = reply.leader, term = reply.term, "the leadership was handed over");
             context.metrics.disrupted(true);
         }
-        Step::Done | Step::Wait(_) => return Ok(Taken { step, disrupted: false }),
+        Step::Done | Step::Wait(_) => {}
     }
-    Ok(Taken { step, disrupted: true })
+    Ok(step)
 }
 
 /// The next step, from what was observed.
@@ -97,8 +98,7 @@ pub fn decide(valid: &Valid, observed: &Observed) -> Step {
     let Some(revision) = observed.stateful_set.as_deref().and_then(newest_revision) else {
         return Step::Wait(Wait::Revision);
     };
-    let members: Vec<roll::Member> = observed.members.iter().map(|member| seen(member, revision)).collect();
-    match roll::next(&members) {
+    match roll::next(&seen_all(observed, revision)) {
         // The one restart that no restart brings anything back from.
         Step::Restart { ordinal, .. } if forgets(valid) && holds_something(observed, ordinal) => {
             Step::Wait(Wait::WouldForget(ordinal))
@@ -112,6 +112,10 @@ fn newest_revision(set: &StatefulSet) -> Option<&str> {
     let status = set.status.as_ref()?;
     let current = status.observed_generation? >= set.metadata.generation.unwrap_or_default();
     status.update_revision.as_deref().filter(|_| current)
+}
+
+fn seen_all(observed: &Observed, revision: &str) -> Vec<roll::Member> {
+    observed.members.iter().map(|member| seen(member, revision)).collect()
 }
 
 fn seen(member: &Member, revision: &str) -> roll::Member {
@@ -152,5 +156,80 @@ async fn delete(context: &Context, store: &StoreName, pod: &Pod) -> Result<(), R
         // It changed since we looked, or is gone: look again the next time.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         Err(source) => Err(RestartError::Delete { pod: name, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use holdfast_api::ReplicatedStore;
+    use serde_json::json;
+
+    use super::*;
+    use crate::roll::Turn;
+    use crate::validate::{Surrounding, validate};
+
+    fn valid(strategy: &str) -> Valid {
+        let store: ReplicatedStore = serde_json::from_value(json!({
+            "apiVersion": "holdfast.dev/v1alpha1", "kind": "ReplicatedStore",
+            "metadata": {"name": "orders", "namespace": "shop", "uid": "u"},
+            "spec": {"replicas": 1, "strategy": strategy},
+        }))
+        .unwrap();
+        validate(&store, &Surrounding::default()).unwrap()
+    }
+
+    /// One member whose pod is of the revision `old`, under a StatefulSet that is at `new`, or has not been looked at since.
+    fn observed(answers: bool, seen_generation: i64) -> Observed {
+        let set = json!({
+            "metadata": {"generation": 7},
+            "spec": {"selector": {}, "template": {}, "serviceName": ""},
+            "status": {"observedGeneration": seen_generation, "updateRevision": "new", "replicas": 1},
+        });
+        let pod = json!({
+            "metadata": {"name": "orders-0", "labels": {"controller-revision-hash": "old"}},
+            "status": {"conditions": [{"type": "Ready", "status": if answers { "True" } else { "False" }}]},
+        });
+        let status = json!({
+            "store": "shop/orders", "strategy": "Baseline", "member": 0, "incarnation": "00000000000000ab",
+            "version": "0.1.0", "role": "leader", "leader": 0, "term": 1, "revision": 1, "peers": [],
+            "positions": {"written": 1, "durable": 1, "commit": 1, "applied": 1},
+        });
+        let member = Member {
+            ordinal: 0,
+            pod: Some(Arc::new(serde_json::from_value(pod).unwrap())),
+            answer: answers.then(|| serde_json::from_value(status).unwrap()),
+            silence: None,
+        };
+        Observed {
+            stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())),
+            members: vec![member],
+            claims: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_old_pod_is_restarted() {
+        let expected = Step::Restart { ordinal: 0, why: Turn::Only };
+        assert_eq!(decide(&valid("Replication"), &observed(true, 7)), expected);
+        assert_eq!(decide(&valid("Checkpointing"), &observed(true, 7)), expected);
+    }
+
+    #[test]
+    fn a_revision_that_is_not_known_yet_restarts_nobody() {
+        assert_eq!(decide(&valid("Replication"), &observed(true, 6)), Step::Wait(Wait::Revision));
+        let nothing = Observed { stateful_set: None, ..observed(true, 7) };
+        assert_eq!(decide(&valid("Replication"), &nothing), Step::Wait(Wait::Revision));
+    }
+
+    #[test]
+    fn a_store_that_keeps_nothing_is_not_made_to_forget() {
+        assert_eq!(decide(&valid("Baseline"), &observed(true, 7)), Step::Wait(Wait::WouldForget(0)));
+        // It is down, so there is nothing left to forget.
+        assert_eq!(
+            decide(&valid("Baseline"), &observed(false, 7)),
+            Step::Restart { ordinal: 0, why: Turn::Idle }
+        );
     }
 }

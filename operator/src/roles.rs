@@ -62,11 +62,68 @@ pub async fn write(client: &Client, namespace: &str, relabels: &[Relabel]) -> Re
             // The uid makes the API server refuse the label for a pod that came after.
             "metadata": {"name": pod, "uid": uid, "labels": {label::ROLE: role}},
         });
-        match pods.patch_metadata(pod, &parameters, &Patch::Apply(&patch)).await {
+        match pods.patch(pod, &parameters, &Patch::Apply(&patch)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dereference::Member;
+
+    /// One word per member: the label that its pod has (`leader`, `follower`, `none`, or `gone`), with `?` if it does not answer.
+    fn check(words: &str, leader: Option<u8>, expected: &[(&str, &str)]) {
+        let members =
+            words.split(' ').enumerate().map(|(ordinal, word)| member(ordinal as u8, word)).collect();
+        let relabels = relabels(&Observed { members, ..Observed::default() }, leader);
+        let found: Vec<_> = relabels.iter().map(|relabel| (relabel.pod.as_str(), relabel.role)).collect();
+        assert_eq!(found, expected, "{words}");
+    }
+
+    fn member(ordinal: u8, word: &str) -> Member {
+        let labels = match word.trim_end_matches('?') {
+            "gone" => return Member { ordinal, ..Member::default() },
+            "none" => json!({}),
+            role => json!({label::ROLE: role}),
+        };
+        let pod = json!({"metadata": {"name": format!("a-{ordinal}"), "uid": "u", "labels": labels}});
+        let answer = json!({
+            "store": "s/a", "strategy": "Replication", "member": ordinal, "incarnation": "0", "version": "0",
+            "role": "follower", "term": 1, "revision": 1, "peers": [],
+            "positions": {"written": 0, "durable": 0, "commit": 0, "applied": 0},
+        });
+        Member {
+            ordinal,
+            pod: Some(Arc::new(serde_json::from_value(pod).unwrap())),
+            answer: (!word.ends_with('?')).then(|| serde_json::from_value(answer).unwrap()),
+            silence: None,
+        }
+    }
+
+    #[test]
+    fn labels_that_are_right_are_left_alone() {
+        check("leader follower follower", Some(0), &[]);
+        check("leader follower gone", Some(0), &[]);
+    }
+
+    #[test]
+    fn a_former_leader_loses_the_label_before_the_new_one_gets_it() {
+        check("follower follower leader", Some(0), &[("a-2", "follower"), ("a-0", "leader")]);
+        check("none none none", Some(1), &[("a-0", "follower"), ("a-2", "follower"), ("a-1", "leader")]);
+        // Also when its node is lost and nobody can ask it.
+        check("leader? follower follower", Some(1), &[("a-0", "follower"), ("a-1", "leader")]);
+    }
+
+    #[test]
+    fn without_a_leader_only_those_who_say_so_do_not_lead() {
+        check("leader? follower follower", None, &[]);
+        check("leader follower none?", None, &[("a-0", "follower")]);
+    }
 }

@@ -224,6 +224,17 @@ pub fn next(members: &[Member]) -> Step {
     }
 }
 
+/// What the end of a roll still waits for: the pods are all new, but the last ones may not be back.
+#[must_use]
+pub fn end(members: &[Member]) -> Step {
+    let absent = ordinals(members, |m| matches!(m.pod, PodState::Missing | PodState::Leaving));
+    if !absent.is_empty() {
+        return Step::Wait(Wait::Absent(absent));
+    }
+    let not_ready = ordinals(members, |m| !m.ready());
+    if not_ready.is_empty() { Step::Done } else { Step::Wait(Wait::NotReady(not_ready)) }
+}
+
 /// The member that leads: of those that say so the one in the highest term, and only if nobody is in a higher one.
 fn leader(members: &[Member]) -> Option<u8> {
     let answers = || members.iter().filter_map(|m| m.answer.map(|a| (m.ordinal, a)));
@@ -350,6 +361,13 @@ mod tests {
         check("o-.", restart(0, Turn::Idle));
         check("o+L o+F", restart(1, Turn::Follower));
         check("o+L n+F", Step::HandOver { from: 0, to: 1 });
+    }
+
+    #[test]
+    fn a_roll_ends_when_the_last_member_is_back() {
+        assert_eq!(end(&members("n+L n+F gone")), Step::Wait(Wait::Absent(vec![2])));
+        assert_eq!(end(&members("n+L n-F n-.")), Step::Wait(Wait::NotReady(vec![1, 2])));
+        assert_eq!(end(&members("n+L n+F n+F")), Step::Done);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The operator as a process: opens its port, waits for the kind and for the lease, works, and ends when it is told to or when it
 //! has lost the lease.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::{caches, controller};
 
 /// How often the API server is asked whether it serves the kind.
-const KIND_EVERY: Duration = Duration::from_secs(2);
+const KIND_EVERY: Duration = Duration::from_secs(1);
 
 /// How long giving the lease back may take at the end.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
@@ -172,9 +171,7 @@ async fn configuration(request_limit: Option<Duration>) -> Result<Config, RunErr
     Ok(config)
 }
 
-fn begun(mut ending: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + Sync + 'static {
-    async move {
-        // Whoever could say so is gone: then it is the end, too.
-        let _ = ending.wait_for(|&ending| ending).await;
-    }
+async fn begun(mut ending: watch::Receiver<bool>) {
+    // Whoever could say so is gone: then it is the end, too.
+    let _ = ending.wait_for(|&ending| ending).await;
 }

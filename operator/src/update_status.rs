@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::build::pod_selector;
 use crate::conditions::{self, View, Work, bounded, judge};
 use crate::dereference::{Member, Observed};
+use crate::leader::{Leader, leader};
 use crate::pod;
 use crate::roll::Step;
 
@@ -36,15 +37,6 @@ pub enum StatusError {
         #[source]
         source: kube::Error,
     },
-}
-
-/// Who leads a store, as far as its members and pods say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leader {
-    /// Its ordinal.
-    pub ordinal: u8,
-    /// Its term.
-    pub term: u64,
 }
 
 /// The status of a store: from what was seen, how the work on it stands, and what the status was before.
@@ -76,27 +68,6 @@ pub fn compute(
         members,
         conditions: conditions::write(&before.conditions, &judge(&view), generation, now),
     }
-}
-
-/// Who leads: the member that says so in the newest term that anybody is in. If it cannot be asked itself, the one that a
-/// majority of all members follows in that term, as long as its pod is there.
-#[must_use]
-pub fn leader(replicas: u8, observed: &Observed) -> Option<Leader> {
-    let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
-    let term = answers().map(|status| status.term).max()?;
-    let newest = || answers().filter(move |status| status.term == term);
-    if let Some(status) = newest().find(|status| status.role == Role::Leader) {
-        return Some(Leader { ordinal: status.member, term });
-    }
-    let silent = observed.members.iter().filter(|member| {
-        member.answer.is_none() && member.pod.as_deref().is_some_and(|pod| !pod::is_leaving(pod))
-    });
-    silent
-        .map(|member| member.ordinal)
-        .find(|&ordinal| {
-            newest().filter(|status| status.leader == Some(ordinal)).count() > usize::from(replicas) / 2
-        })
-        .map(|ordinal| Leader { ordinal, term })
 }
 
 fn view(
@@ -368,25 +339,6 @@ mod tests {
         check(&["gone", "gone", "down seeks 4"], None, Phase::QuorumLost, 0);
         check(&["gone", "gone", "gone"], None, Phase::QuorumLost, 0);
         check(&["up leads 2"], Some("orders-0"), Phase::Ready, 1);
-    }
-
-    #[test]
-    fn a_leader_that_is_cut_off_is_not_the_leader() {
-        // It still believes in its old term; the others have moved on.
-        check(&["up leads 3", "up leads 4", "up follows 1 4"], Some("orders-1"), Phase::Ready, 3);
-        // It cannot be asked, and the others have not elected yet.
-        check(&["up", "up seeks 4", "up follows 0 3"], None, Phase::Degraded, 3);
-        // The others have moved on, and it cannot be asked.
-        check(&["up", "up leads 4", "up follows 1 4"], Some("orders-1"), Phase::Degraded, 3);
-    }
-
-    #[test]
-    fn a_leader_that_only_the_operator_cannot_ask_still_leads() {
-        check(&["up", "up follows 0 3", "up follows 0 3"], Some("orders-0"), Phase::Degraded, 3);
-        // Its pod is gone: the others will notice in a moment.
-        check(&["gone", "up follows 0 3", "up follows 0 3"], None, Phase::Degraded, 2);
-        // A minority's word is not enough.
-        check(&["up", "gone", "up follows 0 3"], None, Phase::QuorumLost, 2);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use crate::manifests;
+
 /// What `cargo xtask codegen` is told.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -25,6 +27,12 @@ struct Generated {
 const FILES: &[Generated] = &[
     Generated { path: "crds/replicatedstores.yaml", content: definition },
     Generated { path: "docs/reference/metrics.md", content: metric_reference },
+    Generated { path: "manifests/operator.yaml", content: manifests::operator },
+    Generated { path: "dashboards/holdfast-store.json", content: manifests::dashboard },
+    Generated { path: "charts/holdfast/files/crds/replicatedstores.yaml", content: manifests::definition },
+    Generated { path: "charts/holdfast/files/rules.yaml", content: manifests::rules },
+    Generated { path: "charts/holdfast/files/holdfast-store.json", content: manifests::dashboard },
+    Generated { path: "charts/holdfast/files/alerts.yaml", content: manifests::alerts },
 ];
 
 /// Write every file that is stale, or say which are.

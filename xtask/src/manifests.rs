@@ -1,0 +1,166 @@
+//! What of `manifests/`, `charts/` and `dashboards/` follows from the code: the plain manifest of an installation, and the pieces
+//! that the chart has a copy of, because a chart must hold everything that it installs.
+//!
+//! It refuses to template: the chart's own templates are written by hand.
+
+use holdfast_operator::install;
+use serde::Serialize;
+
+use crate::dashboards;
+
+/// The alerts, written by hand; the chart has a copy.
+const ALERTS: &str = include_str!("../../dashboards/alerts.yaml");
+
+/// At the head of every YAML file that is written here.
+const HEAD: &str = "# Written by `cargo xtask codegen` from the code; edits are lost.\n";
+
+/// `manifests/operator.yaml`: everything that an installation needs, for one `kubectl apply`.
+pub(crate) fn operator() -> anyhow::Result<String> {
+    let mut text = HEAD.to_owned();
+    text += &serde_yaml::to_string(&holdfast_api::kind::definition())?;
+    for object in install::objects(env!("CARGO_PKG_VERSION")) {
+        text += "---\n";
+        text += &serde_yaml::to_string(&object)?;
+    }
+    Ok(text)
+}
+
+/// The definition of the kind, as the chart has it.
+pub(crate) fn definition() -> anyhow::Result<String> {
+    Ok(format!("{HEAD}{}", serde_yaml::to_string(&holdfast_api::kind::definition())?))
+}
+
+/// The rights of the operator, and of those who may look at or edit a namespace, by what they are for.
+pub(crate) fn rules() -> anyhow::Result<String> {
+    #[derive(Serialize)]
+    struct Rules<T> {
+        stores: T,
+        lease: T,
+        view: T,
+        edit: T,
+    }
+    let rules = Rules {
+        stores: install::store_rules(),
+        lease: install::lease_rules(),
+        view: install::view_rules(),
+        edit: install::edit_rules(),
+    };
+    Ok(format!("{HEAD}{}", serde_yaml::to_string(&rules)?))
+}
+
+/// The dashboard of one store.
+pub(crate) fn dashboard() -> anyhow::Result<String> {
+    Ok(dashboards::text(&dashboards::store()))
+}
+
+/// The alerts, as the chart has them.
+pub(crate) fn alerts() -> anyhow::Result<String> {
+    Ok(ALERTS.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use serde_yaml::Value;
+
+    use super::*;
+
+    fn read(path: &str) -> String {
+        let path = crate::checkout().join(path);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    #[test]
+    fn the_samples_are_valid_stores() {
+        for sample in ["three-members", "checkpointing", "with-application"] {
+            let text = read(&format!("manifests/store-{sample}.yaml"));
+            if let Err(error) = holdfast_api::validate::read(&text) {
+                panic!("store-{sample}.yaml: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_chart_is_of_the_version_that_it_installs() {
+        let chart: Value = serde_yaml::from_str(&read("charts/holdfast/Chart.yaml")).expect("YAML");
+        for field in ["version", "appVersion"] {
+            assert_eq!(chart[field].as_str(), Some(env!("CARGO_PKG_VERSION")), "{field}");
+        }
+    }
+
+    /// The chart's Deployment and the plain manifest's are written in two languages; what matters must be in both.
+    #[test]
+    fn chart_and_manifest_run_the_operator_alike() {
+        let chart = read("charts/holdfast/templates/deployment.yaml");
+        let manifest = operator().expect("the manifest can be made");
+        for line in [
+            "runAsNonRoot: true",
+            "readOnlyRootFilesystem: true",
+            "allowPrivilegeEscalation: false",
+            "type: RuntimeDefault",
+            "path: /livez",
+            "path: /readyz",
+            "fieldPath: metadata.namespace",
+            "containerPort: 8080",
+            "whenUnsatisfiable: ScheduleAnyway",
+        ] {
+            assert!(chart.contains(line), "the chart has no {line:?}");
+            assert!(manifest.contains(line), "the manifest has no {line:?}");
+        }
+    }
+
+    /// Every name in `text` that looks like one of our metrics, without the endings that a histogram's series have.
+    fn metrics(text: &str) -> BTreeSet<String> {
+        let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let words = text.split(|c: char| !name(c)).filter(|word| word.starts_with("holdfast_"));
+        let base = |word: &str| {
+            let ends = ["_bucket", "_sum", "_count"];
+            ends.iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word).to_owned()
+        };
+        words.map(base).collect()
+    }
+
+    #[test]
+    fn dashboard_and_alerts_name_only_metrics_that_exist() {
+        let members = holdfast_sidecar::metrics::reference();
+        let operator = holdfast_operator::metrics::Metrics::new().expect("metrics").names();
+        let known: BTreeSet<String> = metrics(&members).into_iter().chain(operator).collect();
+        for (file, text) in [("dashboard", dashboard().expect("made")), ("alerts", ALERTS.to_owned())] {
+            let unknown: Vec<_> =
+                metrics(&text).into_iter().filter(|name| !known.contains(name) && !is_rule(name)).collect();
+            assert!(unknown.is_empty(), "the {file} asks for {unknown:?}, which nobody exports");
+        }
+    }
+
+    /// Words that begin like a metric and are none.
+    fn is_rule(name: &str) -> bool {
+        name == "holdfast_"
+    }
+
+    #[test]
+    fn every_alert_has_a_page_and_a_sentence() {
+        let alerts: Value = serde_yaml::from_str(ALERTS).expect("YAML");
+        let page = read("docs/operating/alerts.md");
+        let mut rules = 0;
+        for group in alerts["groups"].as_sequence().expect("groups") {
+            for rule in group["rules"].as_sequence().expect("rules") {
+                let name = rule["alert"].as_str().expect("a name");
+                let text = |field: &str| rule["annotations"][field].as_str().unwrap_or_default().to_owned();
+                assert!(
+                    page.contains(&format!("## {name}\n")),
+                    "docs/operating/alerts.md has no page for {name}"
+                );
+                let link = format!("docs/operating/alerts.md#{}", name.to_lowercase());
+                assert!(text("runbook_url").ends_with(&link), "{name}: {}", text("runbook_url"));
+                assert!(text("summary").ends_with('.'), "{name}");
+                assert!(text("description").ends_with('.'), "{name}");
+                let severity = rule["labels"]["severity"].as_str();
+                assert!(matches!(severity, Some("critical" | "warning" | "info")), "{name}");
+                rules += 1;
+            }
+        }
+        assert!(rules > 20, "{rules}");
+    }
+}
