@@ -155,10 +155,8 @@ impl Chunk {
 /// `[compacted, revision]`, whatever else is still in memory.
 fn kept<'a>(chain: &'a Chain, marks: &Marks) -> impl Iterator<Item = &'a Version> {
     let Marks { revision, compacted, .. } = *marks;
-    let oldest = chain
-        .at(compacted)
-        .filter(|version| version.is_live() || version.modified == compacted)
-        .map_or(compacted, |version| version.modified);
+    let oldest =
+        chain.at(compacted).filter(|version| version.is_live()).map_or(compacted, |version| version.modified);
     chain.versions().filter(move |version| oldest <= version.modified && version.modified <= revision)
 }
 

@@ -306,6 +306,17 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_below_a_put_is_dropped_too() {
+        let mut script = script();
+        script.run(put("a", "3"));
+        for (oldest, versions) in [(5, 2), (6, 1)] {
+            script.run(compact(oldest));
+            script.run(delete("nothing"));
+            assert_eq!(script.store.versions_in_memory(b"a"), versions);
+        }
+    }
+
+    #[test]
     fn the_history_stays_within_its_revisions() {
         let mut script = Script::with_limits(Limits { history_revisions: 10, ..Limits::default() });
         for _ in 0..50 {

@@ -212,6 +212,8 @@ mod tests {
         check(b"\xff", None, &[b"\xff", b"\xff\xff", b"\xff\xff\x00"]);
         check(b"\xff\xff", None, &[b"\xff\xff", b"\xff\xff\x00"]);
         check(b"\xff\xff\xff", None, &[]);
+        check(b"a\xfe", None, &[]);
+        check(b"a\xfe\xff", None, &[]);
         check(b"a", Some(b"a"), &[b"a\x00", b"a\xff", b"a\xff\xff"]);
         check(b"a", Some(b"a\xff"), &[b"a\xff\xff"]);
         check(b"a", Some(b"a\xff\xff"), &[]);

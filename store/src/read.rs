@@ -117,6 +117,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_comes_on_a_page_after_what_did_not_fit_on_it() {
+        let mut script = Script::new();
+        script.fill(8, VALUE_BYTES_MAX);
+        script.run(put("key-z", "small"));
+        let page = script.store.range(query("key", 100)).expect("the newest");
+        assert_eq!(page.items.len(), 7, "the eighth would be too much, and the ninth is not its turn");
+    }
+
+    #[test]
     fn a_page_of_the_past_counts_the_past() {
         let mut script = Script::new();
         script.fill(5, 1);

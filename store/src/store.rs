@@ -367,6 +367,12 @@ impl Store {
         }
     }
 
+    /// How many versions of a key are in memory, also those that nobody can read.
+    #[cfg(test)]
+    pub(crate) fn versions_in_memory(&self, key: &[u8]) -> usize {
+        self.keyspace.chain(key).map_or(0, |(_, chain)| chain.versions().count())
+    }
+
     /// How many keys are in memory, also those of which only a deletion is left.
     #[cfg(test)]
     pub(crate) fn keys_in_memory(&self) -> usize {

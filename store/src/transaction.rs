@@ -177,9 +177,8 @@ impl<'a, 's> Writing<'a, 's> {
         if self.change.keys.as_slice().is_empty() {
             return Ok(self.marks.revision);
         }
-        // What makes a full store smaller, or not larger, is always taken.
         let quota = self.state.limits.quota_bytes;
-        if self.marks.live_bytes > quota && self.marks.live_bytes > self.state.marks.live_bytes {
+        if self.marks.live_bytes > quota {
             self.abandon();
             return Err(Reason::QuotaExceeded { quota });
         }

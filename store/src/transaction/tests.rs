@@ -231,6 +231,9 @@ fn an_answer_that_is_too_large_undoes_the_transaction() {
     assert_eq!(script.store.get(b"x", None, View::Committed), Ok(None));
     assert!(script.store.get(b"key-000000", None, View::Committed).expect("the newest").is_some());
     assert!(script.run(all(vec![txn_get("", 1)])).refusal().is_none());
+    let again = script.run(all(vec![txn_put("x"), txn_delete("key-000000")]));
+    let results = vec![TxnResult::Put { previous: None }, TxnResult::Deleted { count: 1 }];
+    assert_eq!(again, Outcome::Txn { revision: before.revision.next(), succeeded: true, results });
 }
 
 #[test]
