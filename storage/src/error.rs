@@ -89,6 +89,12 @@ pub enum OpenError {
         /// The only version that this program reads.
         known: u32,
     },
+    /// The store's name is longer than [`crate::STORE_NAME_BYTES_MAX`].
+    #[error("a store's name cannot have {bytes} bytes")]
+    Name {
+        /// Its length.
+        bytes: usize,
+    },
     /// The operating system failed.
     #[error("cannot {action} {}", path.display())]
     Io {

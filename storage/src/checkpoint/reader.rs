@@ -1,0 +1,161 @@
+//! Reading one checkpoint, chunk by chunk.
+//!
+//! What it refuses to do: hand out a byte whose checksum it has not checked. Whether the file is whole is known only at
+//! its end; a state is built from it beside the running one, or after [`crate::open`] read it once.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use holdfast_engine::{Checkpoint, Formation, Position};
+
+use super::{CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, END_BYTES, Header, KIND, checksum, path, seed};
+use crate::block::{self, BLOCK_HEADER_BYTES};
+use crate::files::OpenFile;
+use crate::folder::Folder;
+use crate::identity::Stamp;
+use crate::{CheckpointError, Damage};
+
+/// More than a header ever has.
+const HEADER_BYTES_MAX: u64 = 4096;
+
+/// An iterator over the chunks of one checkpoint. After an error, and after the last chunk, it ends.
+#[derive(Debug)]
+pub struct CheckpointReader {
+    file: OpenFile,
+    header: Header,
+    seed: u32,
+    /// Where the first chunk begins.
+    start: u64,
+    /// The file's length.
+    end: u64,
+    at: u64,
+    chunks: u64,
+    bytes: u64,
+    ended: bool,
+}
+
+impl CheckpointReader {
+    pub(super) fn open(
+        folder: &Folder,
+        name: &Path,
+        position: Position,
+    ) -> Result<CheckpointReader, CheckpointError> {
+        let file = folder.files.open(name).map_err(|error| match error.source.kind() {
+            std::io::ErrorKind::NotFound => CheckpointError::NotFound { position },
+            _ => error.into(),
+        })?;
+        let end = file.bytes()?;
+        let first = file.read(end.min(HEADER_BYTES_MAX))?;
+        let (header, length) = block::decode::<Header>(KIND, &first).map_err(|error| error.at(name, 0))?;
+        debug_assert!(length >= BLOCK_HEADER_BYTES);
+        if path(folder, header.position) != name {
+            return Err(CheckpointError::Damaged { path: name.to_owned(), offset: 0, what: Damage::Name });
+        }
+        let start = length as u64;
+        let seed = seed(&first[..length]);
+        Ok(CheckpointReader { file, header, seed, start, end, at: start, chunks: 0, bytes: 0, ended: false })
+    }
+
+    /// Open and read it to its end, so that it is known to be whole; then back to the first chunk.
+    pub(crate) fn verified(
+        folder: &Folder,
+        name: &Path,
+        position: Position,
+    ) -> Result<CheckpointReader, CheckpointError> {
+        let mut reader = CheckpointReader::open(folder, name, position)?;
+        reader.by_ref().try_for_each(|chunk| chunk.map(drop))?;
+        reader.rewind();
+        Ok(reader)
+    }
+
+    /// What it covers.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { position: self.header.position }
+    }
+
+    /// How the store began that it is of, if the member that wrote it knew.
+    pub fn formation(&self) -> Option<&Formation> {
+        self.header.formation.as_ref()
+    }
+
+    /// The file's length in bytes; the chunks are a little less.
+    pub fn file_bytes(&self) -> u64 {
+        self.end
+    }
+
+    /// Back to the first chunk.
+    pub fn rewind(&mut self) {
+        (self.at, self.chunks, self.bytes, self.ended) = (self.start, 0, 0, false);
+    }
+
+    pub(crate) fn stamp(&self) -> &Stamp {
+        &self.header.stamp
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    fn damaged(&self, what: Damage) -> CheckpointError {
+        CheckpointError::Damaged { path: self.file.path().to_owned(), offset: self.at, what }
+    }
+
+    fn read(&mut self) -> Result<Option<Bytes>, CheckpointError> {
+        let left = self.end - self.at;
+        if left < CHUNK_HEADER_BYTES as u64 {
+            return Err(
+                self.damaged(Damage::Length { found: self.end, expected: self.at + END_BYTES as u64 })
+            );
+        }
+        let mut header = [0; CHUNK_HEADER_BYTES];
+        self.file.read_at(self.at, &mut header)?;
+        let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
+        let (length, expected) = (word(0), word(4));
+        let body = match length as usize {
+            0 => END_BYTES - CHUNK_HEADER_BYTES,
+            length if length > CHECKPOINT_CHUNK_BYTES_MAX => return Err(self.damaged(Damage::Checksum)),
+            length => length,
+        };
+        if left - (CHUNK_HEADER_BYTES as u64) < body as u64 {
+            let expected = self.at + (CHUNK_HEADER_BYTES + body) as u64;
+            return Err(self.damaged(Damage::Length { found: self.end, expected }));
+        }
+        let mut bytes = vec![0; body];
+        self.file.read_at(self.at + CHUNK_HEADER_BYTES as u64, &mut bytes)?;
+        if checksum(self.seed, self.chunks, length, &bytes) != expected {
+            return Err(self.damaged(Damage::Checksum));
+        }
+        if length == 0 {
+            return self.end(&bytes).map(|()| None);
+        }
+        self.at += (CHUNK_HEADER_BYTES + body) as u64;
+        self.chunks += 1;
+        self.bytes += u64::from(length);
+        Ok(Some(Bytes::from(bytes)))
+    }
+
+    fn end(&self, totals: &[u8]) -> Result<(), CheckpointError> {
+        let long = |at: usize| u64::from_le_bytes(totals[at..at + 8].try_into().expect("eight bytes"));
+        if (long(0), long(8)) != (self.chunks, self.bytes) {
+            return Err(self.damaged(Damage::Content));
+        }
+        let expected = self.at + END_BYTES as u64;
+        if self.end != expected {
+            return Err(self.damaged(Damage::Length { found: self.end, expected }));
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for CheckpointReader {
+    type Item = Result<Bytes, CheckpointError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let chunk = self.read();
+        self.ended = !matches!(chunk, Ok(Some(_)));
+        chunk.transpose()
+    }
+}

@@ -1,0 +1,144 @@
+//! A member's folder: what is where in it, and the lock that keeps a second process out.
+//!
+//! ```text
+//! lock            locked while a process has the folder open; empty
+//! identity        whose folder this is, and how its store began
+//! vote            term and vote, twice
+//! log/            segments, and the next one while it is filled with zeros
+//! checkpoints/    one file per checkpoint
+//! ```
+//!
+//! What it refuses to do: touch files that are not its own; a volume's `lost+found` may lie beside them.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::OpenError;
+use crate::files::{FileError, Files};
+use crate::identity::Identity;
+
+/// How names of unfinished files end; whatever has such a name when the folder is opened is removed.
+pub(crate) const UNFINISHED: &str = "tmp";
+
+/// An open folder. It is locked as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) files: Files,
+    root: PathBuf,
+    /// Changes only when the store is formed.
+    identity: Mutex<Option<Identity>>,
+    /// Counts unfinished files, so that no two ever have the same name.
+    unfinished: AtomicU64,
+    _lock: File,
+}
+
+impl Folder {
+    /// Create the folder if it is not there, and lock it.
+    pub(crate) fn lock(root: &Path, files: Files) -> Result<Folder, OpenError> {
+        fs::create_dir_all(root).map_err(|source| OpenError::Create { path: root.to_owned(), source })?;
+        let path = root.join("lock");
+        let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(|source| OpenError::Unwritable { path: root.to_owned(), source })?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path }),
+            Err(TryLockError::Error(source)) => return Err(OpenError::Io { action: "lock", path, source }),
+        }
+        let folder = Folder {
+            files,
+            root: root.to_owned(),
+            identity: Mutex::new(None),
+            unfinished: AtomicU64::new(0),
+            _lock: lock,
+        };
+        for part in [folder.log(), folder.checkpoints()] {
+            match fs::create_dir(&part) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(OpenError::Unwritable { path: part, source: error });
+                }
+                _ => {}
+            }
+        }
+        Ok(folder)
+    }
+
+    pub(crate) fn identity_path(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+
+    pub(crate) fn vote_path(&self) -> PathBuf {
+        self.root.join("vote")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    /// A name in the folder of `path` that nothing else has.
+    pub(crate) fn unfinished(&self, path: &Path) -> PathBuf {
+        let count = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        path.with_extension(format!("{count}.{UNFINISHED}"))
+    }
+
+    /// Whose folder this is.
+    ///
+    /// # Panics
+    ///
+    /// Before [`Folder::identify`].
+    pub(crate) fn identity(&self) -> Identity {
+        let identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        identity.clone().expect("the folder was identified when it was opened")
+    }
+
+    /// Write down whose folder this is, durably. Returns how many bytes that took.
+    pub(crate) fn identify(&self, identity: Identity) -> Result<usize, FileError> {
+        let bytes = identity.write(&self.files, &self.identity_path())?;
+        self.know(identity);
+        Ok(bytes)
+    }
+
+    /// Remember what the identity file says.
+    pub(crate) fn know(&self, identity: Identity) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+    }
+
+    /// The files in a part of the folder that end in `extension`, by name.
+    pub(crate) fn list(&self, part: &Path, extension: &str) -> Result<Vec<PathBuf>, FileError> {
+        let failed = |error| FileError::new("list", part, error);
+        let mut paths = Vec::new();
+        for item in fs::read_dir(part).map_err(failed)? {
+            let path = item.map_err(failed)?.path();
+            if path.extension().is_some_and(|found| found == extension) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Make the folder's own name durable, as far as its parent lets us: that one is not ours.
+    pub(crate) fn sync_parent(&self) {
+        if let Ok(root) = self.root.canonicalize()
+            && let Some(parent) = root.parent()
+        {
+            let _ = File::open(parent).and_then(|parent| parent.sync_all());
+        }
+    }
+
+    /// Remove what an earlier process did not finish.
+    pub(crate) fn tidy(&self) -> Result<(), FileError> {
+        for part in [self.root.clone(), self.log(), self.checkpoints()] {
+            for path in self.list(&part, UNFINISHED)? {
+                self.files.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! What stands between the records of a segment: seals, which prove that everything before them is durable, and cuts.
+//!
+//! `ffffffff u32 | checksum u32 | kind u32 | digest u32 | segment u64 | offset u64 | index u64`, little-endian. No
+//! record begins like that: its length cannot be so large. The checksum is CRC-32C over what follows it, seeded with
+//! the member's incarnation, so that no bytes of another life, and none that a client chose, pass for a mark. Segment
+//! and offset say where the mark belongs; the digest is the CRC-32C of all bytes of the segment before it.
+//!
+//! What it refuses to do: stand for data. A log without its last seal has lost nothing.
+
+use holdfast_engine::{Incarnation, Index};
+
+/// Bytes of a mark.
+pub(crate) const MARK_BYTES: usize = 40;
+
+/// How a mark begins.
+const MARKER: [u8; 4] = [0xff; 4];
+
+/// What a mark says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Everything before it was flushed before it was written; the log ended at this index.
+    Seal(Index),
+    /// The entries after this index are void. What follows was written instead of them.
+    Cut(Index),
+}
+
+/// Where a mark stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+impl Mark {
+    pub(crate) fn encode(self, place: Place, digest: u32) -> [u8; MARK_BYTES] {
+        let (kind, index) = match self {
+            Mark::Seal(index) => (1u32, index),
+            Mark::Cut(index) => (2u32, index),
+        };
+        let mut bytes = [0; MARK_BYTES];
+        bytes[..4].copy_from_slice(&MARKER);
+        bytes[8..12].copy_from_slice(&kind.to_le_bytes());
+        bytes[12..16].copy_from_slice(&digest.to_le_bytes());
+        bytes[16..24].copy_from_slice(&place.segment.to_le_bytes());
+        bytes[24..32].copy_from_slice(&place.offset.to_le_bytes());
+        bytes[32..40].copy_from_slice(&index.0.to_le_bytes());
+        let checksum = checksum(&bytes, place);
+        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// The mark at the start of `bytes`, if there is one that belongs at `place`, and its digest.
+    pub(crate) fn decode(bytes: &[u8], place: Place) -> Option<(Mark, u32)> {
+        if bytes.len() < MARK_BYTES || bytes[..4] != MARKER {
+            return None;
+        }
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        if word(4) != checksum(bytes, place) || long(16) != place.segment || long(24) != place.offset {
+            return None;
+        }
+        match word(8) {
+            1 => Some((Mark::Seal(Index(long(32))), word(12))),
+            2 => Some((Mark::Cut(Index(long(32))), word(12))),
+            _ => None,
+        }
+    }
+
+    /// Whether a seal of this segment stands anywhere in `bytes`, which begin at `place`.
+    pub(crate) fn any_seal(bytes: &[u8], place: Place) -> bool {
+        let starts = bytes.windows(MARK_BYTES).enumerate().filter(|(_, window)| window[..4] == MARKER);
+        starts.into_iter().any(|(at, window)| {
+            let place = Place { offset: place.offset + at as u64, ..place };
+            matches!(Mark::decode(window, place), Some((Mark::Seal(_), _)))
+        })
+    }
+}
+
+fn checksum(bytes: &[u8], place: Place) -> u32 {
+    let seed = crc32c::crc32c(&place.incarnation.0.to_le_bytes());
+    crc32c::crc32c_append(seed, &bytes[8..MARK_BYTES])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place = Place { incarnation: Incarnation(7), segment: 3, offset: 5000 };
+
+    #[test]
+    fn a_mark_reads_back_only_where_it_was_written() {
+        for mark in [Mark::Seal(Index(12)), Mark::Cut(Index(0))] {
+            let bytes = mark.encode(PLACE, 0xabcd);
+            assert_eq!(Mark::decode(&bytes, PLACE), Some((mark, 0xabcd)));
+            for other in [
+                Place { incarnation: Incarnation(8), ..PLACE },
+                Place { segment: 4, ..PLACE },
+                Place { offset: 5001, ..PLACE },
+            ] {
+                assert_eq!(Mark::decode(&bytes, other), None);
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let bytes = Mark::Seal(Index(12)).encode(PLACE, 1);
+        for bit in 0..MARK_BYTES * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Mark::decode(&flipped, PLACE), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_seal_is_found_at_any_offset_and_a_cut_is_not_one() {
+        for (mark, found) in [(Mark::Seal(Index(1)), true), (Mark::Cut(Index(1)), false)] {
+            for before in 0..50 {
+                let mut bytes = vec![0xff; before];
+                let place = Place { offset: PLACE.offset + before as u64, ..PLACE };
+                bytes.extend_from_slice(&mark.encode(place, 0));
+                bytes.extend_from_slice(&[0; 9]);
+                assert_eq!(Mark::any_seal(&bytes, PLACE), found, "{mark:?} after {before}");
+            }
+        }
+    }
+}
