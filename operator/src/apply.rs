@@ -140,3 +140,112 @@ impl Applying {
         Applying { hash: hasher.finish(), uid: there.uid(), resource_version: there.resource_version() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_api::ReplicatedStore;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::build::{Surroundings, build};
+    use crate::fake::{ApiServer, Asked, empty_caches};
+    use crate::validate::{Surrounding, validate};
+
+    fn objects(heartbeat: &str) -> Objects {
+        let store: ReplicatedStore = serde_json::from_value(json!({
+            "apiVersion": "holdfast.dev/v1alpha1", "kind": "ReplicatedStore",
+            "metadata": {"name": "orders", "namespace": "shop", "uid": "mine"},
+            "spec": {"heartbeat": {"interval": heartbeat}},
+        }))
+        .unwrap();
+        let valid = validate(&store, &Surrounding::default()).unwrap();
+        build(&valid, &Surroundings { sidecar_image: "sidecar:test", stateful_set: None })
+    }
+
+    /// What the server keeps of an object: its name, its owner, and a version.
+    fn kept(asked: &Asked, owner: &str) -> Value {
+        json!({
+            "metadata": {
+                "name": asked.line.rsplit('/').next(), "namespace": "shop", "uid": "u", "resourceVersion": "7",
+                "ownerReferences": [{"apiVersion": "x", "kind": "x", "name": "x", "uid": owner}],
+            },
+        })
+    }
+
+    #[tokio::test]
+    async fn everything_is_created_in_the_order_of_need() {
+        let patched = |asked: &Asked| asked.line.starts_with("PATCH").then(|| kept(asked, "mine"));
+        let (server, client) = ApiServer::start(patched);
+        let mut applied = Applied::default();
+        apply(&client, &empty_caches(), &objects("100ms"), &mut applied).await.unwrap();
+        let asked = server.asked();
+        let patched: Vec<&str> = asked.iter().filter_map(|asked| asked.line.strip_prefix("PATCH ")).collect();
+        assert_eq!(
+            patched,
+            [
+                "/api/v1/namespaces/shop/serviceaccounts/orders-member",
+                "/api/v1/namespaces/shop/configmaps/orders-settings",
+                "/api/v1/namespaces/shop/services/orders-peers",
+                "/api/v1/namespaces/shop/services/orders",
+                "/api/v1/namespaces/shop/services/orders-leader",
+                "/apis/policy/v1/namespaces/shop/poddisruptionbudgets/orders",
+                "/apis/apps/v1/namespaces/shop/statefulsets/orders",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_has_not_changed_is_not_sent_again() {
+        let (server, client) = ApiServer::start(|asked| Some(kept(asked, "mine")));
+        let mut applied = Applied::default();
+        let caches = empty_caches();
+        let patches = || server.lines().into_iter().filter(|line| line.starts_with("PATCH")).count();
+        apply(&client, &caches, &objects("100ms"), &mut applied).await.unwrap();
+        assert_eq!(patches(), 7);
+        apply(&client, &caches, &objects("100ms"), &mut applied).await.unwrap();
+        assert_eq!(patches(), 0);
+        // A changed setting is one changed object.
+        apply(&client, &caches, &objects("200ms"), &mut applied).await.unwrap();
+        assert_eq!(patches(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_somebody_changed_is_repaired() {
+        let version = Arc::new(std::sync::atomic::AtomicU64::new(7));
+        let shared = Arc::clone(&version);
+        let (server, client) = ApiServer::start(move |asked| {
+            let mut object = kept(asked, "mine");
+            if asked.line.contains("services/orders-leader") {
+                let version = shared.load(std::sync::atomic::Ordering::Relaxed);
+                object["metadata"]["resourceVersion"] = version.to_string().into();
+            }
+            Some(object)
+        });
+        let mut applied = Applied::default();
+        let caches = empty_caches();
+        apply(&client, &caches, &objects("100ms"), &mut applied).await.unwrap();
+        server.asked();
+        version.store(8, std::sync::atomic::Ordering::Relaxed);
+        apply(&client, &caches, &objects("100ms"), &mut applied).await.unwrap();
+        let patched: Vec<String> =
+            server.lines().into_iter().filter(|line| line.starts_with("PATCH")).collect();
+        assert_eq!(patched, ["PATCH /api/v1/namespaces/shop/services/orders-leader"]);
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_made_is_left_alone() {
+        let (server, client) = ApiServer::start(|asked| {
+            let owner = if asked.line.contains("configmaps") { "theirs" } else { "mine" };
+            Some(kept(asked, owner))
+        });
+        let error = apply(&client, &empty_caches(), &objects("100ms"), &mut Applied::default()).await;
+        let error = error.expect_err("a ConfigMap of somebody else");
+        assert!(error.to_string().contains("there is a ConfigMap orders-settings already"), "{error}");
+        let lines = server.lines();
+        assert!(
+            !lines.iter().any(|line| line.starts_with("PATCH") && line.contains("configmaps")),
+            "{lines:?}"
+        );
+        assert!(!lines.iter().any(|line| line.contains("statefulsets")), "{lines:?}");
+    }
+}

@@ -29,6 +29,11 @@ pub type Watched = DeserializeGuard<ReplicatedStore>;
 pub struct Stores(Store<Watched>);
 
 impl Stores {
+    #[cfg(test)]
+    pub(crate) fn new(store: Store<Watched>) -> Stores {
+        Stores(store)
+    }
+
     /// All that can be read.
     #[must_use]
     pub fn all(&self) -> Vec<ReplicatedStore> {

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_api::ReplicatedStoreStatus;
 use kube::Client;
-use kube::runtime::events::Recorder;
+use kube::runtime::events::Reporter;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use crate::apply::Applied;
 use crate::caches::{Caches, Watched};
+use crate::event::Events;
 use crate::members::Sidecars;
 use crate::metrics::Metrics;
 
@@ -25,7 +26,7 @@ pub struct Context {
     /// The way to the members.
     pub sidecars: Sidecars,
     /// Where events are written.
-    pub recorder: Recorder,
+    pub events: Events,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The image of members whose store names none.
@@ -63,11 +64,19 @@ impl Context {
         client: Client,
         caches: Caches,
         sidecars: Sidecars,
-        recorder: Recorder,
+        reporter: Reporter,
         metrics: Arc<Metrics>,
         sidecar_image: String,
     ) -> Context {
-        Context { client, caches, sidecars, recorder, metrics, sidecar_image, memories: Arc::default() }
+        Context {
+            events: Events::new(client.clone(), reporter),
+            client,
+            caches,
+            sidecars,
+            metrics,
+            sidecar_image,
+            memories: Arc::default(),
+        }
     }
 
     /// Takes what is remembered of a store; the runtime never reconciles one store twice at the same time.

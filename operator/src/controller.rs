@@ -10,7 +10,6 @@ use futures::{Future, StreamExt as _};
 use holdfast_api::{ReplicatedStore, ReplicatedStoreStatus};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::{Action, Config, Controller, Error as ControllerError};
-use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource as _, ResourceExt as _};
 use tokio::time::Instant;
@@ -23,12 +22,13 @@ use crate::conditions::Work;
 use crate::context::{Context, Memory};
 use crate::dereference::{Observed, dereference};
 use crate::error::{Error, chain};
+use crate::event::{MALFORMED, Notice, notices};
 use crate::leader::leader;
 use crate::restart::advance;
 use crate::roll::Step;
 use crate::update_status::{self, POSITIONS_EVERY, compute, differs};
 use crate::validate::{Surrounding, Valid, validate};
-use crate::{claims, event, roles};
+use crate::{claims, roles};
 
 /// When a store is looked at again that is not as it should be.
 const UNSETTLED_EVERY: Duration = Duration::from_secs(1);
@@ -119,16 +119,8 @@ async fn reconcile(watched: Arc<Watched>, context: Arc<Context>) -> Result<Actio
 /// A store that cannot be read: the definition in the cluster is not ours. It is told, and waits for a change.
 async fn malformed(context: &Context, watched: &Watched, error: &str) {
     error!(store = %ObjectRef::from_obj(watched), error, "a store cannot be read; is its definition an older one?");
-    let event = Event {
-        type_: EventType::Warning,
-        reason: "Malformed".to_owned(),
-        note: Some(format!("the operator cannot read the store: {error}").chars().take(900).collect()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = context.recorder.publish(&event, &watched.object_ref(&())).await {
-        warn!(%error, "cannot write an event");
-    }
+    let note = format!("the operator cannot read the store: {error}");
+    context.events.tell(&watched.object_ref(&()), &Notice { warning: true, reason: MALFORMED, note }).await;
 }
 
 async fn look_after(
@@ -195,7 +187,8 @@ async fn tell(
     let written = store.status.clone();
     let before = memory.status.take().or_else(|| written.clone()).unwrap_or_default();
     let after = compute(store, &before, observed, work, Timestamp::now());
-    event::publish(&context.recorder, store, &event::notices(store.spec.strategy, &before, &after)).await;
+    let notices = notices(store.spec.strategy, &before, &after);
+    context.events.publish(store, &notices).await;
 
     let due = memory.written.is_none_or(|written| written.elapsed() >= POSITIONS_EVERY);
     let first = written.is_none_or(|written| written == ReplicatedStoreStatus::default());

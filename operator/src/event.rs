@@ -3,13 +3,17 @@
 
 use holdfast_api::names::condition::{self, reason};
 use holdfast_api::{ReplicatedStore, ReplicatedStoreStatus, Strategy};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Resource as _;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource as _};
 use tracing::warn;
 
 /// Longest text of an event, as the API server takes it, in bytes.
 const NOTE_BYTES_MAX: usize = 1000;
+
+/// The reason of the event about a store that cannot be read.
+pub const MALFORMED: &str = "Malformed";
 
 /// One thing to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,9 +136,33 @@ fn find<'a>(status: &'a ReplicatedStoreStatus, type_: &str) -> Option<&'a Condit
     status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Tells what there is to tell. An event that cannot be written is logged and forgotten: the status has the same facts.
-pub async fn publish(recorder: &Recorder, store: &ReplicatedStore, notices: &[Notice]) {
-    for Notice { warning, reason, note } in notices {
+/// Where events are written.
+#[derive(Clone)]
+pub struct Events {
+    client: Client,
+    reporter: Reporter,
+    /// Counts what is told again instead of telling it.
+    counting: Recorder,
+}
+
+impl Events {
+    /// Events by this reporter.
+    #[must_use]
+    pub fn new(client: Client, reporter: Reporter) -> Events {
+        let counting = Recorder::new(client.clone(), reporter.clone());
+        Events { client, reporter, counting }
+    }
+
+    /// Tells what there is to tell. An event that cannot be written is logged and forgotten: the status has the same facts.
+    pub async fn publish(&self, store: &ReplicatedStore, notices: &[Notice]) {
+        for notice in notices {
+            self.tell(&store.object_ref(&()), notice).await;
+        }
+    }
+
+    /// Tells one thing about an object.
+    pub async fn tell(&self, object: &ObjectReference, notice: &Notice) {
+        let Notice { warning, reason, note } = notice;
         let event = Event {
             type_: if *warning { EventType::Warning } else { EventType::Normal },
             reason: (*reason).to_owned(),
@@ -142,7 +170,14 @@ pub async fn publish(recorder: &Recorder, store: &ReplicatedStore, notices: &[No
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = recorder.publish(&event, &store.object_ref(&())).await {
+        // A recorder shows the first text of a reason for minutes and only counts the others. Of what keeps failing that is right; the
+        // second change of leaders is news.
+        let recorder = if *reason == reason::RECONCILE_FAILED || *reason == MALFORMED {
+            self.counting.clone()
+        } else {
+            Recorder::new(self.client.clone(), self.reporter.clone())
+        };
+        if let Err(error) = recorder.publish(&event, object).await {
             warn!(%error, reason, "cannot write an event");
         }
     }

@@ -17,6 +17,8 @@ pub mod dereference;
 pub mod election;
 pub mod error;
 pub mod event;
+#[cfg(test)]
+mod fake;
 pub mod health;
 pub mod install;
 pub mod leader;

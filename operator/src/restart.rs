@@ -61,13 +61,14 @@ pub async fn advance(
         Step::Done if *rolling => roll::end(&seen_all(observed, "")),
         step => step,
     };
-    *rolling = !matches!(step, Step::Done | Step::Wait(Wait::Revision));
+    *rolling = is_roll(&step);
     if !matches!(step, Step::Restart { .. } | Step::HandOver { .. }) {
         return Ok(step);
     }
     let store = valid.settings.store.clone();
     let again = afresh(context, &store, valid.replicas).await?;
     let step = decide(valid, &again);
+    *rolling = is_roll(&step);
     match step {
         Step::Restart { ordinal, why } => {
             let Some(pod) = pod_of(&again, ordinal) else {
@@ -90,6 +91,10 @@ pub async fn advance(
         Step::Done | Step::Wait(_) => {}
     }
     Ok(step)
+}
+
+fn is_roll(step: &Step) -> bool {
+    !matches!(step, Step::Done | Step::Wait(Wait::Revision))
 }
 
 /// The next step, from what was observed.
@@ -167,6 +172,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fake;
     use crate::roll::Turn;
     use crate::validate::{Surrounding, validate};
 
@@ -231,5 +237,125 @@ mod tests {
             decide(&valid("Baseline"), &observed(false, 7)),
             Step::Restart { ordinal: 0, why: Turn::Idle }
         );
+    }
+
+    /// Three members of which `leader` leads, and pods of which those in `old` are old.
+    struct Cluster {
+        leader: u8,
+        old: &'static [u8],
+    }
+
+    impl Cluster {
+        fn pod(&self, ordinal: u8) -> serde_json::Value {
+            let revision = if self.old.contains(&ordinal) { "old" } else { "new" };
+            json!({
+                "metadata": {
+                    "name": format!("orders-{ordinal}"), "namespace": "shop",
+                    "uid": format!("uid-{ordinal}"), "resourceVersion": format!("{}", 40 + ordinal),
+                    "labels": {"controller-revision-hash": revision, "holdfast.dev/store": "orders"},
+                },
+                "status": {
+                    "phase": "Running", "podIP": fake::address(ordinal).to_string(),
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                },
+            })
+        }
+
+        fn status(&self, ordinal: u8) -> serde_json::Value {
+            let role = if ordinal == self.leader { "leader" } else { "follower" };
+            json!({
+                "store": "shop/orders", "strategy": "Replication", "member": ordinal, "incarnation": "0",
+                "version": "0.1.0", "role": role, "leader": self.leader, "term": 4, "revision": 1, "peers": [],
+                "positions": {"written": 9, "durable": 9, "commit": 9, "applied": 9},
+            })
+        }
+
+        fn set() -> serde_json::Value {
+            json!({
+                "metadata": {"name": "orders", "namespace": "shop", "generation": 2},
+                "spec": {"selector": {}, "template": {}, "serviceName": "orders-peers"},
+                "status": {"observedGeneration": 2, "updateRevision": "new", "replicas": 3},
+            })
+        }
+    }
+
+    /// Observes `seen`, lets a restart look again at `is`, and returns the step, and what was asked of the API server and the members.
+    async fn advance_from(seen: Cluster, is: Cluster) -> (Step, Vec<fake::Asked>, Vec<String>) {
+        let posts = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let said = Arc::clone(&posts);
+        let is = Arc::new(is);
+        let now = Arc::clone(&is);
+        let ports = fake::members(3, move |ordinal, line| {
+            if line.starts_with("POST") {
+                said.lock().unwrap().push(format!("{ordinal} {line}"));
+                return json!({"leader": 1, "term": 5});
+            }
+            now.status(ordinal)
+        })
+        .await;
+        let (server, client) = fake::ApiServer::start(move |asked| match asked.line.as_str() {
+            "GET /apis/apps/v1/namespaces/shop/statefulsets/orders" => Some(Cluster::set()),
+            "GET /api/v1/namespaces/shop/pods" => Some(json!({
+                "metadata": {}, "items": [is.pod(0), is.pod(1), is.pod(2)],
+            })),
+            line if line.starts_with("DELETE") => Some(is.pod(2)),
+            _ => None,
+        });
+        let members = (0..3)
+            .map(|ordinal| Member {
+                ordinal,
+                pod: Some(Arc::new(serde_json::from_value(seen.pod(ordinal)).unwrap())),
+                answer: Some(serde_json::from_value(seen.status(ordinal)).unwrap()),
+                silence: None,
+            })
+            .collect();
+        let observed = Observed {
+            stateful_set: Some(Arc::new(serde_json::from_value(Cluster::set()).unwrap())),
+            members,
+            claims: Vec::new(),
+        };
+        let mut valid = valid("Replication");
+        valid.replicas = 3;
+        let mut rolling = false;
+        let step = advance(&fake::context(client, ports), &valid, &observed, &mut rolling).await.unwrap();
+        assert_eq!(rolling, step != Step::Done, "{step:?}");
+        let posts = posts.lock().unwrap().clone();
+        (step, server.asked(), posts)
+    }
+
+    #[tokio::test]
+    async fn the_very_pod_that_was_looked_at_is_deleted() {
+        let cluster = || Cluster { leader: 0, old: &[0, 2] };
+        let (step, asked, posts) = advance_from(cluster(), cluster()).await;
+        assert_eq!(step, Step::Restart { ordinal: 2, why: Turn::Follower });
+        let deletes: Vec<_> = asked.iter().filter(|asked| asked.line.starts_with("DELETE")).collect();
+        assert_eq!(deletes.len(), 1, "{asked:?}");
+        assert_eq!(deletes[0].line, "DELETE /api/v1/namespaces/shop/pods/orders-2");
+        assert_eq!(deletes[0].body["preconditions"], json!({"uid": "uid-2", "resourceVersion": "42"}));
+        assert!(posts.is_empty(), "{posts:?}");
+    }
+
+    #[tokio::test]
+    async fn a_leader_is_asked_to_hand_over_and_not_deleted() {
+        let cluster = || Cluster { leader: 0, old: &[0] };
+        let (step, asked, posts) = advance_from(cluster(), cluster()).await;
+        assert_eq!(step, Step::HandOver { from: 0, to: 1 });
+        assert!(!asked.iter().any(|asked| asked.line.starts_with("DELETE")), "{asked:?}");
+        assert_eq!(posts, ["0 POST /v1/leadership/transfer?to=1 HTTP/1.1"]);
+    }
+
+    #[tokio::test]
+    async fn a_second_look_that_differs_decides() {
+        // The copy says that member 0 leads; by now member 2 does, so the follower to be restarted would be the leader.
+        let (step, asked, posts) =
+            advance_from(Cluster { leader: 0, old: &[2] }, Cluster { leader: 2, old: &[2] }).await;
+        assert_eq!(step, Step::HandOver { from: 2, to: 0 });
+        assert!(!asked.iter().any(|asked| asked.line.starts_with("DELETE")), "{asked:?}");
+        assert_eq!(posts.len(), 1);
+        // The pods are all new by now.
+        let (step, asked, _) =
+            advance_from(Cluster { leader: 0, old: &[2] }, Cluster { leader: 0, old: &[] }).await;
+        assert_eq!(step, Step::Done);
+        assert!(!asked.iter().any(|asked| asked.line.starts_with("DELETE")), "{asked:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_api::names::{API_VERSION, KIND, OPERATOR, PLURAL};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::{Client, Config};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -126,10 +126,10 @@ impl Operator {
         let reporter =
             Reporter { controller: OPERATOR.to_owned(), instance: Some(arguments.pod_name.clone()) };
         let context = Context::new(
-            client.clone(),
+            client,
             caches,
             Sidecars::new(Ports::default())?,
-            Recorder::new(client, reporter),
+            reporter,
             Arc::clone(&self.metrics),
             arguments.sidecar_image.clone(),
         );
