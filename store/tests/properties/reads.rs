@@ -1,5 +1,7 @@
 //! The store against the naive model: outcomes, reads at every revision in both views, listings, events, figures.
 
+use std::collections::BTreeSet;
+
 use holdfast_engine::{Index, Random};
 use holdfast_store::{Event, Limits, RangeQuery, ReadError, Revision, Statistics, Store, View};
 
@@ -15,6 +17,29 @@ fn outcomes_reads_events_and_figures_are_the_models() {
 #[test]
 fn so_they_are_with_the_usual_limits() {
     for_seeds(10, |seed| run(seed, Limits::default(), 150));
+}
+
+/// The other tests are worth what their commands reach.
+#[test]
+fn the_commands_meet_every_outcome_but_the_largest() {
+    let mut kinds = BTreeSet::new();
+    for seed in 0..30 {
+        let mut commands = Commands::new(seed);
+        let mut model = Model::new(SMALL);
+        for index in 1..=250 {
+            commands.revision_is(model.revision());
+            let told = format!("{:?}", model.execute(&commands.entry(index)));
+            let words = told.split(|letter: char| !letter.is_alphabetic()).filter(|word| *word != "Some");
+            kinds.extend(words.take(2).map(str::to_owned));
+        }
+    }
+    // `ResultTooLarge` takes megabytes, and has a test of its own.
+    for kind in "None Put Deleted Txn Compacted PreconditionFailed KeyEmpty KeyTooLarge ValueTooLarge \
+        TooManyOperations DuplicateKey QuotaExceeded SessionExpired StaleSequence FutureRevision Malformed"
+        .split_whitespace()
+    {
+        assert!(kinds.contains(kind), "{kind} never came: {kinds:?}");
+    }
 }
 
 fn run(seed: u64, limits: Limits, entries: u64) {
