@@ -1,51 +1,53 @@
-//! Checkpoint files: written beside everything else under a temporary name, renamed when whole and durable.
+//! Checkpoint files: which there are, how one is laid out, and which are removed.
 //!
-//! `header block | chunk … | footer`. A chunk is `length u32 | checksum u32 | bytes`, the footer `0 u32 | checksum u32 |
-//! chunks u64 | bytes u64`, little-endian. Each checksum is CRC-32C seeded with the checkpoint's position and the chunk's
-//! number, so that a chunk of another checkpoint, or of another place, does not pass.
+//! A file is a header, then chunks, then an end:
 //!
-//! What it refuses to do: read a chunk that is not what was written, or take a file without its footer for whole.
+//! ```text
+//! header   a block: who wrote it, for which store, and the position that it covers
+//! chunk    length u32 | checksum u32 | that many bytes
+//! end      0 u32      | checksum u32 | chunks u64 | bytes of them u64
+//! ```
+//!
+//! Checksums are CRC-32C, seeded with the header's bytes and the chunk's number, so that no chunk passes for another
+//! one or for one of another file. A file has its name only when it is whole and durable.
+//!
+//! What it refuses to do: know what the chunks mean, or remove the newest checkpoint.
 
-use std::fmt;
+mod reader;
+mod writer;
+
+use std::fs;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use holdfast_engine::{Checkpoint, Index, Position, StoreId, Term};
+use holdfast_engine::{Checkpoint, Formation, Index, Position, Term};
 use serde::{Deserialize, Serialize};
 
-use crate::block::{self, BLOCK_HEADER_BYTES, BlockError, Kind};
-use crate::files::OpenFile;
+pub use self::reader::CheckpointReader;
+pub use self::writer::CheckpointWriter;
+use crate::CheckpointError;
+use crate::block::{BlockError, Kind};
+use crate::files::FileError;
 use crate::folder::Folder;
 use crate::identity::Stamp;
-use crate::{CheckpointError, Damage};
 
-/// Most bytes of one chunk: the state makes them of some hundred KiB, a single value may be larger.
+/// Most bytes of one chunk. A chunk is held in memory whole, on both sides of a transfer; the longest value with its
+/// key and session fits several times.
 pub const CHECKPOINT_CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Bytes before a chunk's own.
-const CHUNK_HEADER_BYTES: usize = 8;
-
-/// Bytes of the footer.
-const FOOTER_BYTES: usize = CHUNK_HEADER_BYTES + 16;
-
-/// Longest header: a block's own bytes and a stamp.
-const HEADER_BYTES_MAX: u64 = 4096;
+const KIND: Kind = Kind { magic: *b"HOLDFchk", version: 1 };
 
 /// How names of checkpoints end.
-pub(crate) const EXTENSION: &str = "checkpoint";
+const EXTENSION: &str = "checkpoint";
 
-const KIND: Kind = Kind { magic: *b"HOLDFckp", version: 1 };
+/// Length and checksum of a chunk.
+const CHUNK_HEADER_BYTES: usize = 8;
 
-/// What a checkpoint says about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Header {
-    pub(crate) stamp: Stamp,
-    pub(crate) formed: Option<StoreId>,
-    pub(crate) position: Position,
-}
+/// The whole end, with its length of 0.
+const END_BYTES: usize = 24;
 
 /// A member's checkpoints. Cheap to clone; the folder stays locked as long as one lives.
 #[derive(Clone, Debug)]
@@ -53,41 +55,24 @@ pub struct Checkpoints {
     folder: Arc<Folder>,
 }
 
-/// One checkpoint on disk.
+/// One finished checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointFile {
     /// What it covers.
     pub checkpoint: Checkpoint,
-    /// The file's length in bytes.
+    /// The file's length.
     pub bytes: u64,
-    /// When it was finished, by the file system's clock; `None` if that does not say.
+    /// When it was finished, by the file system's clock, if that has one.
     pub modified: Option<SystemTime>,
 }
 
-/// Writes one checkpoint. Dropped before [`CheckpointWriter::finish`], it leaves nothing.
-#[derive(Debug)]
-pub struct CheckpointWriter {
-    folder: Arc<Folder>,
-    checkpoint: Checkpoint,
-    file: Option<OpenFile>,
-    /// The file's length.
-    end: u64,
-    chunks: u64,
-    bytes: u64,
-}
-
-/// Reads one checkpoint: an iterator of its verified chunks, which ends after an error.
-pub struct CheckpointReader {
-    file: OpenFile,
-    header: Header,
-    /// Where the first chunk begins.
-    start: u64,
-    /// The file's length.
-    length: u64,
-    at: u64,
-    chunks: u64,
-    bytes: u64,
-    ended: bool,
+/// The first block of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    stamp: Stamp,
+    /// How the store began: with it the file is enough to start from.
+    formation: Option<Formation>,
+    position: Position,
 }
 
 impl Checkpoints {
@@ -95,283 +80,230 @@ impl Checkpoints {
         Checkpoints { folder }
     }
 
-    /// Begin to write a checkpoint.
+    /// Begin to write the checkpoint of a state, one's own or a fetched one.
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::Io`]
+    /// [`CheckpointError::Io`].
     pub fn create(&self, checkpoint: Checkpoint) -> Result<CheckpointWriter, CheckpointError> {
-        let path = self.path(checkpoint.position);
-        let file = self.folder.files.create(&self.folder.unfinished(&path))?;
-        let identity = self.folder.identity();
-        let header =
-            Header { formed: identity.store(), stamp: identity.stamp, position: checkpoint.position };
-        let header = block::encode(KIND, &header);
-        let mut writer = CheckpointWriter {
-            folder: Arc::clone(&self.folder),
-            checkpoint,
-            file: Some(file),
-            end: 0,
-            chunks: 0,
-            bytes: 0,
-        };
-        writer.append(&header)?;
-        Ok(writer)
+        CheckpointWriter::create(Arc::clone(&self.folder), checkpoint)
     }
 
-    /// Open a checkpoint to read it.
+    /// Open the checkpoint at exactly this position. It can be read to its end even if it is removed meanwhile.
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::NotFound`] also if it was removed meanwhile; a reader that is open goes on.
+    /// [`CheckpointError::NotFound`], or why it cannot be read.
     pub fn open(&self, position: Position) -> Result<CheckpointReader, CheckpointError> {
-        let path = self.path(position);
-        if !path.exists() {
-            return Err(CheckpointError::NotFound { position });
-        }
-        CheckpointReader::open(self.folder.files.open(&path)?, position)
+        CheckpointReader::open(&self.folder, &path(&self.folder, position), position)
     }
 
-    /// All checkpoints, newest first. Their content is not looked at.
+    /// All finished checkpoints, newest first. Their content is not looked at.
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::Io`]
+    /// [`CheckpointError::Io`].
     pub fn list(&self) -> Result<Vec<CheckpointFile>, CheckpointError> {
         let mut files = Vec::new();
-        for path in self.folder.list(&self.folder.checkpoints(), EXTENSION)? {
-            let Some(position) = position_of(&path) else { continue };
-            let metadata = std::fs::metadata(&path).map_err(|source| CheckpointError::Io {
-                action: "read",
-                path,
-                source,
-            })?;
-            let checkpoint = Checkpoint { position };
-            files.push(CheckpointFile {
-                checkpoint,
-                bytes: metadata.len(),
-                modified: metadata.modified().ok(),
-            });
+        for (path, position) in paths(&self.folder)? {
+            match fs::metadata(&path) {
+                Ok(found) => files.push(CheckpointFile {
+                    checkpoint: Checkpoint { position },
+                    bytes: found.len(),
+                    modified: found.modified().ok(),
+                }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(FileError::new("read", &path, error).into()),
+            }
         }
-        files.sort_by_key(|file| std::cmp::Reverse(file.checkpoint.position.index));
         Ok(files)
     }
 
-    /// Remove all but the newest `keep`; says how many were removed.
+    /// Remove all but the newest `keep`, oldest first. Returns how many were removed.
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::Io`]
+    /// [`CheckpointError::Io`]; some may be removed then.
     pub fn retain(&self, keep: NonZeroUsize) -> Result<usize, CheckpointError> {
-        let old: Vec<CheckpointFile> = self.list()?.into_iter().skip(keep.get()).collect();
-        for file in &old {
-            self.folder.files.remove(&self.path(file.checkpoint.position))?;
+        let found = paths(&self.folder)?;
+        let old = found.get(keep.get()..).unwrap_or_default();
+        for (path, _) in old.iter().rev() {
+            self.folder.files.remove(path)?;
+        }
+        if !old.is_empty() {
+            self.folder.files.sync_folder(&self.folder.checkpoints())?;
         }
         Ok(old.len())
     }
-
-    pub(crate) fn path(&self, position: Position) -> PathBuf {
-        self.folder.checkpoints().join(format!("{:020}-{}.{EXTENSION}", position.index, position.term))
-    }
 }
 
-/// The position that a file's name says.
-fn position_of(path: &Path) -> Option<Position> {
+fn path(folder: &Folder, position: Position) -> PathBuf {
+    folder.checkpoints().join(format!("{:020}-{}.{EXTENSION}", position.index.0, position.term))
+}
+
+/// The checkpoints and the positions that their names say, newest first. Files with other names are left alone.
+pub(crate) fn paths(folder: &Folder) -> Result<Vec<(PathBuf, Position)>, FileError> {
+    let found = folder.list(&folder.checkpoints(), EXTENSION)?.into_iter();
+    let mut found =
+        found.filter_map(|path| parse(&path).map(|position| (path, position))).collect::<Vec<_>>();
+    found.sort_by_key(|(_, position)| std::cmp::Reverse((position.index, position.term)));
+    Ok(found)
+}
+
+fn parse(path: &Path) -> Option<Position> {
     let (index, term) = path.file_stem()?.to_str()?.split_once('-')?;
     Some(Position::new(Term(term.parse().ok()?), Index(index.parse().ok()?)))
 }
 
-impl CheckpointWriter {
-    /// Add a chunk of `[1, CHECKPOINT_CHUNK_BYTES_MAX]` bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError::Chunk`] for another length, [`CheckpointError::Io`].
-    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), CheckpointError> {
-        if bytes.is_empty() || bytes.len() > CHECKPOINT_CHUNK_BYTES_MAX {
-            return Err(CheckpointError::Chunk { bytes: bytes.len() });
-        }
-        let mut chunk = Vec::with_capacity(CHUNK_HEADER_BYTES + bytes.len());
-        chunk.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        chunk.extend_from_slice(&checksum(self.checkpoint.position, self.chunks, bytes).to_le_bytes());
-        chunk.extend_from_slice(bytes);
-        self.append(&chunk)?;
-        self.chunks += 1;
-        self.bytes += bytes.len() as u64;
-        Ok(())
-    }
+/// The seed of all checksums of one file.
+fn seed(header: &[u8]) -> u32 {
+    crc32c::crc32c(header)
+}
 
-    /// How many chunks were added.
-    pub fn chunks(&self) -> u64 {
-        self.chunks
-    }
+/// The checksum of the chunk with this number, from 0; the end counts as one more chunk.
+fn checksum(seed: u32, number: u64, length: u32, bytes: &[u8]) -> u32 {
+    let place = crc32c::crc32c_append(seed, &number.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c_append(place, &length.to_le_bytes()), bytes)
+}
 
-    /// How many bytes they had together.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Make the checkpoint durable under its name, in place of one of the same position.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError::Io`]; nothing is left then.
-    pub fn finish(mut self) -> Result<CheckpointFile, CheckpointError> {
-        let mut sums = self.chunks.to_le_bytes().to_vec();
-        sums.extend_from_slice(&self.bytes.to_le_bytes());
-        let mut footer = vec![0; 4];
-        footer.extend_from_slice(&checksum(self.checkpoint.position, self.chunks, &sums).to_le_bytes());
-        footer.extend_from_slice(&sums);
-        self.append(&footer)?;
-        let checkpoints = Checkpoints::new(Arc::clone(&self.folder));
-        let file = self.file.as_mut().expect("it is only taken here");
-        self.folder.files.sync(file)?;
-        self.folder.files.rename(file, checkpoints.path(self.checkpoint.position))?;
-        self.file = None;
-        self.folder.files.sync_folder(&self.folder.checkpoints())?;
-        let modified = std::fs::metadata(checkpoints.path(self.checkpoint.position));
-        let modified = modified.ok().and_then(|metadata| metadata.modified().ok());
-        Ok(CheckpointFile { checkpoint: self.checkpoint, bytes: self.end, modified })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), CheckpointError> {
-        let file = self.file.as_ref().expect("it is taken when the checkpoint is finished");
-        self.folder.files.write_at(file, self.end, bytes)?;
-        self.end += bytes.len() as u64;
-        Ok(())
+fn block_error(error: BlockError, path: &Path) -> CheckpointError {
+    let path = path.to_owned();
+    match error {
+        BlockError::Damaged(what) => CheckpointError::Damaged { path, offset: 0, what },
+        BlockError::Version { found, known } => CheckpointError::Version { path, found, known },
     }
 }
 
-impl Drop for CheckpointWriter {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed when the folder is opened next.
-        if let Some(file) = self.file.take() {
-            let _ = self.folder.files.remove(file.path());
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use holdfast_engine::{Incarnation, Ordinal};
+    use tempfile::TempDir;
 
-impl CheckpointReader {
-    pub(crate) fn open(file: OpenFile, position: Position) -> Result<CheckpointReader, CheckpointError> {
-        let damaged = |offset, what| CheckpointError::Damaged { path: file.path().to_owned(), offset, what };
-        let length = file.bytes()?;
-        let mut head = vec![0; length.min(HEADER_BYTES_MAX) as usize];
-        file.read_at(0, &mut head)?;
-        let (header, start) = match block::decode::<Header>(KIND, &head) {
-            Ok(decoded) => decoded,
-            Err(BlockError::Damaged(what)) => return Err(damaged(0, what)),
-            Err(BlockError::Version { found, known }) => {
-                return Err(CheckpointError::Version { path: file.path().to_owned(), found, known });
+    use super::*;
+    use crate::{Damage, LogPolicy, Options, Owner, open_with};
+
+    fn checkpoint(index: u64) -> Checkpoint {
+        Checkpoint { position: Position::new(Term(3), Index(index)) }
+    }
+
+    fn checkpoints() -> (TempDir, Checkpoints) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let owner = Owner { store: "default/words".to_owned(), ordinal: Ordinal(0) };
+        let opened = open_with(folder.path(), owner, LogPolicy::None, Incarnation(1), Options::default());
+        (folder, opened.expect("a new folder").disk.checkpoints())
+    }
+
+    fn written(checkpoints: &Checkpoints, index: u64, chunks: &[&[u8]]) -> PathBuf {
+        let mut writer = checkpoints.create(checkpoint(index)).expect("created");
+        for chunk in chunks {
+            writer.chunk(chunk).expect("written");
+        }
+        assert_eq!(writer.chunks(), chunks.len() as u64);
+        assert_eq!(writer.bytes(), chunks.concat().len() as u64);
+        writer.finish().expect("finished");
+        path(&checkpoints.folder, checkpoint(index).position)
+    }
+
+    fn read(checkpoints: &Checkpoints, index: u64) -> Result<Vec<Vec<u8>>, CheckpointError> {
+        let reader = checkpoints.open(checkpoint(index).position)?;
+        reader.map(|chunk| chunk.map(|chunk| chunk.to_vec())).collect()
+    }
+
+    #[test]
+    fn chunks_read_back_as_they_were_written_and_can_be_read_again() {
+        let (_folder, checkpoints) = checkpoints();
+        for chunks in [vec![], vec![&b"one"[..]], vec![&b"one"[..], &[0; 100_000], b"\0"]] {
+            written(&checkpoints, 7, &chunks);
+            assert_eq!(read(&checkpoints, 7).expect("whole"), chunks);
+            let mut reader = checkpoints.open(checkpoint(7).position).expect("there");
+            assert_eq!(reader.checkpoint(), checkpoint(7));
+            for _ in 0..2 {
+                assert_eq!(reader.by_ref().map(|chunk| chunk.expect("whole")).collect::<Vec<_>>(), chunks);
+                assert!(reader.next().is_none());
+                reader.rewind();
             }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let (_folder, checkpoints) = checkpoints();
+        let path = written(&checkpoints, 7, &[b"one", b"the second", b"three"]);
+        let whole = fs::read(&path).expect("written");
+        let damaged = |bytes: &[u8], what: &str| {
+            fs::write(&path, bytes).expect("writable");
+            let read = read(&checkpoints, 7);
+            assert!(matches!(read, Err(CheckpointError::Damaged { .. })), "{what}: {read:?}");
         };
-        if header.position != position {
-            return Err(damaged(BLOCK_HEADER_BYTES as u64, Damage::Name));
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            damaged(&bytes, &format!("bit {bit}"));
         }
-        let start = start as u64;
-        Ok(CheckpointReader { file, header, start, length, at: start, chunks: 0, bytes: 0, ended: false })
-    }
-
-    /// What it covers.
-    pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint { position: self.header.position }
-    }
-
-    pub(crate) fn header(&self) -> &Header {
-        &self.header
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    /// Go back to the first chunk.
-    ///
-    /// # Errors
-    ///
-    /// None today; a reader may come to read from something else than a file.
-    pub fn rewind(&mut self) -> Result<(), CheckpointError> {
-        (self.at, self.chunks, self.bytes, self.ended) = (self.start, 0, 0, false);
-        Ok(())
-    }
-
-    fn damaged(&self, what: Damage) -> CheckpointError {
-        CheckpointError::Damaged { path: self.file.path().to_owned(), offset: self.at, what }
-    }
-
-    /// `bytes` at the reader's place, if the file is long enough.
-    fn bytes_at(&self, offset: u64, bytes: usize) -> Result<Vec<u8>, CheckpointError> {
-        let end = self.at + offset + bytes as u64;
-        if end > self.length {
-            return Err(self.damaged(Damage::Length { found: self.length, expected: end }));
+        for length in 0..whole.len() {
+            damaged(&whole[..length], &format!("cut to {length}"));
         }
-        let mut taken = vec![0; bytes];
-        self.file.read_at(self.at + offset, &mut taken)?;
-        Ok(taken)
+        damaged(&[&whole[..], b"\0"].concat(), "longer");
     }
 
-    fn read(&mut self) -> Result<Option<Bytes>, CheckpointError> {
-        let head = self.bytes_at(0, CHUNK_HEADER_BYTES)?;
-        let word = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
-        let (length, expected) = (word(0) as usize, word(4));
-        if length == 0 {
-            return self.read_footer(expected).map(|()| None);
-        }
-        if length > CHECKPOINT_CHUNK_BYTES_MAX {
-            return Err(self.damaged(Damage::Checksum));
-        }
-        let bytes = self.bytes_at(CHUNK_HEADER_BYTES as u64, length)?;
-        if checksum(self.header.position, self.chunks, &bytes) != expected {
-            return Err(self.damaged(Damage::Checksum));
-        }
-        self.at += (CHUNK_HEADER_BYTES + length) as u64;
-        self.chunks += 1;
-        self.bytes += length as u64;
-        Ok(Some(bytes.into()))
+    #[test]
+    fn exchanged_chunks_and_files_are_found() {
+        let (_folder, checkpoints) = checkpoints();
+        let first = written(&checkpoints, 7, &[b"aaa", b"bbb"]);
+        let second = written(&checkpoints, 8, &[b"aaa", b"bbb"]);
+        let whole = fs::read(&first).expect("written");
+        let header = whole.len() - END_BYTES - 2 * (CHUNK_HEADER_BYTES + 3);
+        let (one, two) = whole[header..whole.len() - END_BYTES].split_at(CHUNK_HEADER_BYTES + 3);
+        let exchanged = [&whole[..header], two, one, &whole[whole.len() - END_BYTES..]].concat();
+        fs::write(&first, exchanged).expect("writable");
+        assert!(matches!(
+            read(&checkpoints, 7),
+            Err(CheckpointError::Damaged { what: Damage::Checksum, .. })
+        ));
+        fs::write(&second, whole).expect("writable");
+        assert!(matches!(read(&checkpoints, 8), Err(CheckpointError::Damaged { what: Damage::Name, .. })));
     }
 
-    fn read_footer(&mut self, expected: u32) -> Result<(), CheckpointError> {
-        let sums = self.bytes_at(CHUNK_HEADER_BYTES as u64, FOOTER_BYTES - CHUNK_HEADER_BYTES)?;
-        if checksum(self.header.position, self.chunks, &sums) != expected {
-            return Err(self.damaged(Damage::Checksum));
-        }
-        let long = |at: usize| u64::from_le_bytes(sums[at..at + 8].try_into().expect("eight bytes"));
-        if (long(0), long(8)) != (self.chunks, self.bytes) {
-            return Err(self.damaged(Damage::Content));
-        }
-        let end = self.at + FOOTER_BYTES as u64;
-        if end != self.length {
-            return Err(self.damaged(Damage::Length { found: self.length, expected: end }));
-        }
-        Ok(())
+    #[test]
+    fn what_is_not_finished_leaves_nothing() {
+        let (folder, checkpoints) = checkpoints();
+        let mut writer = checkpoints.create(checkpoint(7)).expect("created");
+        writer.chunk(b"one").expect("written");
+        assert!(matches!(checkpoints.open(checkpoint(7).position), Err(CheckpointError::NotFound { .. })));
+        drop(writer);
+        let left = fs::read_dir(folder.path().join("checkpoints")).expect("there").count();
+        assert_eq!(left, 0);
     }
-}
 
-impl Iterator for CheckpointReader {
-    type Item = Result<Bytes, CheckpointError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
+    #[test]
+    fn chunks_outside_their_bounds_are_refused() {
+        let (_folder, checkpoints) = checkpoints();
+        let mut writer = checkpoints.create(checkpoint(7)).expect("created");
+        for bytes in [0, CHECKPOINT_CHUNK_BYTES_MAX + 1] {
+            let refused = writer.chunk(&vec![1; bytes]);
+            assert!(
+                matches!(refused, Err(CheckpointError::Chunk { bytes: found }) if found == bytes),
+                "{refused:?}"
+            );
         }
-        let chunk = self.read().transpose();
-        self.ended = !matches!(chunk, Some(Ok(_)));
-        chunk
+        writer.chunk(&vec![1; CHECKPOINT_CHUNK_BYTES_MAX]).expect("the longest chunk");
     }
-}
 
-impl fmt::Debug for CheckpointReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckpointReader")
-            .field("path", &self.file.path())
-            .field("at", &self.at)
-            .finish_non_exhaustive()
+    #[test]
+    fn the_newest_are_retained() {
+        let (_folder, checkpoints) = checkpoints();
+        for index in [5, 30, 7, 100] {
+            written(&checkpoints, index, &[b"state"]);
+        }
+        let listed = |checkpoints: &Checkpoints| {
+            let files = checkpoints.list().expect("listed").into_iter();
+            files.map(|file| file.checkpoint.position.index.0).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(&checkpoints), [100, 30, 7, 5]);
+        let retain = |keep| checkpoints.retain(NonZeroUsize::new(keep).expect("not zero")).expect("removed");
+        assert_eq!((retain(9), retain(2)), (0, 2));
+        assert_eq!(listed(&checkpoints), [100, 30]);
+        assert_eq!(retain(1), 1);
+        assert_eq!(read(&checkpoints, 100).expect("whole"), [b"state"]);
     }
-}
-
-fn checksum(position: Position, number: u64, bytes: &[u8]) -> u32 {
-    let mut seed = [0; 24];
-    seed[..8].copy_from_slice(&position.index.0.to_le_bytes());
-    seed[8..16].copy_from_slice(&position.term.0.to_le_bytes());
-    seed[16..].copy_from_slice(&number.to_le_bytes());
-    crc32c::crc32c_append(crc32c::crc32c(&seed), bytes)
 }

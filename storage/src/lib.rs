@@ -1,10 +1,14 @@
 //! What a member keeps on its disk: its identity, its vote, its log and its checkpoints.
 //!
-//! [`open`] locks a folder, reads everything in it once and says whether it is what was written; [`Disk::start`] starts the
-//! one thread that writes. A torn tail, which was never acknowledged, is cut; every other damage is an error, and the
-//! member that has it neither votes nor serves.
+//! [`open`] locks a folder, reads it, and either says what the member remembers or why it must not take part.
+//! [`Disk::start`] starts the one thread that writes votes and log; [`Checkpoints`] are written and read beside it.
 //!
-//! What it refuses to do: shorten a log silently, go on after a failed write or flush, or open somebody else's folder.
+//! The crate's promise: what was reported durable is there after every crash, or its loss is reported. It assumes of
+//! the disk that what was flushed stays, that a write changes no bytes outside its own, and that a rename is atomic;
+//! a byte that changes by itself is found.
+//!
+//! What it refuses to do: shorten a log silently, start empty where something was, write after an error, retry a
+//! failed flush, or know what entries and checkpoints mean.
 
 mod block;
 mod checkpoint;

@@ -1,21 +1,40 @@
-//! Opening a member's folder: lock it, see whose it is, read everything, and find that it is whole.
+//! Opening a member's folder: whose it is, what it remembers, and whether that holds together.
 //!
-//! What it refuses to do: open a folder of somebody else, or one that has lost what it acknowledged. It never begins
-//! anew over what it cannot read.
+//! # What the parts must agree on
+//!
+//! - Every file carries the store's name, the ordinal and the incarnation of the identity file; checkpoints of a
+//!   member without a log may be from earlier incarnations.
+//! - The log leads up to the newest checkpoint, or starts right after it. If it ends before it, or holds another term
+//!   at its index, then the checkpoint was fetched, or covers entries that were committed by others and not flushed
+//!   here, and the process ended before the log was begun anew. What the log holds is then covered by the checkpoint
+//!   or was never committed, and it is begun anew now.
+//! - The vote is not older than the log's last entry: votes are durable before entries of their term.
+//!
+//! # Without a log
+//!
+//! A member without a log forgets its votes and its writes when it stops, so each start is a new incarnation, which
+//! has never been part of a store: [`Opened::restored`] has no formation, and a store of one member forms itself anew
+//! at once, under a new store identity, around the checkpoint's state. [`Opened::previously_formed`] tells such a start
+//! from a first one. A newest checkpoint that is damaged is an error there too: an older one would silently lose more
+//! than the interval that the user chose. Whoever wants the older one removes the damaged file.
+//!
+//! What it refuses to do: repair damage, start empty where something was, or change anything before all is checked.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_engine::{Incarnation, Index, Ordinal, Position, Restored};
+use holdfast_engine::{Incarnation, Ordinal, Position, Restored};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{CheckpointReader, Checkpoints};
+use crate::checkpoint::{self, CheckpointReader};
 use crate::files::Files;
 use crate::folder::Folder;
-use crate::identity::{Identity, Stamp};
+use crate::identity::{Identity, STORE_NAME_BYTES_MAX, Stamp};
 use crate::log::Resumed;
-use crate::recovery::{self, Recovered};
+use crate::recovery;
+use crate::span::Span;
 use crate::vote::Vote;
 use crate::writer::{Disk, Observer};
 use crate::{CheckpointError, Damage, OpenError};
@@ -23,82 +42,90 @@ use crate::{CheckpointError, Damage, OpenError};
 /// Whose folder it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The store's name, `namespace/name`.
+    /// The store's name, `namespace/name`; at most [`STORE_NAME_BYTES_MAX`] bytes.
     pub store: String,
     /// Which member of it.
     pub ordinal: Ordinal,
 }
 
-/// Whether the member keeps a log.
+/// Whether a member keeps a log. Cannot change during the life of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogPolicy {
-    /// Log and votes are on disk.
+    /// The log and the vote are on disk: nothing that was reported durable is ever forgotten.
     Kept,
-    /// Neither is: every start is a new incarnation, which forms its store anew. A store of one member can do that.
+    /// Neither is; checkpoints may be. Every start is a new incarnation.
     None,
 }
 
-/// Sizes; the default is for production.
-#[derive(Clone, Copy, Debug)]
+/// Sizes. The default is for production.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of a segment.
+    /// Length of a segment of the log in bytes, at least 8 KiB; a longer record gets a longer segment. A member holds
+    /// one to two segments more than its entries need.
     pub segment_bytes: u64,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options { segment_bytes: 64 * 1024 * 1024 }
-    }
-}
-
-/// Bytes after the log's last good record that were never durable and are cut off.
+/// The end of the log that was never acknowledged, and that a crash left unreadable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// The segment.
     pub path: PathBuf,
-    /// Where in it.
+    /// Where the last good record ends, in bytes from the start of the file.
     pub offset: u64,
-    /// How many bytes.
+    /// How many bytes were there and are cut off.
     pub bytes: u64,
 }
 
-/// A checkpoint that cannot be read and is not needed: the log reaches back behind it.
+/// A checkpoint that cannot be read and is not needed: the log reaches back to an older one, or to its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedCheckpoint {
-    /// The file.
+    /// The file. It stays where it is.
     pub path: PathBuf,
-    /// What its name says that it covers.
+    /// What it covers, by its name.
     pub position: Position,
-    /// Where in the file.
+    /// Where in the file, in bytes from its start.
     pub offset: u64,
     /// What is wrong there.
     pub what: Damage,
 }
 
-/// What a folder holds.
+/// An opened folder.
 #[derive(Debug)]
 pub struct Opened {
-    /// Which life of the ordinal this is.
+    /// The life of the ordinal that goes on, or begins.
     pub incarnation: Incarnation,
-    /// What the engine starts from.
+    /// What the engine starts from. The entries may begin before the checkpoint.
     pub restored: Restored,
-    /// The checkpoint that `restored` names, verified; read from its first chunk.
+    /// The checkpoint that `restored` names: read once and whole, and at its first chunk.
     pub checkpoint: Option<CheckpointReader>,
     /// What was cut off the log.
     pub torn: Option<TornTail>,
     /// Checkpoints that cannot be read and are not needed.
     pub damaged_checkpoints: Vec<DamagedCheckpoint>,
-    /// The member was part of a formed store before. Without a log that was another life of it.
+    /// This ordinal was part of a formed store in some life of this folder.
     pub previously_formed: bool,
-    /// The way to write.
+    /// The way to write, and to the checkpoints.
     pub disk: Disk,
 }
 
-/// Open or create the folder of a member. `fresh` becomes its incarnation if it has none.
+/// The least length of a segment: a header and as much again.
+const SEGMENT_BYTES_MIN: u64 = 8 * 1024;
+
+impl Default for Options {
+    fn default() -> Options {
+        // At 50 MB/s of writes a new one is needed about every second; a store on the smallest useful volume (1 GiB)
+        // spends an eighth of it on the last segment and the next.
+        Options { segment_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// Open the folder of a member, or create it for one whose incarnation is `fresh`.
+///
+/// `fresh` is drawn at random by the caller for every call; it is used if the folder is new or keeps no log.
 ///
 /// # Errors
 ///
-/// [`OpenError`]
+/// [`OpenError`].
 pub fn open(path: &Path, owner: Owner, policy: LogPolicy, fresh: Incarnation) -> Result<Opened, OpenError> {
     open_with(path, owner, policy, fresh, Options::default())
 }
@@ -107,7 +134,7 @@ pub fn open(path: &Path, owner: Owner, policy: LogPolicy, fresh: Incarnation) ->
 ///
 /// # Errors
 ///
-/// [`OpenError`]
+/// [`OpenError`].
 pub fn open_with(
     path: &Path,
     owner: Owner,
@@ -115,216 +142,202 @@ pub fn open_with(
     fresh: Incarnation,
     options: Options,
 ) -> Result<Opened, OpenError> {
-    let folder = Arc::new(Folder::lock(path, Files::default())?);
-    let identity = identify(&folder, &owner, policy, fresh)?;
-    folder.tidy()?;
-    match policy {
-        LogPolicy::Kept => open_with_log(folder, &identity, options),
-        LogPolicy::None => open_without_log(folder, &identity, options),
-    }
+    open_through(Files::default(), path, &owner, policy, fresh, options)
 }
 
-/// See whose folder this is; write it down if it is nobody's yet, or if this is a new life.
-fn identify(
-    folder: &Folder,
+/// As [`open_with`], through a file system that tests watch.
+pub(crate) fn open_through(
+    files: Files,
+    path: &Path,
     owner: &Owner,
     policy: LogPolicy,
     fresh: Incarnation,
-) -> Result<Identity, OpenError> {
-    let path = folder.identity_path();
-    let new =
-        |formed_before| Identity { stamp: Stamp::new(owner, fresh), policy, formation: None, formed_before };
-    if !path.exists() {
-        if has_content(folder)? {
-            return Err(OpenError::Damaged { path, offset: 0, what: Damage::Missing });
-        }
-        let identity = new(false);
-        folder.identify(identity.clone())?;
-        return Ok(identity);
+    options: Options,
+) -> Result<Opened, OpenError> {
+    let options = Options { segment_bytes: options.segment_bytes.max(SEGMENT_BYTES_MIN) };
+    if owner.store.len() > STORE_NAME_BYTES_MAX {
+        return Err(OpenError::Name { bytes: owner.store.len() });
     }
-    let found = Identity::read(&folder.files, &path)?;
-    found.stamp.check_owner(&path, &owner.store, owner.ordinal)?;
-    if found.policy != policy {
-        return Err(OpenError::Policy { path, found: found.policy, expected: policy });
+    let folder = Arc::new(Folder::lock(path, files)?);
+    let identity_path = folder.identity_path();
+    let there = identity_path.try_exists();
+    if !there.map_err(|source| OpenError::Io { action: "read", path: identity_path.clone(), source })? {
+        return create(folder, owner, policy, fresh, options);
     }
-    let identity = match policy {
-        LogPolicy::Kept => found,
-        LogPolicy::None => new(found.formed_before || found.formation.is_some()),
-    };
+    let identity = Identity::read(&folder.files, &identity_path)?;
+    identity.stamp.check_owner(&identity_path, &owner.store, owner.ordinal)?;
+    if identity.policy != policy {
+        return Err(OpenError::Policy { path: identity_path, found: identity.policy, expected: policy });
+    }
     match policy {
-        LogPolicy::Kept => folder.know(identity.clone()),
-        LogPolicy::None => {
-            folder.identify(identity.clone())?;
+        LogPolicy::Kept => restore(folder, identity, options),
+        LogPolicy::None => begin_again(folder, identity, fresh, options),
+    }
+}
+
+/// The first start in a folder. Its identity is written last; a folder without one in which a member has written
+/// anything is damaged, not new.
+fn create(
+    folder: Arc<Folder>,
+    owner: &Owner,
+    policy: LogPolicy,
+    fresh: Incarnation,
+    options: Options,
+) -> Result<Opened, OpenError> {
+    if !is_untouched(&folder)? {
+        return Err(OpenError::Damaged { path: folder.identity_path(), offset: 0, what: Damage::Missing });
+    }
+    folder.tidy()?;
+    let identity =
+        Identity { stamp: Stamp::new(owner, fresh), policy, formation: None, formed_before: false };
+    let log = match policy {
+        LogPolicy::Kept => {
+            let log = Resumed::begin(&folder, &identity, 1, Position::ZERO, options.segment_bytes)?;
+            Some((log, Vote::create(&folder.files, &folder.vote_path(), identity.stamp.clone())?))
         }
-    }
-    Ok(identity)
+        LogPolicy::None => None,
+    };
+    folder.identify(identity)?;
+    folder.sync_parent();
+    Ok(Opened {
+        incarnation: fresh,
+        restored: Restored::default(),
+        checkpoint: None,
+        torn: None,
+        damaged_checkpoints: Vec::new(),
+        previously_formed: false,
+        disk: Disk { folder, options, log, observer: Observer::default() },
+    })
 }
 
-/// Whether there is anything that a member only writes after its identity.
-fn has_content(folder: &Folder) -> Result<bool, OpenError> {
-    let checkpoints = folder.list(&folder.checkpoints(), crate::checkpoint::EXTENSION)?;
-    let segments = folder.list(&folder.log(), crate::segment::EXTENSION)?;
-    Ok(folder.vote_path().exists() || !checkpoints.is_empty() || !segments.is_empty())
+/// Whether a folder without identity holds nothing but what an interrupted first start leaves.
+fn is_untouched(folder: &Folder) -> Result<bool, OpenError> {
+    let vote = match Vote::read(&folder.files, &folder.vote_path()) {
+        Ok(vote) => vote.is_untouched(),
+        Err(OpenError::Damaged { what, .. }) => what == Damage::Missing,
+        Err(error) => return Err(error),
+    };
+    Ok(vote && recovery::is_untouched(folder)? && checkpoint::paths(folder)?.is_empty())
 }
 
-fn open_without_log(folder: Arc<Folder>, identity: &Identity, options: Options) -> Result<Opened, OpenError> {
-    let checkpoints = Checkpoints::new(Arc::clone(&folder));
-    let (checkpoint, damaged) = newest_whole(&checkpoints, identity)?;
-    // Without a log nothing reaches back behind a damaged checkpoint.
-    if let Some(damaged) = damaged.into_iter().next() {
-        let DamagedCheckpoint { path, offset, what, .. } = damaged;
-        return Err(OpenError::Damaged { path, offset, what });
+/// A later start of a member with a log.
+fn restore(folder: Arc<Folder>, identity: Identity, options: Options) -> Result<Opened, OpenError> {
+    let mut log = recovery::read(&folder, &identity)?;
+    let mut vote = Vote::read(&folder.files, &folder.vote_path())?;
+    vote.stamp().check(&folder.vote_path(), None, &identity)?;
+    let span = &log.resumed.span;
+    let (checkpoint, damaged_checkpoints) = choose(&folder, &identity, span)?;
+    let position = checkpoint.as_ref().map(|reader| reader.checkpoint().position);
+    let covered = position.unwrap_or(Position::ZERO);
+    let behind = !span.contains(covered);
+    let damaged = |path, what| Err(OpenError::Damaged { path, offset: 0, what });
+    if behind && span.start().index >= covered.index {
+        return damaged(folder.checkpoints(), Damage::Gap { next: span.start().index.next() });
     }
-    let covered = checkpoint.as_ref().map(CheckpointReader::checkpoint);
+    if !behind && vote.hard_state().term < span.end().term {
+        return damaged(folder.vote_path(), Damage::StaleVote);
+    }
+    if identity.formation.is_none() && (position.is_some() || span.end() != Position::ZERO) {
+        return damaged(folder.identity_path(), Damage::Unformed);
+    }
+
+    folder.know(identity.clone());
+    folder.tidy()?;
+    log.repair(&folder)?;
+    vote.repair()?;
+    if behind {
+        log.replace(&folder, &identity, covered, options.segment_bytes)?;
+    }
     Ok(Opened {
         incarnation: identity.stamp.member.incarnation,
+        previously_formed: identity.formation.is_some(),
+        restored: Restored {
+            formation: identity.formation,
+            hard_state: vote.hard_state(),
+            checkpoint: checkpoint.as_ref().map(CheckpointReader::checkpoint),
+            entries: log.entries,
+        },
+        checkpoint,
+        torn: log.torn,
+        damaged_checkpoints,
+        disk: Disk { folder, options, log: Some((log.resumed, vote)), observer: Observer::default() },
+    })
+}
+
+/// A later start of a member without a log.
+fn begin_again(
+    folder: Arc<Folder>,
+    mut identity: Identity,
+    fresh: Incarnation,
+    options: Options,
+) -> Result<Opened, OpenError> {
+    let checkpoint = match checkpoint::paths(&folder)?.first() {
+        Some((path, position)) => Some(CheckpointReader::verified(&folder, path, *position)?),
+        None => None,
+    };
+    if let Some(reader) = &checkpoint {
+        let expected = &identity.stamp;
+        reader.stamp().check_owner(reader.path(), &expected.store, expected.member.ordinal)?;
+    }
+    identity.stamp.member.incarnation = fresh;
+    identity.formed_before |= identity.formation.take().is_some();
+    let previously_formed = identity.formed_before;
+    folder.tidy()?;
+    folder.identify(identity)?;
+    let covered = checkpoint.as_ref().map(CheckpointReader::checkpoint);
+    Ok(Opened {
+        incarnation: fresh,
         restored: Restored { checkpoint: covered, ..Restored::default() },
         checkpoint,
         torn: None,
         damaged_checkpoints: Vec::new(),
-        previously_formed: identity.formed_before,
+        previously_formed,
         disk: Disk { folder, options, log: None, observer: Observer::default() },
     })
 }
 
-fn open_with_log(folder: Arc<Folder>, identity: &Identity, options: Options) -> Result<Opened, OpenError> {
-    let vote = open_vote(&folder, identity)?;
-    let recovered = match recovery::recover(&folder, identity)? {
-        Some(recovered) => recovered,
-        None if identity.formation.is_some() => {
-            return Err(OpenError::Damaged { path: folder.log(), offset: 0, what: Damage::Missing });
-        }
-        None => Recovered {
-            resumed: Resumed::begin(&folder, identity, 1, Position::ZERO, options.segment_bytes)?,
-            entries: Vec::new(),
-            torn: None,
-        },
-    };
-    if vote.hard_state().term < recovered.resumed.span.end().term {
-        return Err(OpenError::Damaged { path: folder.vote_path(), offset: 0, what: Damage::StaleVote });
-    }
-    let checkpoints = Checkpoints::new(Arc::clone(&folder));
-    let (checkpoint, damaged_checkpoints) = newest_whole(&checkpoints, identity)?;
-    let Recovered { resumed, entries, torn } =
-        join(&folder, identity, recovered, checkpoint.as_ref(), &damaged_checkpoints, options)?;
-    if identity.formation.is_none() && (!entries.is_empty() || checkpoint.is_some()) {
-        return Err(OpenError::Damaged { path: folder.identity_path(), offset: 0, what: Damage::Unformed });
-    }
-    Ok(Opened {
-        incarnation: identity.stamp.member.incarnation,
-        restored: Restored {
-            formation: identity.formation.clone(),
-            hard_state: vote.hard_state(),
-            checkpoint: checkpoint.as_ref().map(CheckpointReader::checkpoint),
-            entries,
-        },
-        checkpoint,
-        torn,
-        damaged_checkpoints,
-        previously_formed: identity.formation.is_some(),
-        disk: Disk { folder, options, log: Some((resumed, vote)), observer: Observer::default() },
-    })
-}
-
-/// The vote of this life of the member. One that was never part of a store may have none yet.
-fn open_vote(folder: &Folder, identity: &Identity) -> Result<Vote, OpenError> {
-    let path = folder.vote_path();
-    if !path.exists() {
-        if identity.formation.is_some() {
-            return Err(OpenError::Damaged { path, offset: 0, what: Damage::Missing });
-        }
-        return Ok(Vote::create(&folder.files, &path, identity.stamp.clone())?);
-    }
-    let mut vote = Vote::read(&folder.files, &path)?;
-    vote.stamp().check(&path, None, identity)?;
-    vote.repair()?;
-    Ok(vote)
-}
-
-/// The newest checkpoint that reads well, and the newer ones that do not.
-fn newest_whole(
-    checkpoints: &Checkpoints,
-    identity: &Identity,
-) -> Result<(Option<CheckpointReader>, Vec<DamagedCheckpoint>), OpenError> {
-    let mut damaged = Vec::new();
-    for file in checkpoints.list().map_err(open_error)? {
-        let position = file.checkpoint.position;
-        match verify(checkpoints, position, identity) {
-            Ok(reader) => return Ok((Some(reader?), damaged)),
-            Err(CheckpointError::Damaged { path, offset, what }) => {
-                damaged.push(DamagedCheckpoint { path, position, offset, what });
-            }
-            Err(error) => return Err(open_error(error)),
-        }
-    }
-    Ok((None, damaged))
-}
-
-/// Read a checkpoint to its end, and see that it is this member's. The inner error is one that no older one mends.
-fn verify(
-    checkpoints: &Checkpoints,
-    position: Position,
-    identity: &Identity,
-) -> Result<Result<CheckpointReader, OpenError>, CheckpointError> {
-    let mut reader = checkpoints.open(position)?;
-    let header = reader.header();
-    let owner = &identity.stamp;
-    let owned = match identity.policy {
-        LogPolicy::Kept => header.stamp.check(reader.path(), header.formed, identity),
-        LogPolicy::None => header.stamp.check_owner(reader.path(), &owner.store, owner.member.ordinal),
-    };
-    if let Err(error) = owned {
-        return Ok(Err(error));
-    }
-    for chunk in reader.by_ref() {
-        chunk?;
-    }
-    reader.rewind()?;
-    Ok(Ok(reader))
-}
-
-/// See that log and checkpoint go together. A log that does not go on from a fetched checkpoint is older than it: the
-/// crash came before its reset, which is done now.
-fn join(
+/// The newest checkpoint that can be read. A damaged one is passed over only if the log holds everything that it
+/// covered since the one that is taken instead.
+fn choose(
     folder: &Folder,
     identity: &Identity,
-    recovered: Recovered,
-    checkpoint: Option<&CheckpointReader>,
-    damaged: &[DamagedCheckpoint],
-    options: Options,
-) -> Result<Recovered, OpenError> {
-    let span = &recovered.resumed.span;
-    let position = checkpoint.map_or(Position::ZERO, |reader| reader.checkpoint().position);
-    if span.contains(position) {
-        return Ok(recovered);
-    }
-    if position.index < span.start().index {
-        // What the log lacks was in a checkpoint, which is damaged or gone.
-        return Err(match damaged.first() {
-            Some(DamagedCheckpoint { path, offset, what, .. }) => {
-                OpenError::Damaged { path: path.clone(), offset: *offset, what: *what }
+    span: &Span,
+) -> Result<(Option<CheckpointReader>, Vec<DamagedCheckpoint>), OpenError> {
+    let mut damaged = Vec::new();
+    let mut newest_error = None;
+    for (path, position) in checkpoint::paths(folder)? {
+        match CheckpointReader::verified(folder, &path, position) {
+            Ok(reader) if newest_error.is_none() || span.contains(position) => {
+                let formed = reader.formation().map(|formation| formation.store);
+                reader.stamp().check(&path, formed, identity)?;
+                return Ok((Some(reader), damaged));
             }
-            None => {
-                let next: Index = span.start().index.next();
-                OpenError::Damaged { path: folder.log(), offset: 0, what: Damage::Gap { next } }
+            Ok(_) => break,
+            Err(CheckpointError::Damaged { path, offset, what }) if span.contains(position) => {
+                damaged.push(DamagedCheckpoint { path: path.clone(), position, offset, what });
+                newest_error.get_or_insert(OpenError::Damaged { path, offset, what });
             }
-        });
+            Err(error) => return Err(newest_error.unwrap_or(error.into())),
+        }
     }
-    let number = recovered.resumed.current.header.number + 1;
-    let resumed = Resumed::begin(folder, identity, number, position, options.segment_bytes)?;
-    for void in recovered.resumed.kept {
-        folder.files.remove(&void.path)?;
+    match newest_error {
+        Some(error) if span.start() != Position::ZERO => Err(error),
+        _ => Ok((None, damaged)),
     }
-    Ok(Recovered { resumed, entries: Vec::new(), torn: recovered.torn })
 }
 
-fn open_error(error: CheckpointError) -> OpenError {
-    match error {
-        CheckpointError::Io { action, path, source } => OpenError::Io { action, path, source },
-        CheckpointError::Damaged { path, offset, what } => OpenError::Damaged { path, offset, what },
-        CheckpointError::Version { path, found, known } => OpenError::Version { path, found, known },
-        error @ (CheckpointError::NotFound { .. } | CheckpointError::Chunk { .. }) => {
-            unreachable!("a listed checkpoint was read: {error}")
+impl From<CheckpointError> for OpenError {
+    fn from(error: CheckpointError) -> OpenError {
+        match error {
+            CheckpointError::Io { action, path, source } => OpenError::Io { action, path, source },
+            CheckpointError::Damaged { path, offset, what } => OpenError::Damaged { path, offset, what },
+            CheckpointError::Version { path, found, known } => OpenError::Version { path, found, known },
+            CheckpointError::NotFound { position } => OpenError::Io {
+                action: "find the checkpoint",
+                path: PathBuf::from(position.to_string()),
+                source: io::ErrorKind::NotFound.into(),
+            },
+            CheckpointError::Chunk { bytes } => unreachable!("a chunk of {bytes} bytes was only read"),
         }
     }
 }

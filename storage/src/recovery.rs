@@ -1,16 +1,24 @@
-//! Reading a member's log when its folder is opened: everything, once, and with one question: is what is there what was
-//! written?
+//! Reading the log of a member that starts: what is whole, what was never finished, and what is damaged.
 //!
-//! A bad end of the last segment is a torn tail only if no seal stands behind it: a seal proves that what is before it
-//! was durable. Everything else that does not read as it was written is damage.
+//! An unfinished write and damage look alike: bytes that are no record. What tells them apart is proof that the bytes
+//! had once been flushed. A seal is written only after everything before it was flushed, and a segment is made only
+//! after the one before it was; so whatever cannot be read and stands before a seal or in an earlier segment is
+//! damage. After the last seal stands at most one write, which may never have been acknowledged. A crash may leave
+//! any of its sectors and not the others, so there the log ends at the first bad byte, even if a record further on is
+//! whole: this is the torn tail, and it is cut off and reported.
 //!
-//! What it refuses to do: shorten the log for any other reason.
+//! A seal is in the page cache before the write that it seals is acknowledged, except under load, when it is the
+//! first thing of the next write. So after the end of a process what was acknowledged is sealed. After power loss
+//! the last seal may be missing; then the write before it is whole, because it was flushed, unless the same sectors
+//! also rotted.
+//!
+//! What it refuses to do: shorten the log for any other reason, or change anything before all of it was read.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use holdfast_engine::{ENTRY_PAYLOAD_BYTES_MAX, Entry, Index, RECORD_HEADER_BYTES};
+use holdfast_engine::{ENTRY_PAYLOAD_BYTES_MAX, Entry, Position, RECORD_HEADER_BYTES, RecordError};
 
 use crate::files::OpenFile;
 use crate::folder::Folder;
@@ -21,193 +29,256 @@ use crate::segment::{EXTENSION, HEADER_BYTES, Header, Segment};
 use crate::span::Span;
 use crate::{Damage, OpenError, TornTail};
 
-/// What the segments hold.
+/// The log as it was found.
 #[derive(Debug)]
-pub(crate) struct Recovered {
+pub(crate) struct Found {
     pub(crate) resumed: Resumed,
+    /// All entries, in the order of their indexes.
     pub(crate) entries: Vec<Entry>,
     pub(crate) torn: Option<TornTail>,
+    /// Segments from before the log was begun anew.
+    void: Vec<PathBuf>,
 }
 
-/// A segment's file and header, checked against each other and against the folder's identity.
-struct Opened {
+/// A segment with its header checked and nothing else read.
+struct Headed {
     file: OpenFile,
     header: Header,
-    /// The digest of the header's page.
     digest: u32,
 }
 
-/// The log as far as it was read.
-struct Reading {
+/// Where the walk through the segments has come to.
+struct Walk {
     span: Span,
-    entries: VecDeque<Entry>,
+    entries: Vec<Entry>,
+    kept: VecDeque<Kept>,
+    /// Digest of what was read of the segment that was read last.
+    digest: u32,
 }
 
-/// How the content of one segment ended.
-struct End {
+/// What a segment holds, besides what went into the walk.
+struct Extent {
     /// Behind the last good record or mark.
-    offset: u64,
-    /// The digest of everything before `offset`.
-    digest: u32,
-    /// Behind the last seal; 0 if there is none.
+    end: u64,
+    /// Behind the last seal.
     sealed: u64,
-    lowest_cut: Index,
     /// Behind the last byte that is not zero.
     used: u64,
 }
 
-/// Read all segments of the folder; `None` if there are none. Makes durable what it returns.
-pub(crate) fn recover(folder: &Folder, identity: &Identity) -> Result<Option<Recovered>, OpenError> {
+/// Read the whole log. Changes nothing; [`Found::repair`] does.
+pub(crate) fn read(folder: &Folder, identity: &Identity) -> Result<Found, OpenError> {
     let mut segments = Vec::new();
     for path in folder.list(&folder.log(), EXTENSION)? {
-        segments.push(open_segment(folder, identity, &path)?);
+        let file = folder.files.open(&path)?;
+        let (header, digest) = Header::read(folder, &file)?;
+        header.stamp.check(&path, header.formed, identity)?;
+        segments.push(Headed { file, header, digest });
     }
-    // What begins the log anew makes everything before it void; a crash may have left some of that.
-    let first = segments.iter().rposition(|segment| segment.header.restart).unwrap_or(0);
-    for void in segments.drain(..first) {
-        folder.files.remove(void.file.path())?;
+    let begin = segments.iter().rposition(|segment| segment.header.restart).unwrap_or(0);
+    let rest = segments.split_off(begin);
+    let void = segments.into_iter().map(|segment| segment.file.path().to_owned()).collect();
+    let Some(first) = rest.first() else {
+        return Err(OpenError::Damaged { path: folder.log(), offset: 0, what: Damage::Missing });
+    };
+    let mut walk = Walk {
+        span: Span::new(first.header.previous),
+        entries: Vec::new(),
+        kept: VecDeque::new(),
+        digest: first.header.chain,
+    };
+    let (mut number, last) = (first.header.number, rest.len() - 1);
+    let mut tail = None;
+    for (at, Headed { file, header, digest }) in rest.into_iter().enumerate() {
+        walk.check_next(&file, &header, number)?;
+        number += 1;
+        walk.digest = digest;
+        walk.kept.push_back(Kept::new(file.path().to_owned(), header.previous));
+        let extent = walk.read(&file, &header, at == last)?;
+        tail = Some((file, header, extent));
     }
-    let Some(last) = segments.pop() else { return Ok(None) };
-    let start = segments.first().unwrap_or(&last).header.previous;
-    let mut reading = Reading { span: Span::new(start), entries: VecDeque::new() };
-    let mut kept = VecDeque::new();
-    let mut before: Option<(u64, u32)> = None;
-    for segment in segments {
-        segment.follows(before, &reading.span)?;
-        let end = reading.read(&segment)?;
-        if end.used > end.offset {
-            // The next segment was made only after all of this one was flushed.
-            return Err(segment.damaged(end.offset, Damage::Record));
-        }
-        before = Some((segment.header.number, end.digest));
-        kept.push_back(segment.kept(end.lowest_cut));
-    }
-    last.follows(before, &reading.span)?;
-    let end = reading.read(&last)?;
-    let torn = cut_torn_tail(folder, &last, &end)?;
-    // What was read may be in the page cache only, and is about to be counted as durable.
-    folder.files.sync(&last.file)?;
-    kept.push_back(last.kept(end.lowest_cut));
-    let unsealed = end.offset > HEADER_BYTES && end.sealed != end.offset;
-    let current = Segment::resume(last.file, last.header, end.offset, end.digest, unsealed);
-    let resumed = Resumed { span: reading.span, kept, current };
-    Ok(Some(Recovered { resumed, entries: reading.entries.into(), torn }))
+    let (file, header, extent) = tail.expect("there is a first segment");
+    let torn = (extent.used > extent.end).then(|| TornTail {
+        path: file.path().to_owned(),
+        offset: extent.end,
+        bytes: extent.used - extent.end,
+    });
+    let unsealed = extent.end > extent.sealed;
+    let current = Segment::resume(file, header, extent.end, walk.digest, unsealed);
+    let resumed = Resumed { span: walk.span, kept: walk.kept, current };
+    Ok(Found { resumed, entries: walk.entries, torn, void })
 }
 
-fn open_segment(folder: &Folder, identity: &Identity, path: &Path) -> Result<Opened, OpenError> {
-    let file = folder.files.open(path)?;
-    let (header, digest) = Header::read(folder, &file)?;
-    header.stamp.check(path, header.formed, identity)?;
-    Ok(Opened { file, header, digest })
-}
-
-/// Zero what follows the last good record, if it was never durable.
-fn cut_torn_tail(folder: &Folder, last: &Opened, end: &End) -> Result<Option<TornTail>, OpenError> {
-    if end.used == end.offset {
-        return Ok(None);
-    }
-    let mut rest = vec![0; (end.used - end.offset) as usize];
-    last.file.read_at(end.offset, &mut rest)?;
-    if Mark::any_seal(&rest, last.header.place(end.offset)) {
-        return Err(last.damaged(end.offset, Damage::Record));
-    }
-    folder.files.fill(&last.file, end.offset, end.used)?;
-    Ok(Some(TornTail { path: last.file.path().to_owned(), offset: end.offset, bytes: end.used - end.offset }))
-}
-
-impl Opened {
-    fn damaged(&self, offset: u64, what: Damage) -> OpenError {
-        OpenError::Damaged { path: self.path(), offset, what }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.file.path().to_owned()
-    }
-
-    fn kept(&self, lowest_cut: Index) -> Kept {
-        Kept { path: self.path(), previous: self.header.previous, lowest_cut }
-    }
-
-    /// Whether this segment is the one that was made after the one before it, number and digest of which are `before`.
-    fn follows(&self, before: Option<(u64, u32)>, span: &Span) -> Result<(), OpenError> {
-        let Some((number, digest)) = before else { return Ok(()) };
-        if self.header.number != number + 1 {
-            return Err(self.damaged(0, Damage::Gap { next: self.header.previous.index.next() }));
-        }
-        if self.header.chain != digest || self.header.previous != span.end() {
-            return Err(self.damaged(0, Damage::Digest));
-        }
-        Ok(())
-    }
-
-    /// The content after the header and how much of it is used: up to the last byte that is not zero. Of the zeros
-    /// behind that only so many are kept as the last record may have at its end.
-    fn content(&self) -> Result<(Bytes, usize), OpenError> {
-        let mut content = vec![0; (self.header.bytes - HEADER_BYTES) as usize];
-        self.file.read_at(HEADER_BYTES, &mut content)?;
-        let used = content.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        content.truncate(used + RECORD_HEADER_BYTES + ENTRY_PAYLOAD_BYTES_MAX);
-        content.shrink_to_fit();
-        Ok((content.into(), used))
-    }
-}
-
-impl Reading {
-    /// Read one segment up to its end, or to the first bytes that are neither record nor mark.
-    fn read(&mut self, segment: &Opened) -> Result<End, OpenError> {
-        let (content, used) = segment.content()?;
-        let used = HEADER_BYTES + used as u64;
-        let mut end = End {
-            offset: HEADER_BYTES,
-            digest: segment.digest,
-            sealed: 0,
-            lowest_cut: Index(u64::MAX),
-            used,
+impl Walk {
+    /// Whether this segment follows the one that was read last.
+    fn check_next(&self, file: &OpenFile, header: &Header, number: u64) -> Result<(), OpenError> {
+        let end = self.span.end();
+        let what = if header.number != number {
+            Damage::Gap { next: header.previous.index.next() }
+        } else if header.previous != end || header.chain != self.digest {
+            Damage::Digest
+        } else {
+            return Ok(());
         };
-        while end.offset < used {
-            let rest = content.slice((end.offset - HEADER_BYTES) as usize..);
-            let length = if let Some((mark, digest)) = Mark::decode(&rest, segment.header.place(end.offset)) {
-                if digest != end.digest {
-                    return Err(segment.damaged(end.offset, Damage::Digest));
+        Err(OpenError::Damaged { path: file.path().to_owned(), offset: 0, what })
+    }
+
+    /// Read one segment to its end.
+    fn read(&mut self, file: &OpenFile, header: &Header, last: bool) -> Result<Extent, OpenError> {
+        let damaged =
+            |at: usize, what| OpenError::Damaged { path: file.path().to_owned(), offset: at as u64, what };
+        let (bytes, used) = content(file, header)?;
+        let (mut at, mut sealed) = (HEADER_BYTES as usize, HEADER_BYTES as usize);
+        loop {
+            let length = if let Some((mark, digest)) = Mark::decode(&bytes[at..], header.place(at as u64)) {
+                if digest != self.digest {
+                    return Err(damaged(at, Damage::Digest));
                 }
-                self.obey(segment, mark, &mut end)?;
+                self.mark(mark).map_err(|what| damaged(at, what))?;
+                if matches!(mark, Mark::Seal(_)) {
+                    sealed = at + MARK_BYTES;
+                }
                 MARK_BYTES
-            } else if let Some(entry) = self.record(&rest) {
-                let length = entry.record().len();
-                self.span.push(entry.position());
-                self.entries.push_back(entry);
-                length
             } else {
-                break;
-            };
-            end.digest = crc32c::crc32c_append(end.digest, &rest[..length]);
-            end.offset += length as u64;
-        }
-        // A record may end in zeros, which were taken for the segment's empty rest.
-        end.used = end.used.max(end.offset);
-        Ok(end)
-    }
-
-    /// The next entry, if the bytes are one and it can follow.
-    fn record(&self, rest: &Bytes) -> Option<Entry> {
-        Entry::decode(&mut rest.clone()).ok().filter(|entry| self.span.accepts(entry.position()))
-    }
-
-    fn obey(&mut self, segment: &Opened, mark: Mark, end: &mut End) -> Result<(), OpenError> {
-        match mark {
-            Mark::Seal(index) if index == self.span.end().index => {
-                end.sealed = end.offset + MARK_BYTES as u64;
-                Ok(())
-            }
-            Mark::Cut(keep) if (self.span.start().index..=self.span.end().index).contains(&keep) => {
-                self.span.cut(keep);
-                while self.entries.back().is_some_and(|entry| entry.index() > keep) {
-                    self.entries.pop_back();
+                match Entry::decode(&mut bytes.slice(at..)) {
+                    Ok(entry) if self.span.accepts(entry.position()) => self.push(entry),
+                    // Its checksum is right, so it was written, by a version that knows more kinds.
+                    Err(RecordError::Kind(_)) => return Err(damaged(at, Damage::Content)),
+                    Ok(_) | Err(_) => break,
                 }
-                end.lowest_cut = end.lowest_cut.min(keep);
+            };
+            self.digest = crc32c::crc32c_append(self.digest, &bytes[at..at + length]);
+            at += length;
+        }
+        // A record may end in zeros, which are in use.
+        let used = used.max(at);
+        if used > at && (!last || Mark::any_seal(&bytes[at..used], header.place(at as u64))) {
+            return Err(damaged(at, Damage::Record));
+        }
+        Ok(Extent { end: at as u64, sealed: sealed as u64, used: used as u64 })
+    }
+
+    fn push(&mut self, entry: Entry) -> usize {
+        let length = entry.record().len();
+        self.span.push(entry.position());
+        self.entries.push(entry);
+        length
+    }
+
+    fn mark(&mut self, mark: Mark) -> Result<(), Damage> {
+        match mark {
+            Mark::Seal(index) if index == self.span.end().index => Ok(()),
+            Mark::Seal(_) => Err(Damage::Digest),
+            Mark::Cut(keep) => {
+                let start = self.span.start().index;
+                if !(start..=self.span.end().index).contains(&keep) {
+                    return Err(Damage::Gap { next: keep.next() });
+                }
+                self.entries.truncate((keep.0 - start.0) as usize);
+                self.span.cut(keep);
+                let kept = self.kept.back_mut().expect("the segment that is read is there");
+                kept.lowest_cut = kept.lowest_cut.min(keep);
                 Ok(())
             }
-            Mark::Seal(_) | Mark::Cut(_) => Err(segment.damaged(end.offset, Damage::Content)),
+        }
+    }
+}
+
+/// A segment's bytes, and how many of them there are up to the last one that is not zero. Of the zeros behind that
+/// only so many are kept in memory as a last record may end in.
+fn content(file: &OpenFile, header: &Header) -> Result<(Bytes, usize), OpenError> {
+    let mut bytes = file.read(header.bytes)?;
+    let used = used(&bytes).max(HEADER_BYTES as usize);
+    bytes.truncate(used + RECORD_HEADER_BYTES + ENTRY_PAYLOAD_BYTES_MAX);
+    bytes.shrink_to_fit();
+    Ok((Bytes::from(bytes), used))
+}
+
+/// How many bytes there are up to the last one that is not zero.
+fn used(bytes: &[u8]) -> usize {
+    /// Compared at once: byte by byte a whole segment takes too long.
+    const PAGE: [u8; 4096] = [0; 4096];
+    let mut end = bytes.len();
+    while end > 0 {
+        let start = (end - 1) / PAGE.len() * PAGE.len();
+        if bytes[start..end] != PAGE[..end - start] {
+            let last = bytes[start..end].iter().rposition(|byte| *byte != 0);
+            return start + last.expect("a byte that is not zero") + 1;
+        }
+        end = start;
+    }
+    0
+}
+
+impl Found {
+    /// Make durable what was found, cut off what was not finished, and remove what is void.
+    ///
+    /// Every step leaves a log that reads as this one: until the seal is written, what is behind the last good record
+    /// is a torn tail, whatever of it is zeroed already.
+    pub(crate) fn repair(&mut self, folder: &Folder) -> Result<(), OpenError> {
+        let current = &mut self.resumed.current;
+        if let Some(torn) = &self.torn {
+            folder.files.fill(&current.file, torn.offset, torn.offset + torn.bytes)?;
+        }
+        // What was read may be in the page cache only.
+        folder.files.sync(&current.file)?;
+        current.seal(folder, self.resumed.span.end())?;
+        folder.files.sync(&current.file)?;
+        for path in self.void.drain(..) {
+            folder.files.remove(&path)?;
+        }
+        Ok(folder.files.sync_folder(&folder.log())?)
+    }
+
+    /// The log does not lead up to the checkpoint at `position`: begin it anew after that.
+    pub(crate) fn replace(
+        &mut self,
+        folder: &Folder,
+        identity: &Identity,
+        position: Position,
+        segment_bytes: u64,
+    ) -> Result<(), OpenError> {
+        let number = self.resumed.current.header.number + 1;
+        let resumed = Resumed::begin(folder, identity, number, position, segment_bytes)?;
+        let old = std::mem::replace(&mut self.resumed, resumed);
+        self.entries.clear();
+        for kept in old.kept {
+            folder.files.remove(&kept.path)?;
+        }
+        Ok(folder.files.sync_folder(&folder.log())?)
+    }
+}
+
+/// Whether the log's folder holds nothing but what an interrupted first start leaves: segments without content.
+pub(crate) fn is_untouched(folder: &Folder) -> Result<bool, OpenError> {
+    for path in folder.list(&folder.log(), EXTENSION)? {
+        if !is_empty(folder, &path)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_empty(folder: &Folder, path: &Path) -> Result<bool, OpenError> {
+    let file = folder.files.open(path)?;
+    let bytes = file.read(file.bytes()?)?;
+    Ok(used(&bytes) <= HEADER_BYTES as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_byte_that_is_not_zero_is_found_wherever_it_is() {
+        assert_eq!(used(&[]), 0);
+        for length in [1, 4095, 4096, 4097, 10_000] {
+            assert_eq!(used(&vec![0; length]), 0);
+            for at in [0, length / 2, length - 1] {
+                let mut bytes = vec![0; length];
+                bytes[at] = 1;
+                assert_eq!(used(&bytes), at + 1, "{at} of {length}");
+            }
         }
     }
 }

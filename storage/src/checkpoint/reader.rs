@@ -8,7 +8,10 @@ use std::path::Path;
 use bytes::Bytes;
 use holdfast_engine::{Checkpoint, Formation, Position};
 
-use super::{CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, END_BYTES, Header, KIND, checksum, path, seed};
+use super::{
+    CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, END_BYTES, Header, KIND, block_error, checksum, path,
+    seed,
+};
 use crate::block::{self, BLOCK_HEADER_BYTES};
 use crate::files::OpenFile;
 use crate::folder::Folder;
@@ -46,7 +49,8 @@ impl CheckpointReader {
         })?;
         let end = file.bytes()?;
         let first = file.read(end.min(HEADER_BYTES_MAX))?;
-        let (header, length) = block::decode::<Header>(KIND, &first).map_err(|error| error.at(name, 0))?;
+        let (header, length) =
+            block::decode::<Header>(KIND, &first).map_err(|error| block_error(error, name))?;
         debug_assert!(length >= BLOCK_HEADER_BYTES);
         if path(folder, header.position) != name {
             return Err(CheckpointError::Damaged { path: name.to_owned(), offset: 0, what: Damage::Name });
