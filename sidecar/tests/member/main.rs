@@ -1,5 +1,7 @@
-//! One real member, as a process, asked over real connections: every route, and how it starts, changes and stops.
+//! Real members, as processes, asked over real connections: every route, how a member starts, changes and stops, and
+//! what its answers say when others are gone.
 
+mod cluster;
 mod lifecycle;
 mod process;
 mod routes;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -103,6 +103,82 @@ impl Store {
     }
 }
 
+/// A store of three members.
+pub(crate) struct Cluster {
+    stores: Vec<Store>,
+    peers: Vec<SocketAddr>,
+    pub(crate) members: Vec<Option<Process>>,
+}
+
+impl Cluster {
+    /// Start three members, and wait until each is ready.
+    pub(crate) fn start() -> Cluster {
+        // Held all at once so that they differ; free again when the members start.
+        let held: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let peers: Vec<_> = held.iter().map(|held| held.local_addr().expect("it is bound")).collect();
+        drop(held);
+        let listed: String = peers.iter().map(|peer| format!("- {peer}\n")).collect();
+        let stores = Vec::from_iter((0..3).map(|_| {
+            let store = Store::new(REPLICATION);
+            let text = fs::read_to_string(store.settings()).expect("settings");
+            let text = text.replace("replicas: 1", "replicas: 3").replace("- 127.0.0.1:7401\n", &listed);
+            fs::write(store.settings(), text).expect("settings");
+            store
+        }));
+        let mut cluster = Cluster { stores, peers, members: vec![None, None, None] };
+        for ordinal in 0..3 {
+            cluster.members[ordinal] = Some(Process::start_unready(cluster.command(ordinal)));
+        }
+        for member in cluster.members.iter().flatten() {
+            member.until("ready", || member.get_admin("/readyz").status == 200);
+        }
+        cluster
+    }
+
+    fn command(&self, ordinal: usize) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-sidecar"));
+        command
+            .args(["--ordinal", &ordinal.to_string(), "--peer-address", &self.peers[ordinal].to_string()])
+            .args(["--client-address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"])
+            .arg("--settings")
+            .arg(self.stores[ordinal].settings())
+            .arg("--data")
+            .arg(self.stores[ordinal].data());
+        command
+    }
+
+    /// Start a member again.
+    pub(crate) fn restart(&mut self, ordinal: usize) {
+        self.members[ordinal] = Some(Process::start(self.command(ordinal)));
+    }
+
+    pub(crate) fn member(&self, ordinal: usize) -> &Process {
+        self.members[ordinal].as_ref().expect("it runs")
+    }
+
+    pub(crate) fn take(&mut self, ordinal: usize) -> Process {
+        self.members[ordinal].take().expect("it runs")
+    }
+
+    /// Who leads, as all that run agree, and two that do not.
+    pub(crate) fn roles(&self) -> (usize, Vec<usize>) {
+        let mut leader = None;
+        let one = self.members.iter().flatten().next().expect("one runs");
+        one.until("agreed on a leader", || {
+            let seen: Vec<_> = self
+                .members
+                .iter()
+                .flatten()
+                .map(|m| m.get("/v1/status").json()["leader"].as_u64())
+                .collect();
+            leader = seen[0];
+            leader.is_some() && seen.iter().all(|seen| *seen == leader)
+        });
+        let leader = leader.expect("there is one") as usize;
+        (leader, (0..3).filter(|&ordinal| ordinal != leader && self.members[ordinal].is_some()).collect())
+    }
+}
+
 impl Process {
     /// Start, and wait until a write would be taken.
     pub(crate) fn start(command: Command) -> Process {
@@ -168,6 +244,24 @@ impl Process {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(sent.expect("kill is there").success());
+    }
+
+    /// Stop it where it is, as a machine that hangs would, until [`Process::unfreeze`]. Every thread stands still when
+    /// this returns.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+        let threads = format!("/proc/{}/task", self.child.id());
+        self.until("frozen", || {
+            let mut threads = fs::read_dir(&threads).expect("it has threads").map_while(Result::ok);
+            threads.all(|thread| {
+                let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+            })
+        });
+    }
+
+    pub(crate) fn unfreeze(&self) {
+        self.signal("CONT");
     }
 
     pub(crate) fn close_stdin(&mut self) {
