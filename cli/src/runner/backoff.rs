@@ -13,7 +13,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// A member that lived this long was well, and its next death counts as the first. Longer than the time in which a
 /// member that cannot start gives up, so that such a member does slow down.
-const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// The deaths in a row of one member.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_healthy_life_starts_over() {
-        check(&[0, 0, 0, 10, 0], &[0, 1, 2, 0, 1]);
+        check(&[0, 0, 4, 5, 0], &[0, 1, 2, 0, 1]);
     }
 
     #[test]

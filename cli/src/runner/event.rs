@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::log_file::LogFile;
 use super::process::{Ending, Process};
@@ -114,7 +114,8 @@ pub enum Event {
 /// An event and when it happened, as it is printed.
 #[derive(Debug, Serialize)]
 pub struct Dated<'a> {
-    /// When, in UTC.
+    /// When, in UTC, to the millisecond.
+    #[serde(serialize_with = "to_the_millisecond")]
     pub time: jiff::Timestamp,
     /// What.
     #[serde(flatten)]
@@ -141,6 +142,11 @@ impl Event {
             restart_in_ms: millis(wait),
         }
     }
+}
+
+/// Always with three decimals, so that lines sort by their time.
+fn to_the_millisecond<S: Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
 }
 
 /// Whole milliseconds.
@@ -174,6 +180,9 @@ impl fmt::Display for Event {
             }
             Event::LeaderChanged { leader, term, previous: None } => {
                 write!(f, "{leader} leads in term {term}")
+            }
+            Event::LeaderChanged { leader, term, previous: Some(previous) } if leader == previous => {
+                write!(f, "{leader} leads again, in term {term}")
             }
             Event::LeaderChanged { leader, term, previous: Some(previous) } => {
                 write!(f, "{leader} leads in term {term}, before it {previous}")
@@ -259,7 +268,7 @@ mod tests {
         let time = jiff::Timestamp::UNIX_EPOCH;
         let json = serde_json::to_value(Dated { time, event: &event }).expect("plain data");
         let expected = serde_json::json!({
-            "time": "1970-01-01T00:00:00Z", "event": "leaderChanged", "leader": "orders-1", "term": 3, "previous": null
+            "time": "1970-01-01T00:00:00.000Z", "event": "leaderChanged", "leader": "orders-1", "term": 3, "previous": null
         });
         assert_eq!(json, expected);
     }

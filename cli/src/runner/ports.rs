@@ -35,10 +35,7 @@ pub enum PortError {
         replicas: u8,
     },
     /// Somebody listens on some of them.
-    #[error(
-        "{} of 127.0.0.1 {} taken by another process; stop it, or give a free range with --port-base",
-        name(.ports), if .ports.len() == 1 { "is" } else { "are" }
-    )]
+    #[error("{} taken on 127.0.0.1 by another process; stop it, or give a free range with --port-base", are(.ports))]
     Taken {
         /// The ports in use, in order.
         ports: Vec<u16>,
@@ -53,9 +50,11 @@ pub enum PortError {
     },
 }
 
-fn name(ports: &[u16]) -> String {
+/// "port 1 is" or "ports 1, 2 are"; the address and what they are come after.
+pub(crate) fn are(ports: &[u16]) -> String {
     let list: Vec<String> = ports.iter().map(u16::to_string).collect();
-    format!("port{} {}", if ports.len() == 1 { "" } else { "s" }, list.join(", "))
+    let (noun, verb) = if ports.len() == 1 { ("port", "is") } else { ("ports", "are") };
+    format!("{noun} {} {verb}", list.join(", "))
 }
 
 /// Ports from the base to the last one, without the base itself.
@@ -168,6 +167,6 @@ mod tests {
             .expect("a free range");
         let error =
             Ports::new(base, 2).expect("in range").check_free().expect_err("two are held").to_string();
-        assert!(error.starts_with(&format!("ports {}, {} of", base + 1, base + 10)), "{error}");
+        assert!(error.starts_with(&format!("ports {}, {} are taken", base + 1, base + 10)), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use holdfast_api::{ReplicatedStore, Settings, SettingsError};
 
 use super::edit;
 use super::folder::{Claim, ClaimError, Folder, replace};
-use super::ports::{PortError, Ports};
+use super::ports::{PortError, Ports, are};
 use super::registry::Registry;
 use crate::arguments::Up;
 use crate::manifest::{Manifest, ManifestFileError};
@@ -49,10 +49,13 @@ pub enum SetupError {
     #[error(transparent)]
     Ports(#[from] PortError),
     /// The ports belong to another runner of this user.
-    #[error("{error}\n  they belong to {store} (pid {pid}), which has port base {port_base}")]
+    #[error(
+        "{} taken on 127.0.0.1 by the `holdfast up` of {store} (pid {pid}), which has port base {port_base}; stop it, or \
+         give this one a free range with --port-base", are(.ports)
+    )]
     PortsOfRunner {
-        /// Which ports.
-        error: PortError,
+        /// Which ports, in order.
+        ports: Vec<u16>,
         /// The other store.
         store: String,
         /// Its runner.
@@ -142,15 +145,15 @@ fn wait_for_orphans(folder: &Folder, ports: Ports) -> Result<(), SetupError> {
 
 /// The error, with the name of the runner that has the ports if it is one of ours.
 fn of_runner(error: PortError) -> SetupError {
-    let PortError::Taken { ports: taken } = &error else { return error.into() };
+    let PortError::Taken { ports } = &error else { return error.into() };
     let owner = Registry::of_user().live().into_iter().find(|runner| {
         let theirs = Ports::new(runner.port_base, runner.replicas);
-        theirs.is_ok_and(|theirs| taken.iter().any(|port| theirs.has(*port)))
+        theirs.is_ok_and(|theirs| ports.iter().any(|port| theirs.has(*port)))
     });
     match owner {
         Some(owner) => {
             let (store, pid, port_base) = (owner.store, owner.pid, owner.port_base);
-            SetupError::PortsOfRunner { error, store, pid, port_base }
+            SetupError::PortsOfRunner { ports: ports.clone(), store, pid, port_base }
         }
         None => error.into(),
     }
@@ -211,7 +214,7 @@ mod tests {
         let _held = TcpListener::bind(("127.0.0.1", base + 12)).expect("free");
         let error = Setup::new(&up(folder.path(), ORDERS, base)).expect_err("a port is taken");
         assert!(
-            error.to_string().starts_with(&format!("port {} of 127.0.0.1 is taken", base + 12)),
+            error.to_string().starts_with(&format!("port {} is taken on 127.0.0.1", base + 12)),
             "{error}"
         );
         assert!(!folder.path().join("data/orders/settings.yaml").exists());

@@ -39,6 +39,7 @@ pub(crate) fn of_client(error: Error) -> Failure {
     let hint = match &error {
         Error::Unknown { .. } => "; read before you write again",
         Error::Unreachable { .. } => "; `holdfast status` shows which members run",
+        error if error.code() == Some(ProblemCode::NoLeader) => "; `holdfast status` shows which members run",
         _ => "",
     };
     Failure::new(exit, format!("{error}{hint}"))
