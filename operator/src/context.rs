@@ -51,6 +51,8 @@ pub struct Memory {
     pub status: Option<ReplicatedStoreStatus>,
     /// When a status was written last.
     pub written: Option<Instant>,
+    /// Since when the store is not as it should be.
+    pub unsettled: Option<Instant>,
     /// Whether members are being restarted.
     pub rolling: bool,
     /// Reconciles that failed in a row.

@@ -33,6 +33,9 @@ use crate::{claims, roles};
 /// When a store is looked at again that is not as it should be.
 const UNSETTLED_EVERY: Duration = Duration::from_secs(1);
 
+/// For how long it is. Whatever has not settled by then waits for somebody, and changes wake the operator anyway.
+const UNSETTLED_FOR: Duration = Duration::from_secs(120);
+
 /// When a store is looked at again that is. A leader that is cut off is noticed by nothing else.
 const SETTLED_EVERY: Duration = Duration::from_secs(3);
 
@@ -158,8 +161,18 @@ async fn steps(context: &Context, store: &ReplicatedStore, memory: &mut Memory) 
     let settled = tell(context, store, &observed, &work, memory).await?;
     match failed {
         Some(error) => Err(error),
-        None => Ok(Action::requeue(if settled { SETTLED_EVERY } else { UNSETTLED_EVERY })),
+        None => Ok(Action::requeue(look_again(settled, &mut memory.unsettled))),
     }
+}
+
+/// When to look again, whatever changes until then.
+fn look_again(settled: bool, unsettled: &mut Option<Instant>) -> Duration {
+    if settled {
+        *unsettled = None;
+        return SETTLED_EVERY;
+    }
+    let since = unsettled.get_or_insert_with(Instant::now);
+    if since.elapsed() < UNSETTLED_FOR { UNSETTLED_EVERY } else { SETTLED_EVERY }
 }
 
 /// Builds and applies the objects, then takes one step of a roll if there is one to take.
@@ -224,6 +237,18 @@ fn settled(status: &ReplicatedStoreStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_settles_is_looked_at_often_until_it_has() {
+        let mut unsettled = None;
+        assert_eq!(look_again(false, &mut unsettled), UNSETTLED_EVERY);
+        tokio::time::advance(UNSETTLED_FOR / 2).await;
+        assert_eq!(look_again(false, &mut unsettled), UNSETTLED_EVERY);
+        tokio::time::advance(UNSETTLED_FOR).await;
+        assert_eq!(look_again(false, &mut unsettled), SETTLED_EVERY);
+        assert_eq!(look_again(true, &mut unsettled), SETTLED_EVERY);
+        assert_eq!(look_again(false, &mut unsettled), UNSETTLED_EVERY);
+    }
 
     #[test]
     fn pauses_grow_and_have_a_bound() {

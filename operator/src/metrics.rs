@@ -199,6 +199,30 @@ impl Metrics {
         names.filter(|name| name.starts_with("holdfast_")).collect()
     }
 
+    /// The page of every family of the operator's own, for the documents.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        let mut page = String::from(
+            "# Metrics of the operator\n\nServed at `/metrics` on port 8080. Written by `cargo xtask codegen` from what the operator \
+             registers; edits are lost.\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n",
+        );
+        // A family without a series is not gathered.
+        let names = self.names();
+        for family in self.registry.gather() {
+            if !names.iter().any(|name| name == family.name()) {
+                continue;
+            }
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            let series = family.get_metric().first();
+            let labels: Vec<_> = series
+                .map(|s| s.get_label().iter().map(|l| format!("`{}`", l.name())).collect())
+                .unwrap_or_default();
+            page +=
+                &format!("| `{}` | {kind} | {} | {} |\n", family.name(), labels.join(", "), family.help());
+        }
+        page
+    }
+
     /// What a store's own status says, as series.
     fn describe(&self, store: &ReplicatedStore) {
         let namespace = store.namespace().unwrap_or_default();

@@ -27,6 +27,7 @@ struct Generated {
 const FILES: &[Generated] = &[
     Generated { path: "crds/replicatedstores.yaml", content: definition },
     Generated { path: "docs/reference/metrics.md", content: metric_reference },
+    Generated { path: "docs/reference/operator-metrics.md", content: manifests::operator_metrics },
     Generated { path: "manifests/operator.yaml", content: manifests::operator },
     Generated { path: "dashboards/holdfast-store.json", content: manifests::dashboard },
     Generated { path: "charts/holdfast/files/crds/replicatedstores.yaml", content: manifests::definition },

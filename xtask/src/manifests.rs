@@ -53,6 +53,11 @@ pub(crate) fn dashboard() -> anyhow::Result<String> {
     Ok(dashboards::text(&dashboards::store()))
 }
 
+/// The page of every metric that the operator serves.
+pub(crate) fn operator_metrics() -> anyhow::Result<String> {
+    Ok(holdfast_operator::metrics::Metrics::new()?.reference())
+}
+
 /// The alerts, as the chart has them.
 pub(crate) fn alerts() -> anyhow::Result<String> {
     Ok(ALERTS.to_owned())
