@@ -16,7 +16,7 @@ use holdfast_engine::{MEMBERS_MAX, Ordinal};
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 
 pub use instrument::{Counter, Definition, Gauge, Kind, Timing};
-pub use labels::{CheckpointResult, Port, ProposalFailure, ReloadResult};
+pub use labels::{CheckpointResult, PeerRefusal, Port, ProposalFailure, ReloadResult};
 pub use reference::reference;
 
 use instrument::{Families, counter, gauge, timing};
@@ -70,6 +70,7 @@ pub struct Metrics {
     http_seconds: HistogramVec,
     connections: GaugeVec,
     connections_refused: IntCounterVec,
+    peer_connections_refused: IntCounterVec,
     families: Families,
 }
 
@@ -159,6 +160,11 @@ impl Metrics {
                 "HTTP connections refused because too many were open.",
                 &["port"],
             ),
+            peer_connections_refused: f.counters(
+                "holdfast_peer_connections_refused_total",
+                "Connections to the peer port that were turned away or closed for what came over them.",
+                &["reason"],
+            ),
             families,
         };
         metrics.show_closed_sets();
@@ -189,6 +195,11 @@ impl Metrics {
     /// A change of the settings file was seen.
     pub fn settings_reloaded(&self, result: ReloadResult) {
         counter(&self.reloads, &[result.name()]).increment();
+    }
+
+    /// A connection to the peer port was turned away, or closed for what came over it.
+    pub fn peer_refused(&self, reason: PeerRefusal) {
+        counter(&self.peer_connections_refused, &[reason.name()]).increment();
     }
 
     /// An HTTP request was answered. All three come from closed sets: the route table, the methods it names, and
@@ -234,6 +245,9 @@ impl Metrics {
         }
         for result in ReloadResult::ALL {
             counter(&self.reloads, &[result.name()]);
+        }
+        for reason in PeerRefusal::ALL {
+            counter(&self.peer_connections_refused, &[reason.name()]);
         }
         for port in Port::ALL {
             gauge(&self.connections, &[port.name()]);

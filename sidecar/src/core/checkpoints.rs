@@ -92,7 +92,9 @@ pub(super) struct Checkpoints {
     next: Option<Moment>,
     /// Bytes executed since the newest one began.
     log_bytes: u64,
-    askers: Vec<Asker>,
+    /// Who waits for a checkpoint that covers what was committed when they asked.
+    askers: Vec<(Index, Asker)>,
+    /// One is to be taken as soon as none is under way.
     wanted: bool,
     /// None is tried before this.
     not_before: Moment,
@@ -100,6 +102,8 @@ pub(super) struct Checkpoints {
 
 struct Running {
     started: Moment,
+    /// What it covers.
+    position: Position,
     /// Bytes executed before it began, if it comes to nothing.
     log_bytes: u64,
     /// `None` when the whole state is on its way to the file.
@@ -198,8 +202,9 @@ impl Checkpoints {
                 Ok(CheckpointTaken { position: checkpoint.position, bytes, took: Duration::ZERO })
             }
             _ => {
-                self.wanted = self.running.is_none();
-                self.askers.push(asker);
+                // One that began before does not hold what was acknowledged since.
+                self.wanted |= !self.is_covered_by_running(committed);
+                self.askers.push((committed.index, asker));
                 return;
             }
         };
@@ -209,9 +214,15 @@ impl Checkpoints {
     /// Take one as soon as possible, for nobody in particular.
     pub(super) fn want_one(&mut self, committed: Position) {
         let newest = self.newest.is_some_and(|newest| newest.checkpoint.position == committed);
-        if self.are_taken() && self.running.is_none() && !newest && committed.index > Index(0) {
+        let covered = newest || self.is_covered_by_running(committed);
+        if self.are_taken() && !covered && committed.index > Index(0) {
             self.wanted = true;
         }
+    }
+
+    /// Whether the one that is under way holds everything up to `committed`.
+    fn is_covered_by_running(&self, committed: Position) -> bool {
+        self.running.as_ref().is_some_and(|running| running.position.index >= committed.index)
     }
 
     fn is_due(&mut self, committed: Position, now: Moment) -> bool {
@@ -257,7 +268,7 @@ impl Checkpoints {
             }
         };
         self.look_at = cut.as_ref().map(|_| now);
-        self.running = Some(Running { started: now, log_bytes, cut });
+        self.running = Some(Running { started: now, position, log_bytes, cut });
     }
 
     /// Encode the next slice, if the file has room for it.
@@ -306,7 +317,7 @@ impl Checkpoints {
                 tracing::info!(%position, bytes = file.bytes, ?took, "took a checkpoint");
                 metrics.checkpoint(CheckpointResult::Ok);
                 metrics.checkpoint_seconds.observe(took);
-                for asker in self.askers.drain(..) {
+                for (_, asker) in self.askers.extract_if(.., |(needed, _)| *needed <= position.index) {
                     let _ = asker.send(Ok(CheckpointTaken { position, bytes: file.bytes, took }));
                 }
                 if self.newest.is_none_or(|newest| newest.checkpoint.position.index < position.index) {
@@ -320,7 +331,7 @@ impl Checkpoints {
                 metrics.checkpoint(CheckpointResult::Failed);
                 self.log_bytes += running.log_bytes;
                 self.not_before = now + FAILURE_PAUSE;
-                for asker in self.askers.drain(..) {
+                for (_, asker) in self.askers.drain(..) {
                     let _ = asker.send(Err(Failure::Refused {
                         code: RefusalCode::CheckpointFailed,
                         detail: format!("the checkpoint failed: {reason}"),

@@ -166,12 +166,13 @@ impl Core {
         if after.is_some_and(|leader| self.last_leader.replace((leader, term)) != Some((leader, term))) {
             self.metrics.leader_changes.increment();
         }
-        tracing::info!(
-            role = role.name(),
-            term = term.0,
-            leader = after.map(tracing::field::display),
-            "role"
-        );
+        let leader = after.map(|leader| leader.to_string());
+        // Without a majority members campaign again and again; what matters is who leads.
+        if after != self.role.leader(self.me) {
+            tracing::info!(role = role.name(), term = term.0, leader, "the leader has changed");
+        } else {
+            tracing::debug!(role = role.name(), term = term.0, leader, "the role has changed");
+        }
         self.role = role;
         let Some(leader) = after else { return };
         self.reads.ask_now();

@@ -35,6 +35,25 @@ pub enum ReloadResult {
     Unreadable,
 }
 
+/// Why a connection to the peer port was turned away, or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerRefusal {
+    /// The caller belongs to another store, or to another one of the same name.
+    OtherStore,
+    /// The caller's ordinal is none of the store's others.
+    WrongOrdinal,
+    /// The caller speaks no version that this member speaks.
+    Version,
+    /// The caller wants a checkpoint that is not here.
+    NoCheckpoint,
+    /// There are too many connections.
+    Busy,
+    /// The caller did not introduce itself, or not in time.
+    NoGreeting,
+    /// What came after the introduction is no frame, or not one that belongs there.
+    Malformed,
+}
+
 /// Which of the member's HTTP listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -60,6 +79,30 @@ impl ProposalFailure {
             ProposalFailure::HandingOver => "handing_over",
             ProposalFailure::Timeout => "timeout",
             ProposalFailure::Lost => "lost",
+        }
+    }
+}
+
+impl PeerRefusal {
+    pub(super) const ALL: [PeerRefusal; 7] = [
+        PeerRefusal::OtherStore,
+        PeerRefusal::WrongOrdinal,
+        PeerRefusal::Version,
+        PeerRefusal::NoCheckpoint,
+        PeerRefusal::Busy,
+        PeerRefusal::NoGreeting,
+        PeerRefusal::Malformed,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            PeerRefusal::OtherStore => "other_store",
+            PeerRefusal::WrongOrdinal => "wrong_ordinal",
+            PeerRefusal::Version => "version",
+            PeerRefusal::NoCheckpoint => "no_checkpoint",
+            PeerRefusal::Busy => "busy",
+            PeerRefusal::NoGreeting => "no_greeting",
+            PeerRefusal::Malformed => "malformed",
         }
     }
 }

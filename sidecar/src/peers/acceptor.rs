@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_engine::MEMBERS_MAX;
-use holdfast_wire::{Purpose, TurnedAway};
+use holdfast_wire::{GreetingError, Purpose, TurnedAway};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::handshake::{self, HandshakeError};
 use super::{Shared, inbound, prepare, transfer};
+use crate::metrics::PeerRefusal;
 
 /// Connections that may be shaking hands. Every peer needs two at a time at most, and a few more may be mistakes;
 /// the rest is closed unread.
@@ -35,11 +36,13 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             Ok((stream, address)) => {
                 let Ok(permit) = handshakes.clone().try_acquire_owned() else {
                     tracing::warn!(%address, "closed a connection to the peer port: too many shake hands");
+                    shared.metrics.peer_refused(PeerRefusal::Busy);
                     continue;
                 };
                 let (shared, transfers) = (shared.clone(), transfers.clone());
                 connections.spawn(async move {
-                    if let Err(error) = greet(shared, stream, address, transfers, permit).await {
+                    if let Err(error) = greet(&shared, stream, address, transfers, permit).await {
+                        shared.metrics.peer_refused(refusal(&error));
                         let reason = crate::listener::chain(&error);
                         tracing::warn!(%address, reason, "refused a connection to the peer port");
                     }
@@ -55,28 +58,48 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 
 /// Shake hands, then do what the caller wants. The permit goes back with the handshake's end.
 async fn greet(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     mut stream: TcpStream,
     address: SocketAddr,
     transfers: Arc<Semaphore>,
     permit: tokio::sync::OwnedSemaphorePermit,
 ) -> Result<(), HandshakeError> {
     prepare(&stream, shared.silence())?;
-    let (hello, read) = handshake::answer(&shared, &mut stream).await?;
+    let (hello, read) = handshake::answer(shared, &mut stream).await?;
     match hello.purpose {
         Purpose::Replication => {
-            handshake::welcome(&shared, &mut stream, hello.purpose).await?;
+            handshake::welcome(shared, &mut stream, hello.purpose).await?;
             drop(permit);
-            inbound::serve(&shared, &hello, stream, read, address.ip()).await;
+            inbound::serve(shared, &hello, stream, read, address.ip()).await;
         }
         Purpose::CheckpointFetch { position } => {
             let Ok(transfer) = transfers.try_acquire_owned() else {
                 handshake::turn_away(&mut stream, TurnedAway::Busy).await;
                 return Err(HandshakeError::Refused(TurnedAway::Busy));
             };
-            transfer::serve(&shared, stream, hello.member, position, permit).await?;
+            transfer::serve(shared, stream, hello.member, position, permit).await?;
             drop(transfer);
         }
     }
     Ok(())
+}
+
+/// The reason that is counted.
+fn refusal(error: &HandshakeError) -> PeerRefusal {
+    match error {
+        HandshakeError::Refused(why) => match why {
+            TurnedAway::OtherStore { .. } | TurnedAway::OtherFormation { .. } => PeerRefusal::OtherStore,
+            TurnedAway::NoSuchOrdinal { .. } | TurnedAway::OwnOrdinal { .. } => PeerRefusal::WrongOrdinal,
+            TurnedAway::Version { .. } => PeerRefusal::Version,
+            TurnedAway::NoCheckpoint { .. } => PeerRefusal::NoCheckpoint,
+            TurnedAway::Busy => PeerRefusal::Busy,
+        },
+        HandshakeError::Greeting(GreetingError::Version { .. }) => PeerRefusal::Version,
+        HandshakeError::SomebodyElse { .. } => PeerRefusal::WrongOrdinal,
+        HandshakeError::Greeting(_)
+        | HandshakeError::Connection(_)
+        | HandshakeError::Closed
+        | HandshakeError::Silent
+        | HandshakeError::TurnedAway(_) => PeerRefusal::NoGreeting,
+    }
 }

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{Peer, Shared};
 use crate::core::event::Event;
+use crate::metrics::PeerRefusal;
 
 /// Bytes that are read in one go: a batch of some hundred small entries.
 const READ_BYTES: usize = 64 * 1024;
@@ -77,6 +78,7 @@ pub(super) async fn serve(shared: &Shared, hello: &Hello, stream: TcpStream, rea
     match ended {
         Ended::Malformed(_) | Ended::Unexpected => {
             tracing::warn!(peer = %hello.member, reason = %ended, "closed the connection from a peer");
+            shared.metrics.peer_refused(PeerRefusal::Malformed);
         }
         _ => tracing::info!(peer = %hello.member, reason = %ended, "the connection from a peer ended"),
     }

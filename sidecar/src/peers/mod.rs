@@ -72,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) files: Checkpoints,
     pub(crate) queue: Arc<Queue>,
     pub(crate) runtime: Handle,
+    pub(crate) metrics: Metrics,
     store_id: OnceLock<StoreId>,
     silence_ns: AtomicU64,
     fingerprint: Mutex<Option<Fingerprint>>,
@@ -106,12 +107,13 @@ pub(crate) struct Peers {
 impl Peers {
     /// Listen, and dial everybody. Must run inside a tokio runtime.
     pub(crate) fn start(options: PeersOptions) -> Peers {
+        let metrics = options.metrics;
         let peers = options.addresses.into_iter().zip(0..).map(|(address, ordinal)| {
             let ordinal = Ordinal(ordinal);
             Peer {
                 ordinal,
                 address: Mutex::new(address),
-                link: Arc::new(Link::new(options.metrics.peer(ordinal).clone())),
+                link: Arc::new(Link::new(metrics.peer(ordinal).clone())),
                 appeared: Notify::new(),
                 seen_at: Mutex::default(),
                 seen_process: AtomicU64::default(),
@@ -129,6 +131,7 @@ impl Peers {
             silence_ns: AtomicU64::default(),
             fingerprint: Mutex::default(),
             peers: peers.collect(),
+            metrics,
         });
         shared.set_heartbeat_timeout(options.heartbeat_timeout);
         let mut tasks = JoinSet::new();
