@@ -13,7 +13,7 @@ pub struct Config {
     pub members: u8,
     /// How often a leader lets its followers know that it lives.
     pub heartbeat_interval: Duration,
-    /// After so long without word from a leader a follower campaigns, at a random time in `[1, 2)` of it; after so
+    /// After so long without word from a leader a follower campaigns, at a random time in `[1, 1.25)` of it; after so
     /// long without word from a majority a leader steps down. At least three heartbeat intervals.
     pub election_timeout: Duration,
     /// After a lost connection or a start, a member waits `ordinal` times this before it campaigns, so that the

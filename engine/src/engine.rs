@@ -254,9 +254,14 @@ impl Engine {
         if leader.is_some() {
             self.leader_heard = now;
         }
+        self.state = State::Following { deadline: now + self.patience() };
+    }
+
+    /// How long this member waits for word from a leader. The spread keeps members from campaigning at once; it may be
+    /// small, because pre-votes change nothing and who asks too early asks again soon.
+    fn patience(&mut self) -> Duration {
         let timeout = self.config.election_timeout;
-        let deadline = now + self.random.between(timeout, 2 * timeout);
-        self.state = State::Following { deadline };
+        self.random.between(timeout, timeout + timeout / 4)
     }
 
     /// Append a proposal, if this member leads.

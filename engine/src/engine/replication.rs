@@ -201,9 +201,9 @@ impl Engine {
     ) -> bool {
         if self.leader == Some(from) && term == self.hard_state.term {
             self.leader_heard = now;
+            let patience = self.patience();
             if let State::Following { deadline, .. } = &mut self.state {
-                let timeout = self.config.election_timeout;
-                *deadline = now + self.random.between(timeout, 2 * timeout);
+                *deadline = now + patience;
                 return true;
             }
         }
