@@ -21,8 +21,10 @@ pub struct View {
     pub voting: Vec<u8>,
     /// Members that are not well, with the reason: not ready, or ready but silent.
     pub unwell: Vec<(u8, String)>,
-    /// Whether any member was ever known to be formed.
+    /// Whether anybody ever led.
     pub formed: bool,
+    /// Whether all members were ever ready at the same time.
+    pub complete: bool,
     /// Whether the StatefulSet is there.
     pub created: bool,
     /// What a Baseline store says that it lost.
@@ -113,7 +115,8 @@ fn ready(view: &View) -> Judgement {
         };
     };
     if !view.unwell.is_empty() {
-        return judgement(Some(false), reason::MEMBERS_NOT_READY, view.unwell_text());
+        let reason = if view.complete { reason::MEMBERS_NOT_READY } else { reason::FORMING };
+        return judgement(Some(false), reason, view.unwell_text());
     }
     let replicas = view.replicas;
     let message = format!("member {leader} leads in term {term}; {replicas} of {replicas} members are ready");
@@ -136,7 +139,7 @@ fn progressing(view: &View) -> Judgement {
         Work::Step(_) if !view.created => {
             judgement(true, reason::CREATING, "its objects are being made".to_owned())
         }
-        Work::Step(_) if !view.formed => {
+        Work::Step(_) if !view.complete => {
             judgement(true, reason::FORMING, "the members find each other for the first time".to_owned())
         }
         Work::Step(Step::Done | Step::Wait(Wait::Revision)) => {
@@ -162,7 +165,7 @@ fn degraded(view: &View) -> Judgement {
     if view.blind() {
         return judgement(None, reason::UNKNOWN, view.unwell_text());
     }
-    if !view.formed {
+    if !view.complete {
         return judgement(
             Some(false),
             reason::FORMING,
@@ -271,6 +274,7 @@ mod tests {
             voting: (0..replicas).collect(),
             unwell: Vec::new(),
             formed: true,
+            complete: true,
             created: true,
             lost: None,
             work: Work::Step(Step::Done),
@@ -314,12 +318,18 @@ mod tests {
             voting: vec![],
             unwell: vec![(0, "there is no pod".into())],
             formed: false,
+            complete: false,
             created: false,
             ..view(3)
         };
         check(&view, "!Ready=Creating Progressing=Creating !Degraded=Creating !QuorumLost=Creating");
         view.created = true;
         check(&view, "!Ready=Forming Progressing=Forming !Degraded=Forming !QuorumLost=Forming");
+        // A leader is there before all members are. That is no degradation, and a quorum can be lost from now on.
+        let view = View { leader: Some((0, 1)), formed: true, voting: vec![0, 1], ready: vec![0], ..view };
+        check(&view, "!Ready=Forming Progressing=Forming !Degraded=Forming !QuorumLost=Quorum");
+        let view = View { leader: None, voting: vec![0], ..view };
+        check(&view, "!Ready=NoQuorum Progressing=Forming !Degraded=Forming QuorumLost=NoQuorum");
     }
 
     #[test]
@@ -397,6 +407,7 @@ mod tests {
             ready: vec![],
             voting: vec![],
             formed: false,
+            complete: false,
             created: false,
             work: Work::Refused("write replicas: 1".into()),
             ..view(3)

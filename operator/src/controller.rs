@@ -200,7 +200,8 @@ async fn tell(
     let written = store.status.clone();
     let before = memory.status.take().or_else(|| written.clone()).unwrap_or_default();
     let after = compute(store, &before, observed, work, Timestamp::now());
-    let notices = notices(store.spec.strategy, &before, &after);
+    let step = if let Work::Step(step) = work { Some(step) } else { None };
+    let notices = notices(store.spec.strategy, &before, &after, step);
     context.events.publish(store, &notices).await;
 
     let due = memory.written.is_none_or(|written| written.elapsed() >= POSITIONS_EVERY);

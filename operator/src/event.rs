@@ -9,6 +9,8 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
 use tracing::warn;
 
+use crate::roll::Step;
+
 /// Longest text of an event, as the API server takes it, in bytes.
 const NOTE_BYTES_MAX: usize = 1000;
 
@@ -26,36 +28,59 @@ pub struct Notice {
     pub note: String,
 }
 
-/// Everything that changed between two statuses and that is worth telling.
+/// Everything that changed between two statuses and that is worth telling, and what the operator does about the store.
+///
+/// That a member is missing while it is being restarted is no news.
 #[must_use]
 pub fn notices(
     strategy: Strategy,
     before: &ReplicatedStoreStatus,
     after: &ReplicatedStoreStatus,
+    step: Option<&Step>,
 ) -> Vec<Notice> {
     let mut notices = Vec::new();
     leadership(before, after, &mut notices);
     losses(strategy, before, after, &mut notices);
-    for (type_, bad, warning, good) in [
-        (condition::QUORUM_LOST, "True", "QuorumLost", "QuorumRestored"),
-        (condition::DEGRADED, "True", "Degraded", "Recovered"),
+    health(before, after, &mut notices);
+    work(before, after, &mut notices);
+    let note = match step {
+        Some(Step::Restart { ordinal, .. }) => format!("restarting member {ordinal}"),
+        Some(Step::HandOver { from, to }) => {
+            format!("member {from} hands its leadership over to member {to} before its restart")
+        }
+        Some(Step::Done | Step::Wait(_)) | None => return notices,
+    };
+    notices.push(Notice { warning: false, reason: reason::RESTARTING_MEMBERS, note });
+    notices
+}
+
+/// Conditions that changed.
+fn health(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: &mut Vec<Notice>) {
+    for (type_, warning, good) in [
+        (condition::QUORUM_LOST, "QuorumLost", "QuorumRestored"),
+        (condition::DEGRADED, "Degraded", "Recovered"),
     ] {
-        let was = find(before, type_).is_some_and(|condition| condition.status == bad);
+        let expected = |status| type_ == condition::DEGRADED && is_restarting(status);
+        let bad = |status| {
+            find(status, type_).is_some_and(|condition| condition.status == "True") && !expected(status)
+        };
         let Some(is) = find(after, type_) else { continue };
-        if is.status == bad && !was {
+        if bad(after) && !bad(before) {
             notices.push(Notice { warning: true, reason: warning, note: is.message.clone() });
-        } else if is.status == "False" && was {
+        } else if is.status == "False" && bad(before) {
             notices.push(Notice { warning: false, reason: good, note: is.message.clone() });
         }
     }
-    if let (was, Some(is)) = (find(before, condition::READY), find(after, condition::READY))
-        && is.status == "True"
-        && was.is_none_or(|was| was.status != "True")
+    let ready = |status| find(status, condition::READY).filter(|condition| condition.status == "True");
+    if let (None, Some(is)) = (ready(before), ready(after))
+        && !is_restarting(after)
     {
         notices.push(Notice { warning: false, reason: "Ready", note: is.message.clone() });
     }
-    work(before, after, &mut notices);
-    notices
+}
+
+fn is_restarting(status: &ReplicatedStoreStatus) -> bool {
+    find(status, condition::PROGRESSING).is_some_and(|progress| progress.reason == reason::RESTARTING_MEMBERS)
 }
 
 fn leadership(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: &mut Vec<Notice>) {
@@ -108,7 +133,7 @@ fn losses(
     }
 }
 
-/// What the operator does, or cannot do.
+/// What the operator cannot do, and that a roll has ended.
 fn work(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: &mut Vec<Notice>) {
     let (was, Some(is)) = (find(before, condition::PROGRESSING), find(after, condition::PROGRESSING)) else {
         return;
@@ -123,11 +148,9 @@ fn work(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: 
         reason::RECONCILE_FAILED => {
             notices.push(Notice { warning: true, reason: reason::RECONCILE_FAILED, note: is.message.clone() })
         }
-        reason::RESTARTING_MEMBERS => notices.push(Notice {
-            warning: false,
-            reason: reason::RESTARTING_MEMBERS,
-            note: is.message.clone(),
-        }),
+        reason::AS_SPECIFIED if is_restarting(before) => {
+            notices.push(Notice { warning: false, reason: "MembersRestarted", note: is.message.clone() })
+        }
         _ => {}
     }
 }
@@ -216,13 +239,13 @@ mod tests {
     }
 
     fn check(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, expected: &[&str]) {
-        let told = notices(Strategy::Replication, before, after);
+        let told = notices(Strategy::Replication, before, after, None);
         let told: Vec<String> = told
             .iter()
             .map(|notice| format!("{}{}", if notice.warning { "!" } else { "" }, notice.reason))
             .collect();
         assert_eq!(told, expected);
-        assert_eq!(notices(Strategy::Replication, after, after), [], "nothing is told twice");
+        assert_eq!(notices(Strategy::Replication, after, after, None), [], "nothing is told twice");
     }
 
     #[test]
@@ -250,10 +273,36 @@ mod tests {
     fn work_that_goes_on_or_fails() {
         let work = |reason| status(None, &[("Progressing", "True", reason)]);
         let done = work(reason::AS_SPECIFIED);
-        check(&done, &work(reason::RESTARTING_MEMBERS), &["RestartingMembers"]);
         check(&done, &work(reason::RECONCILE_FAILED), &["!ReconcileFailed"]);
         check(&done, &work(reason::INVALID_SPEC), &["!InvalidSpec"]);
-        check(&work(reason::RESTARTING_MEMBERS), &done, &[]);
+        check(&done, &work(reason::RESTARTING_MEMBERS), &[]);
+        check(&work(reason::RESTARTING_MEMBERS), &done, &["MembersRestarted"]);
+    }
+
+    #[test]
+    fn a_restart_is_told_by_its_steps_and_not_by_what_follows_from_them() {
+        let well = [
+            ("Ready", "True", "x"),
+            ("Degraded", "False", "x"),
+            ("Progressing", "False", reason::AS_SPECIFIED),
+        ];
+        let away = [
+            ("Ready", "False", "x"),
+            ("Degraded", "True", "x"),
+            ("Progressing", "True", reason::RESTARTING_MEMBERS),
+        ];
+        let (well, away) = (status(None, &well), status(None, &away));
+        check(&well, &away, &[]);
+        check(&away, &well, &["Ready", "MembersRestarted"]);
+        // A member that fails while nobody restarts it is told.
+        let failed =
+            status(None, &[("Degraded", "True", "x"), ("Progressing", "False", reason::AS_SPECIFIED)]);
+        check(&away, &failed, &["!Degraded", "MembersRestarted"]);
+        let told =
+            |step| notices(Strategy::Replication, &away, &away, Some(&step)).pop().map(|notice| notice.note);
+        let restart = Step::Restart { ordinal: 2, why: crate::roll::Turn::Follower };
+        assert_eq!(told(restart).as_deref(), Some("restarting member 2"));
+        assert_eq!(told(Step::Wait(crate::roll::Wait::NoLeader)), None);
     }
 
     #[test]
@@ -275,7 +324,7 @@ mod tests {
             ..ReplicatedStoreStatus::default()
         };
         let told = |strategy, after: &str| {
-            notices(strategy, &life("1"), &life(after)).pop().map(|notice| notice.reason)
+            notices(strategy, &life("1"), &life(after), None).pop().map(|notice| notice.reason)
         };
         assert_eq!(told(Strategy::Baseline, "2"), Some("StartedEmpty"));
         assert_eq!(told(Strategy::Checkpointing, "2"), Some("StartedFromCheckpoint"));

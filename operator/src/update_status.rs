@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use holdfast_api::http::{CheckpointStatus, Role, Status};
 use holdfast_api::kind::{LastCheckpoint, MemberStatus, Phase};
+use holdfast_api::names::condition::{self, reason};
 use holdfast_api::names::{self, FIELD_MANAGER};
 use holdfast_api::{ReplicatedStore, ReplicatedStoreStatus, Strategy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -80,7 +81,7 @@ fn view(
 ) -> View {
     let voter = |status: &Status| matches!(status.role, Role::Leader | Role::Follower | Role::Candidate);
     let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
-    let unwell = members
+    let unwell: Vec<_> = members
         .iter()
         .filter(|member| !member.ready || member.role.is_none())
         .map(|member| {
@@ -95,13 +96,22 @@ fn view(
         leader: leader.map(|leader| (leader.ordinal, leader.term)),
         ready: members.iter().filter(|member| member.ready).map(|member| member.ordinal).collect(),
         voting: answers().filter(|status| voter(status)).map(|status| status.member).collect(),
-        unwell,
-        // A term is never written into the status before there was an election, and no election before the store was formed.
-        formed: leader.is_some() || before.term.is_some_and(|term| term > 0) || answers().any(|s| s.term > 0),
+        // A term is never written into the status before there was an election, and nobody is elected before the store is formed.
+        formed: leader.is_some()
+            || before.term.is_some_and(|term| term > 0)
+            || answers().any(|status| status.term > 0),
+        complete: was_complete(before) || (leader.is_some() && unwell.is_empty()),
         created: observed.stateful_set.is_some(),
+        unwell,
         lost,
         work: work.clone(),
     }
+}
+
+/// Whether all members were ready once, as the condition that speaks of it says.
+fn was_complete(before: &ReplicatedStoreStatus) -> bool {
+    let degraded = before.conditions.iter().find(|condition| condition.type_ == condition::DEGRADED);
+    degraded.is_some_and(|degraded| ![reason::FORMING, reason::CREATING].contains(&degraded.reason.as_str()))
 }
 
 fn phase(view: &View) -> Phase {
@@ -109,9 +119,9 @@ fn phase(view: &View) -> Phase {
     match &view.work {
         Work::Refused(_) => Phase::Invalid,
         _ if !view.created => Phase::Pending,
-        _ if !view.formed && view.ready.is_empty() && view.voting.is_empty() => Phase::Pending,
-        _ if !view.formed => Phase::Forming,
         _ if quorum_lost.holds == Some(true) => Phase::QuorumLost,
+        _ if !view.complete && view.ready.is_empty() && view.leader.is_none() => Phase::Pending,
+        _ if !view.complete => Phase::Forming,
         Work::Step(step) if *step != Step::Done && progressing.holds == Some(true) => Phase::Updating,
         _ if ready.holds == Some(true) => Phase::Ready,
         _ => Phase::Degraded,
@@ -231,7 +241,6 @@ mod tests {
     use std::sync::Arc;
 
     use holdfast_api::http::{PeerStatus, Positions};
-    use holdfast_api::names::condition;
     use k8s_openapi::api::apps::v1::StatefulSet;
     use serde_json::json;
 
@@ -319,8 +328,9 @@ mod tests {
     }
 
     fn check(members: &[&str], leader: Option<&str>, phase: Phase, ready: i32) {
-        let formed = ReplicatedStoreStatus { term: Some(1), ..ReplicatedStoreStatus::default() };
-        let status = computed(members, &formed);
+        let well: Vec<&str> = members.iter().map(|_| "up leads 1").collect();
+        let complete = computed(&well, &ReplicatedStoreStatus::default());
+        let status = computed(members, &complete);
         assert_eq!(status.leader.as_deref(), leader, "{members:?}");
         assert_eq!(status.phase, Some(phase), "{members:?}: {:?}", status.conditions);
         assert_eq!(status.ready_replicas, ready, "{members:?}");
@@ -348,7 +358,8 @@ mod tests {
         assert_eq!(phase(&["gone", "gone", "gone"]), Some(Phase::Pending));
         assert_eq!(phase(&["down unformed", "down unformed", "gone"]), Some(Phase::Pending));
         assert_eq!(phase(&["up unformed", "up unformed", "gone"]), Some(Phase::Forming));
-        assert_eq!(phase(&["up leads 1", "up follows 0 1", "down unformed"]), Some(Phase::Degraded));
+        assert_eq!(phase(&["up leads 1", "up follows 0 1", "down unformed"]), Some(Phase::Forming));
+        assert_eq!(phase(&["up leads 1", "up follows 0 1", "up follows 0 1"]), Some(Phase::Ready));
     }
 
     #[test]
