@@ -313,6 +313,24 @@ fn operators_ask_for_checkpoints_and_leaders() {
 }
 
 #[test]
+fn a_checkpoint_covers_what_was_acknowledged_before_it_was_asked_for() {
+    let store = Store::new(CHECKPOINTING);
+    let member = store.start();
+    let ask = |times: u32| {
+        for _ in 0..times {
+            let put = member.put("/v1/kv/a", b"1").json();
+            let taken = member.post_admin("/v1/checkpoint", b"").json();
+            assert!(taken["index"].as_u64() >= put["index"].as_u64(), "{taken} after {put}");
+        }
+    };
+    // Each finds the other's under way, which began before its own write.
+    std::thread::scope(|scope| {
+        scope.spawn(|| ask(30));
+        ask(30);
+    });
+}
+
+#[test]
 fn every_metric_of_the_reference_is_scraped_and_moves() {
     let store = Store::new(REPLICATION);
     let member = store.start();
