@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use holdfast_engine::{
-    ENTRY_PAYLOAD_BYTES_MAX, Input, MemberId, Ordinal, ProposalToken, ReadToken, Refusal, Term, WriteConcern,
+    ENTRY_PAYLOAD_BYTES_MAX, Input, MEMBERS_MAX, MemberId, Ordinal, ProposalToken, ReadToken, Refusal, Term,
+    WriteConcern,
 };
 use holdfast_store::{RangeQuery, ReadError, View};
 use holdfast_wire::Frame;
@@ -137,10 +138,23 @@ impl Core {
         }
     }
 
-    /// Another member leads than the one that some writes were passed on to: those that may be asked twice are.
+    /// Another member leads than the one that some writes were passed on to: those that may be asked twice are. If the
+    /// old leader fell silent, who waits for the others is told so now, and not only when its connection is given up:
+    /// until then a client that waits for an answer would wait on, although the store serves again.
     pub(super) fn forward_again(&mut self, leader: Ordinal) {
         for write in self.forwarded.take_retryable_elsewhere(leader) {
             self.route(write);
+        }
+        for ordinal in (0..MEMBERS_MAX as u8).map(Ordinal).filter(|ordinal| *ordinal != leader) {
+            let heard = self.heard[usize::from(ordinal.0)];
+            if heard.is_some_and(|(_, heard)| self.now - heard >= self.election_timeout) {
+                for request in self.forwarded.lost(ordinal) {
+                    self.forward_lost(
+                        request,
+                        "the leader fell silent before its answer came, and another one leads",
+                    );
+                }
+            }
         }
     }
 
