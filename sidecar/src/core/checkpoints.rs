@@ -166,8 +166,11 @@ impl Checkpoints {
 
     /// A checkpoint of another member is durable here.
     pub(super) fn fetched(&mut self, file: CheckpointFile) {
-        self.newest = Some(file);
-        self.log_bytes = 0;
+        if self.newest.is_none_or(|newest| newest.checkpoint.position.index < file.checkpoint.position.index)
+        {
+            self.newest = Some(file);
+            self.log_bytes = 0;
+        }
     }
 
     /// Whether a checkpoint is under way or asked for.

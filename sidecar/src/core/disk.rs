@@ -11,11 +11,13 @@ use super::member_error::Broken;
 pub(super) struct Disk {
     writer: LogWriter,
     backlog: Vec<Persist>,
+    /// The writer has stopped; it says why by an event, unless it could not.
+    stopped: bool,
 }
 
 impl Disk {
     pub(super) fn new(writer: LogWriter) -> Disk {
-        Disk { writer, backlog: Vec::new() }
+        Disk { writer, backlog: Vec::new(), stopped: false }
     }
 
     /// Write these after everything before. With nothing, try again what there was no room for.
@@ -34,8 +36,12 @@ impl Disk {
                 self.backlog = writes;
                 Ok(())
             }
-            // The writer says what failed by an event, which is already waiting.
-            Err(SubmitError::Stopped(_)) => Ok(()),
+            // What failed is in an event that is already waiting, and ends the member before the next try.
+            Err(SubmitError::Stopped(_)) if !self.stopped => {
+                self.stopped = true;
+                Ok(())
+            }
+            Err(SubmitError::Stopped(_)) => Err(Broken::WriterGone),
         }
     }
 

@@ -34,6 +34,8 @@ impl Core {
                 self.step(Input::Durable { ticket });
             }
         }
+        // A fetched state that the engine has no use for any more.
+        self.fetched = None;
         self.answer_done();
         self.serve_reads();
         self.flush();

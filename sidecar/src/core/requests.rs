@@ -1,4 +1,4 @@
-//! What becomes of requests: to this member's log, to the leader, or held until there is one; and their answers.
+//! What becomes of writes: to this member's log, to the leader, or held until there is one; and their answers.
 //!
 //! A write is proposed again only if it is certain that it did not happen, or if its session makes asking twice
 //! harmless. Everything else that went wrong is `unknown`, and said so.
@@ -6,21 +6,14 @@
 use std::time::Duration;
 
 use holdfast_engine::{
-    ENTRY_PAYLOAD_BYTES_MAX, Input, MEMBERS_MAX, MemberId, Ordinal, ProposalToken, ReadToken, Refusal, Term,
-    WriteConcern,
+    ENTRY_PAYLOAD_BYTES_MAX, Input, MEMBERS_MAX, MemberId, Ordinal, ProposalToken, Refusal, WriteConcern,
 };
-use holdfast_store::{RangeQuery, ReadError, View};
 use holdfast_wire::Frame;
-use tokio::sync::oneshot;
 
 use super::Core;
-use super::asking::{Answer, Asker, HandOver, Write};
-use super::handle::{
-    self, Consistency, Failure, HandedOver, OVERLOAD_PAUSE, Query, ReadReply, ReadRequest, RefusalCode,
-    Written,
-};
+use super::asking::{Answer, Asker, Write};
+use super::handle::{Failure, HandedOver, OVERLOAD_PAUSE, RefusalCode, Written};
 use super::held::Request;
-use super::reads::Read;
 use super::writes::Verdict;
 use crate::metrics::ProposalFailure;
 use crate::peers::Pushed;
@@ -29,7 +22,6 @@ use crate::peers::Pushed;
 /// at most this. So the leader's "not in time" arrives before the member gives up by itself.
 const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(50);
 
-// Writes.
 impl Core {
     /// Somebody wants to write.
     pub(super) fn write(&mut self, write: Write) {
@@ -125,7 +117,7 @@ impl Core {
     }
 
     /// Of the time until `deadline`, what the leader may use, in milliseconds.
-    fn time_for_leader(&self, deadline: holdfast_engine::Moment) -> u32 {
+    pub(super) fn time_for_leader(&self, deadline: holdfast_engine::Moment) -> u32 {
         let left = deadline - self.now;
         let time = left - (left / 10).min(ANSWER_MARGIN_MAX);
         u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
@@ -292,7 +284,7 @@ impl Core {
         }
     }
 
-    fn reply_to(&mut self, ordinal: Ordinal, id: u64, answer: &Answer) {
+    pub(super) fn reply_to(&mut self, ordinal: Ordinal, id: u64, answer: &Answer) {
         let link = self.peers.link(ordinal);
         let pushed = link.push(&Frame::ForwardReply { id, body: answer.encode() });
         if pushed == Pushed::TooLarge {
@@ -303,148 +295,8 @@ impl Core {
     }
 }
 
-// Reads.
-impl Core {
-    /// Somebody wants to read.
-    pub(super) fn read(&mut self, request: ReadRequest, reply: oneshot::Sender<Result<ReadReply, Failure>>) {
-        let ReadRequest { query, consistency, timeout } = request;
-        match consistency {
-            Consistency::Local => drop(reply.send(self.look_up(query, View::Executed))),
-            Consistency::Linearizable => {
-                let read = Read { query, deadline: self.now + timeout, reply };
-                if let Err(Read { reply, .. }) = self.reads.add(read) {
-                    let failure = Failure::Refused {
-                        code: RefusalCode::Overloaded,
-                        detail: "too many reads wait for this member".to_owned(),
-                        retryable: true,
-                        retry_after: Some(OVERLOAD_PAUSE),
-                    };
-                    let _ = reply.send(Err(failure));
-                }
-            }
-        }
-    }
-
-    /// One question for all reads that wait.
-    pub(super) fn ask_for_reads(&mut self) {
-        if self.reads.wants_to_ask(self.now) {
-            let token = ReadToken(self.next_token());
-            self.reads.ask(token, self.now);
-            self.step(Input::Read { token });
-        }
-    }
-
-    /// Serve all reads that the state has come far enough for.
-    pub(super) fn serve_reads(&mut self) {
-        for Read { query, reply, .. } in self.reads.take_ready(self.store.committed()) {
-            let _ = reply.send(self.look_up(query, View::Committed));
-        }
-    }
-
-    pub(super) fn read_expired(&mut self, read: Read) {
-        let failure = Failure::Refused {
-            code: RefusalCode::NoLeader,
-            detail: "no leader confirmed itself in time; read=local needs none".to_owned(),
-            retryable: true,
-            retry_after: None,
-        };
-        let _ = read.reply.send(Err(failure));
-    }
-
-    fn look_up(&self, query: Query, view: View) -> Result<ReadReply, Failure> {
-        let answer = match query {
-            Query::Get { key, at } => self.store.get(&key, at, view).map(handle::Answer::Get),
-            Query::Range { prefix, after, limit, at } => {
-                self.store.range(RangeQuery { prefix, after, limit, at, view }).map(handle::Answer::Range)
-            }
-        };
-        let answer = answer.map_err(|error| Failure::Refused {
-            code: match error {
-                ReadError::Compacted { .. } => RefusalCode::Compacted,
-                ReadError::FutureRevision { .. } => RefusalCode::FutureRevision,
-            },
-            detail: error.to_string(),
-            retryable: matches!(error, ReadError::FutureRevision { .. }),
-            retry_after: None,
-        })?;
-        Ok(ReadReply { revision: self.store.revision(view), answer })
-    }
-}
-
-// Hand-overs.
-impl Core {
-    /// Somebody wants another leader.
-    pub(super) fn hand_over(&mut self, hand_over: HandOver) {
-        let HandOver { to, deadline, .. } = hand_over;
-        let nobody = match to {
-            Some(to) if to.0 >= self.members => Some(format!("there is no member {to}")),
-            _ if self.members == 1 => {
-                Some("the store has one member, and so nobody to hand over to".to_owned())
-            }
-            _ => None,
-        };
-        if let Some(detail) = nobody {
-            let code = RefusalCode::NoSuchMember;
-            let failure = Failure::Refused { code, detail, retryable: false, retry_after: None };
-            return self.answer_hand_over(hand_over.asker, Err(failure));
-        }
-        match (self.engine.role().leader(self.me), &hand_over.asker) {
-            (Some(leader), _) if leader == self.me && to == Some(self.me.ordinal) => {
-                let handed_over = HandedOver { leader: self.me.ordinal, term: self.term() };
-                self.answer_hand_over(hand_over.asker, Ok(handed_over));
-            }
-            (Some(leader), _) if leader == self.me => {
-                self.step(Input::HandOver { to });
-                // The engine gives up after an election timeout; nobody needs to wait for much longer.
-                let deadline = deadline.min(self.now + self.election_timeout * 2);
-                self.hand_overs.push(HandOver { deadline, ..hand_over });
-            }
-            (Some(leader), Asker::Client(_)) => {
-                let (id, timeout_ms) = (self.forwarded.next_id(), self.time_for_leader(deadline));
-                match self.peers.link(leader.ordinal).push(&Frame::HandOver { id, to, timeout_ms }) {
-                    Pushed::Sent => {
-                        self.unflushed[usize::from(leader.ordinal.0)] = true;
-                        self.forwarded.add(id, leader.ordinal, Request::HandOver(hand_over));
-                    }
-                    Pushed::Dropped | Pushed::TooLarge => {
-                        self.answer_hand_over(hand_over.asker, Err(no_leader()));
-                    }
-                }
-            }
-            _ => self.answer_hand_over(hand_over.asker, Err(no_leader())),
-        }
-    }
-
-    /// Another member leads now.
-    pub(super) fn handed_over(&mut self, leader: Ordinal, term: Term) {
-        for hand_over in std::mem::take(&mut self.hand_overs) {
-            self.answer_hand_over(hand_over.asker, Ok(HandedOver { leader, term }));
-        }
-    }
-
-    pub(super) fn expire_hand_overs(&mut self) {
-        let now = self.now;
-        let expired: Vec<HandOver> = self.hand_overs.extract_if(.., |h| h.deadline <= now).collect();
-        for hand_over in expired {
-            let failure = Failure::Refused {
-                code: RefusalCode::HandOverFailed,
-                detail: "nobody took the leadership over in time; the leader goes on".to_owned(),
-                retryable: true,
-                retry_after: None,
-            };
-            self.answer_hand_over(hand_over.asker, Err(failure));
-        }
-    }
-
-    pub(super) fn answer_hand_over(&mut self, asker: Asker<HandedOver>, result: Result<HandedOver, Failure>) {
-        match asker {
-            Asker::Client(reply) => drop(reply.send(result)),
-            Asker::Member { ordinal, id } => self.reply_to(ordinal, id, &result.into()),
-        }
-    }
-}
-
-fn no_leader() -> Failure {
+/// Nobody leads who could be asked.
+pub(super) fn no_leader() -> Failure {
     Failure::Refused {
         code: RefusalCode::NoLeader,
         detail: "no leader was found in time".to_owned(),

@@ -1,0 +1,78 @@
+//! Reads: at once from what is at hand, or from the committed state once the leader has confirmed how far that must be.
+
+use holdfast_engine::{Input, ReadToken};
+use holdfast_store::{RangeQuery, ReadError, View};
+use tokio::sync::oneshot;
+
+use super::Core;
+use super::handle::{
+    Answer, Consistency, Failure, OVERLOAD_PAUSE, Query, ReadReply, ReadRequest, RefusalCode,
+};
+use super::reads::Read;
+
+impl Core {
+    /// Somebody wants to read.
+    pub(super) fn read(&mut self, request: ReadRequest, reply: oneshot::Sender<Result<ReadReply, Failure>>) {
+        let ReadRequest { query, consistency, timeout } = request;
+        match consistency {
+            Consistency::Local => drop(reply.send(self.look_up(query, View::Executed))),
+            Consistency::Linearizable => {
+                let read = Read { query, deadline: self.now + timeout, reply };
+                if let Err(Read { reply, .. }) = self.reads.add(read) {
+                    let failure = Failure::Refused {
+                        code: RefusalCode::Overloaded,
+                        detail: "too many reads wait for this member".to_owned(),
+                        retryable: true,
+                        retry_after: Some(OVERLOAD_PAUSE),
+                    };
+                    let _ = reply.send(Err(failure));
+                }
+            }
+        }
+    }
+
+    /// One question for all reads that wait.
+    pub(super) fn ask_for_reads(&mut self) {
+        if self.reads.wants_to_ask(self.now) {
+            let token = ReadToken(self.next_token());
+            self.reads.ask(token, self.now);
+            self.step(Input::Read { token });
+        }
+    }
+
+    /// Serve all reads that the state has come far enough for.
+    pub(super) fn serve_reads(&mut self) {
+        for Read { query, reply, .. } in self.reads.take_ready(self.store.committed()) {
+            let _ = reply.send(self.look_up(query, View::Committed));
+        }
+    }
+
+    pub(super) fn read_expired(&mut self, read: Read) {
+        let failure = Failure::Refused {
+            code: RefusalCode::NoLeader,
+            detail: "no leader confirmed itself in time; read=local needs none".to_owned(),
+            retryable: true,
+            retry_after: None,
+        };
+        let _ = read.reply.send(Err(failure));
+    }
+
+    fn look_up(&self, query: Query, view: View) -> Result<ReadReply, Failure> {
+        let answer = match query {
+            Query::Get { key, at } => self.store.get(&key, at, view).map(Answer::Get),
+            Query::Range { prefix, after, limit, at } => {
+                self.store.range(RangeQuery { prefix, after, limit, at, view }).map(Answer::Range)
+            }
+        };
+        let answer = answer.map_err(|error| Failure::Refused {
+            code: match error {
+                ReadError::Compacted { .. } => RefusalCode::Compacted,
+                ReadError::FutureRevision { .. } => RefusalCode::FutureRevision,
+            },
+            detail: error.to_string(),
+            retryable: matches!(error, ReadError::FutureRevision { .. }),
+            retry_after: None,
+        })?;
+        Ok(ReadReply { revision: self.store.revision(view), answer })
+    }
+}
