@@ -111,7 +111,7 @@ impl Sidecars {
 
     async fn status(&self, store: &str, ordinal: u8, address: IpAddr) -> Result<Status, AskError> {
         let request = self.http.get(url(address, self.ports.client, "/v1/status")).timeout(STATUS_LIMIT);
-        let status: Status = read(request.send().await.map_err(AskError::Transport)?).await?;
+        let status: Status = read(request.send().await.map_err(transport)?).await?;
         if status.store != store || status.member != ordinal {
             return Err(AskError::Stranger { store: status.store, member: status.member });
         }
@@ -125,8 +125,13 @@ impl Sidecars {
     pub async fn hand_over(&self, address: IpAddr, to: u8) -> Result<TransferReply, AskError> {
         let path = format!("/v1/leadership/transfer?{}={to}", query::TO);
         let request = self.http.post(url(address, self.ports.admin, &path)).timeout(TRANSFER_LIMIT);
-        read(request.send().await.map_err(AskError::Transport)?).await
+        read(request.send().await.map_err(transport)?).await
     }
+}
+
+/// The address is known to whoever reads the error, and makes it longer than what it says.
+fn transport(error: reqwest::Error) -> AskError {
+    AskError::Transport(error.without_url())
 }
 
 fn url(address: IpAddr, port: u16, path: &str) -> String {
@@ -136,7 +141,7 @@ fn url(address: IpAddr, port: u16, path: &str) -> String {
 async fn read<T: DeserializeOwned>(mut response: Response) -> Result<T, AskError> {
     let status = response.status();
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(AskError::Transport)? {
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
             return Err(AskError::TooLarge);
         }

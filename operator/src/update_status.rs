@@ -96,11 +96,8 @@ fn view(
         leader: leader.map(|leader| (leader.ordinal, leader.term)),
         ready: members.iter().filter(|member| member.ready).map(|member| member.ordinal).collect(),
         voting: answers().filter(|status| voter(status)).map(|status| status.member).collect(),
-        // A term is never written into the status before there was an election, and nobody is elected before the store is formed.
-        formed: leader.is_some()
-            || before.term.is_some_and(|term| term > 0)
-            || answers().any(|status| status.term > 0),
-        complete: was_complete(before) || (leader.is_some() && unwell.is_empty()),
+        formed: leader.is_some() || was_past_forming(before, condition::QUORUM_LOST),
+        complete: was_past_forming(before, condition::DEGRADED) || (leader.is_some() && unwell.is_empty()),
         created: observed.stateful_set.is_some(),
         unwell,
         lost,
@@ -108,10 +105,11 @@ fn view(
     }
 }
 
-/// Whether all members were ready once, as the condition that speaks of it says.
-fn was_complete(before: &ReplicatedStoreStatus) -> bool {
-    let degraded = before.conditions.iter().find(|condition| condition.type_ == condition::DEGRADED);
-    degraded.is_some_and(|degraded| ![reason::FORMING, reason::CREATING].contains(&degraded.reason.as_str()))
+/// Whether a condition has spoken of more than the first start: that is remembered nowhere else. A store that was made again on the
+/// volumes of a former one starts for the first time, too.
+fn was_past_forming(before: &ReplicatedStoreStatus, type_: &str) -> bool {
+    let written = before.conditions.iter().find(|condition| condition.type_ == type_);
+    written.is_some_and(|written| ![reason::FORMING, reason::CREATING].contains(&written.reason.as_str()))
 }
 
 fn phase(view: &View) -> Phase {
@@ -358,6 +356,8 @@ mod tests {
         assert_eq!(phase(&["gone", "gone", "gone"]), Some(Phase::Pending));
         assert_eq!(phase(&["down unformed", "down unformed", "gone"]), Some(Phase::Pending));
         assert_eq!(phase(&["up unformed", "up unformed", "gone"]), Some(Phase::Forming));
+        // On the volumes of a former store: its members remember a term, and that is no lost quorum.
+        assert_eq!(phase(&["up seeks 4", "gone", "gone"]), Some(Phase::Forming));
         assert_eq!(phase(&["up leads 1", "up follows 0 1", "down unformed"]), Some(Phase::Forming));
         assert_eq!(phase(&["up leads 1", "up follows 0 1", "up follows 0 1"]), Some(Phase::Ready));
     }
