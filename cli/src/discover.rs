@@ -139,6 +139,7 @@ pub fn reach(reach: &Reach) -> Result<Found, DiscoverError> {
 mod tests {
     use super::*;
     use crate::runner::folder::Claim;
+    use crate::runner::folder::tests::wait_until_free;
 
     struct Machine {
         data: tempfile::TempDir,
@@ -205,6 +206,7 @@ mod tests {
     fn the_dead_are_not_found() {
         let mut machine = machine(&[("a", 7500)]);
         machine.claims.clear();
+        wait_until_free(&Folder::new(machine.data.path(), "a").expect("a folder"));
         check(&machine, None, None, "start one with");
         check(&machine, Some("a"), None, "no `holdfast up` holds");
     }

@@ -77,10 +77,10 @@ impl LogFile {
         // A line whose beginning was left out says little.
         let text = if start > from { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
         let lines: Vec<&str> = text.lines().filter(|line| says_something(line)).collect();
-        Ok(lines[lines.len().saturating_sub(TAIL_LINES_MAX)..]
-            .iter()
-            .map(|line| (*line).to_owned())
-            .collect())
+        // What was well before the first error does not explain an end.
+        let first_error = lines.iter().position(|line| line.contains(" ERROR ")).unwrap_or(0);
+        let first = first_error.max(lines.len().saturating_sub(TAIL_LINES_MAX));
+        Ok(lines[first..].iter().map(|line| (*line).to_owned()).collect())
     }
 }
 
@@ -129,6 +129,8 @@ mod tests {
         file.write_all(b"one\n\ntwo\n").expect("writable");
         assert_eq!(log.last_words(from), ["one", "two"]);
         assert_eq!(log.last_words(1_000_000), ["an earlier life", "one", "two"]);
+        file.write_all(b"1 ERROR three\nfour\n").expect("writable");
+        assert_eq!(log.last_words(from), ["1 ERROR three", "four"]);
     }
 
     #[test]

@@ -133,6 +133,7 @@ fn read(path: &Path) -> Option<Registration> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::folder::tests::wait_until_free;
     use super::*;
 
     fn runner(data: &Path, store: &str, port_base: u16) -> (Folder, Registration) {
@@ -158,6 +159,7 @@ mod tests {
         let _claim = living_folder.claim(1).expect("free");
         living_folder.register(&living).expect("writable");
         drop(dead_folder.claim(1).expect("free"));
+        wait_until_free(&dead_folder);
         dead_folder.register(&dead).expect("writable");
         registry.add(&living).expect("writable");
         registry.add(&dead).expect("writable");
