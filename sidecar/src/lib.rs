@@ -12,6 +12,7 @@
 //! It refuses to decide what the engine and the state decide: who leads, what is committed, what a command does.
 
 mod admin;
+mod advice;
 pub mod arguments;
 pub mod core;
 pub mod ending;

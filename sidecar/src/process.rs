@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use crate::advice::advice;
 use crate::arguments::{ADMIN, Arguments, ArgumentsError, CLIENT, Options, PEER};
 use crate::ending::{End, ending};
 use crate::http::RequestIds;
@@ -118,7 +119,10 @@ pub fn main(arguments: Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            error!("{}", chain(&failure));
+            match advice(&failure) {
+                Some(advice) => error!("{}: {advice}", chain(&failure)),
+                None => error!("{}", chain(&failure)),
+            }
             ExitCode::FAILURE
         }
     }

@@ -90,15 +90,14 @@ fn cursor(query: &Query, prefix: &str) -> Result<Option<Cursor>, Problem> {
 fn page(range: Range, before: Option<Cursor>) -> ListReply {
     let count = range.count.or(before.map(|cursor| cursor.count)).unwrap_or_default();
     let last = range.items.last().filter(|_| range.more);
-    let next =
-        last.map(|last| Cursor { revision: range.revision, count, after: text(&last.key) }.to_string());
+    let next = last.map(|last| Cursor { revision: range.revision, count, after: text(&last.key) }.encode());
     let items = range.items.into_iter().map(item).collect();
     ListReply { items, revision: range.revision.0, count, cursor: next }
 }
 
 impl Cursor {
     /// `revision.count.key`, all in hexadecimal digits, so that it needs no escaping in a query.
-    fn to_string(&self) -> String {
+    fn encode(&self) -> String {
         let mut text = format!("{:x}.{:x}.", self.revision.0, self.count);
         for byte in self.after.bytes() {
             write!(text, "{byte:02x}").expect("a string takes everything");
@@ -133,8 +132,8 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_as_it_was() {
         let cursor = Cursor { revision: Revision(300), count: 17, after: "größe/1".to_owned() };
-        assert_eq!(cursor.to_string(), "12c.11.6772c3b6c39f652f31");
-        assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+        assert_eq!(cursor.encode(), "12c.11.6772c3b6c39f652f31");
+        assert_eq!(Cursor::parse(&cursor.encode()), Some(cursor));
         for forged in ["", "1", "1.1", "1.1.6", "1.1.zz", "1.1.ff", "1.1.61.61", "x.1.61", "1.1.€€"] {
             assert_eq!(Cursor::parse(forged), None, "{forged}");
         }

@@ -183,7 +183,7 @@ fn a_taken_port_is_named() {
 fn a_folder_that_cannot_be_used_is_named() {
     let store = Store::new(REPLICATION);
     fs::write(store.data(), "a file where the folder should be").expect("written");
-    check_refused(store.command(), &[&store.data().display().to_string()]);
+    check_refused(store.command(), &[&store.data().display().to_string(), "--data (HOLDFAST_DATA)"]);
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn two_processes_cannot_share_a_folder() {
     let store = Store::new(REPLICATION);
     let member = store.start();
     assert_eq!(member.put("/v1/kv/a", b"1").status, 200);
-    check_refused(store.command(), &[&store.data().display().to_string(), "process"]);
+    check_refused(store.command(), &[&store.data().display().to_string(), "end that process"]);
     assert_eq!(member.get("/v1/kv/a").body, b"1", "the first goes on");
 }
 
@@ -202,7 +202,10 @@ fn another_stores_folder_is_left_alone() {
     assert_eq!(member.put("/v1/kv/a", b"1").status, 200);
     member.stop();
     store.write_settings_of("invoices", "majority", "100ms");
-    check_refused(store.command(), &["shop/orders", "shop/invoices", &store.data().display().to_string()]);
+    check_refused(
+        store.command(),
+        &["shop/orders", "shop/invoices", "own folder by --data", &store.data().display().to_string()],
+    );
     store.write_settings("majority", "100ms");
     assert_eq!(store.start().get("/v1/kv/a").body, b"1");
 }
@@ -220,7 +223,7 @@ fn a_damaged_log_is_reported_and_not_served() {
     let at = bytes.windows(4).position(|four| four == b"vvvv").expect("a value") + 100;
     bytes[at] ^= 1;
     fs::write(&segment, bytes).expect("it can be written");
-    check_refused(store.command(), &[&segment.display().to_string()]);
+    check_refused(store.command(), &[&segment.display().to_string(), "does not serve", "from a copy"]);
 }
 
 #[test]

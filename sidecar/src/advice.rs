@@ -1,0 +1,58 @@
+//! What a person can do when a member does not start or ends by itself: the last part of the one message that says so.
+//!
+//! It refuses to advise what loses data without saying that it does.
+
+use holdfast_storage::OpenError;
+
+use crate::core::Broken;
+use crate::member::StartError;
+use crate::process::RunError;
+
+const OTHER_FOLDER: &str =
+    "make it writable for this process, or give another folder by --data (HOLDFAST_DATA)";
+const IN_USE: &str = "end that process, or give another folder by --data (HOLDFAST_DATA)";
+const FOREIGN: &str = "give this member's own folder by --data (HOLDFAST_DATA); nothing was changed in the one that it was given";
+const POLICY: &str = "go back to the settings that the folder was made with, or begin anew in an empty folder by --data (HOLDFAST_DATA)";
+const DAMAGED: &str = "the member does not serve what it cannot read. Put the file back from a copy; or keep the folder \
+    aside and start with an empty one: the member then copies the state from the others, if there are any, but does \
+    not vote any more";
+const VERSION: &str = "run the version that wrote it, or a newer one";
+const DISK: &str = "look after the disk and its free space; what was acknowledged is durable, and a new start goes on \
+    from there";
+const DIVERGED: &str = "keep the folder aside for a report and start with an empty one; the member then copies the \
+    state from the others, but does not vote any more";
+
+/// What to do about it, unless the error says so itself.
+pub(crate) fn advice(error: &RunError) -> Option<&'static str> {
+    match error {
+        RunError::Start(StartError::Open { source, .. }) => Some(for_folder(source)),
+        RunError::Start(StartError::Checkpoint { .. } | StartError::State { .. }) => Some(DAMAGED),
+        RunError::Broken(Broken::Log(_)) => Some(DISK),
+        RunError::Broken(Broken::Diverged { .. }) => Some(DIVERGED),
+        _ => None,
+    }
+}
+
+fn for_folder(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Create { .. } | OpenError::Unwritable { .. } | OpenError::Io { .. } => OTHER_FOLDER,
+        OpenError::Locked { .. } => IN_USE,
+        OpenError::ForeignStore { .. } | OpenError::ForeignMember { .. } | OpenError::Name { .. } => FOREIGN,
+        OpenError::Policy { .. } => POLICY,
+        OpenError::Damaged { .. } => DAMAGED,
+        OpenError::Version { .. } => VERSION,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_ends_with_what_to_do() {
+        let locked = OpenError::Locked { path: "/d/lock".into() };
+        let error = RunError::Start(StartError::Open { path: "/d".into(), source: locked });
+        assert!(advice(&error).is_some_and(|advice| advice.contains("--data")));
+        assert_eq!(advice(&RunError::AtOnce), None);
+    }
+}
