@@ -125,7 +125,8 @@ fn losses(
                 format!("{name} ended and started empty: everything that the store held is lost"),
             )
         } else {
-            let said = format!("{name} ended and started from its last checkpoint: later writes are lost");
+            let said =
+                format!("{name} ended and started from its last checkpoint: writes after that one are lost");
             ("StartedFromCheckpoint", said)
         };
         let note = member.note.clone().map_or(said.clone(), |note| format!("{said} ({note})"));

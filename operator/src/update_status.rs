@@ -51,8 +51,19 @@ pub fn compute(
 ) -> ReplicatedStoreStatus {
     let leader = leader(store.spec.replicas, observed);
     let name = store.name_any();
-    let members: Vec<MemberStatus> =
-        observed.members.iter().map(|member| describe(&name, member, leader, observed, now)).collect();
+    let members: Vec<MemberStatus> = observed
+        .members
+        .iter()
+        .map(|member| {
+            let mut described = describe(&name, member, leader, observed, now);
+            // Kept while it is away, so that it shows when it comes back in another life.
+            described.incarnation = described.incarnation.or_else(|| {
+                let former = before.members.iter().find(|former| former.ordinal == member.ordinal);
+                former.and_then(|former| former.incarnation.clone())
+            });
+            described
+        })
+        .collect();
     let view = view(store, before, observed, leader, &members, work);
     let generation = store.metadata.generation;
     let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
@@ -388,6 +399,14 @@ mod tests {
         assert_eq!((status.term, status.commit), (Some(3), Some(80)));
         assert_eq!(status.observed_generation, Some(4));
         assert_eq!(status.selector.as_deref(), Some("holdfast.dev/store=orders"));
+    }
+
+    #[test]
+    fn a_life_is_remembered_while_its_member_is_away() {
+        let before = computed(&["up leads 3", "up follows 0 3"], &ReplicatedStoreStatus::default());
+        let after = computed(&["up leads 3", "gone"], &before);
+        assert_eq!(after.members[1].incarnation, before.members[1].incarnation);
+        assert!(after.members[1].incarnation.is_some() && after.members[1].role.is_none());
     }
 
     #[test]
