@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use holdfast_api::http::{KeyValue, ListReply, Status, WriteReply};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
 /// How long a request may take. A member holds requests while there is no leader; whoever cuts a member off gets no
 /// answer at all.
@@ -115,6 +115,16 @@ impl Http {
     /// If nobody answers, or not with success.
     pub async fn text(&self, url: &str) -> anyhow::Result<String> {
         Ok(succeeded(self.0.get(url).send().await?).await?.text().await?)
+    }
+
+    /// The answer to any request, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub async fn answer(&self, request: RequestBuilder) -> reqwest::Result<(StatusCode, String)> {
+        let response = request.send().await?;
+        Ok((response.status(), response.text().await?))
     }
 
     /// The client itself, for requests that have no method here.

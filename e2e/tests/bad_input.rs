@@ -92,7 +92,7 @@ fn too_large(store: &mut Laptop) -> anyhow::Result<()> {
         http.raw().put(url).body(vec![b'v'; value])
     };
     for (key, value) in [(KEY_BYTES_MAX, 1), (1, VALUE_BYTES_MAX)] {
-        let status = runtime().block_on(put(key, value).send())?.status();
+        let (status, _) = runtime().block_on(http.answer(put(key, value)))?;
         ensure!(status.is_success(), "the largest key or value ({key}, {value}) is refused: {status}");
     }
     for (key, value, code) in [
@@ -101,15 +101,15 @@ fn too_large(store: &mut Laptop) -> anyhow::Result<()> {
         (1, 100 * VALUE_BYTES_MAX, ProblemCode::TooLarge),
     ] {
         // A body that is far too large may be cut off before its answer is read; then only that it ends counts.
-        if let Ok(response) = runtime().block_on(put(key, value).send()) {
-            problem(&runtime().block_on(response.text())?, code)?;
+        if let Ok((_, body)) = runtime().block_on(http.answer(put(key, value))) {
+            problem(&body, code)?;
         }
     }
     // The length of a body in pieces is not known beforehand.
     let pieces = in_pieces(VALUE_BYTES_MAX / 1000, 1001);
     let request = http.raw().put(format!("{}/v1/kv/pieces", store.base(0))).body(pieces);
-    if let Ok(response) = runtime().block_on(request.send()) {
-        problem(&runtime().block_on(response.text())?, ProblemCode::TooLarge)?;
+    if let Ok((_, body)) = runtime().block_on(http.answer(request)) {
+        problem(&body, ProblemCode::TooLarge)?;
     }
     healthy(store)
 }
@@ -118,32 +118,31 @@ fn nonsense(store: &mut Laptop) -> anyhow::Result<()> {
     let http = Http::default();
     let request = |method: Method, path: &str| http.raw().request(method, format!("{}{path}", store.base(2)));
     let put = |path: &str| request(Method::PUT, path).body("value");
+    let get = |path: &str| request(Method::GET, path);
     let txn = |body: &'static str| {
         request(Method::POST, "/v1/txn").header("content-type", "application/json").body(body)
     };
-    let cases: Vec<(RequestBuilder, ProblemCode)> = vec![
-        (put("/v1/kv/"), ProblemCode::InvalidKey),
-        (put("/v1/kv/key?concern=2"), ProblemCode::BadRequest),
-        (put("/v1/kv/key?w=some"), ProblemCode::BadRequest),
-        (put("/v1/kv/key?w=7"), ProblemCode::ConcernTooHigh),
-        (put("/v1/kv/key?session=x"), ProblemCode::BadRequest),
-        (put("/v1/kv/key").header("if-match", "1"), ProblemCode::BadRequest),
-        (put("/v1/kv/key").header("if-match", "\"1\""), ProblemCode::PreconditionFailed),
-        (request(Method::GET, "/v1/kv/no-such-key"), ProblemCode::KeyNotFound),
-        (request(Method::GET, "/v1/kv?limit=-1"), ProblemCode::BadRequest),
-        (request(Method::GET, "/v1/kv?cursor=%ff"), ProblemCode::BadRequest),
-        (request(Method::GET, "/v1/watch?from=99999999"), ProblemCode::FutureRevision),
-        (request(Method::GET, "/v2/kv/key"), ProblemCode::RouteNotFound),
-        (request(Method::PATCH, "/v1/kv/key"), ProblemCode::MethodNotAllowed),
-        (txn("{"), ProblemCode::BadRequest),
-        (txn(r#"{"successs": []}"#), ProblemCode::BadRequest),
+    let cases: Vec<(&str, RequestBuilder, ProblemCode)> = vec![
+        ("an empty key", put("/v1/kv/"), ProblemCode::RouteNotFound),
+        ("an unknown parameter", put("/v1/kv/key?concern=2"), ProblemCode::BadRequest),
+        ("an unknown concern", put("/v1/kv/key?w=some"), ProblemCode::BadRequest),
+        ("a concern of too many", put("/v1/kv/key?w=7"), ProblemCode::ConcernTooHigh),
+        ("a session without a sequence", put("/v1/kv/key?session=1"), ProblemCode::BadRequest),
+        ("a tag without quotes", put("/v1/kv/key").header("if-match", "1"), ProblemCode::BadRequest),
+        ("another revision", put("/v1/kv/key").header("if-match", "\"1\""), ProblemCode::PreconditionFailed),
+        ("a missing key", get("/v1/kv/no-such-key"), ProblemCode::KeyNotFound),
+        ("a negative limit", get("/v1/kv?limit=-1"), ProblemCode::BadRequest),
+        ("a cursor of nobody", get("/v1/kv?cursor=%ff"), ProblemCode::BadRequest),
+        ("a revision to come", get("/v1/kv/key?revision=99999999"), ProblemCode::FutureRevision),
+        ("an unknown route", get("/v2/kv/key"), ProblemCode::RouteNotFound),
+        ("an unknown method", request(Method::PATCH, "/v1/kv/key"), ProblemCode::MethodNotAllowed),
+        ("half a transaction", txn("{"), ProblemCode::BadRequest),
+        ("an unknown field", txn(r#"{"successs": []}"#), ProblemCode::BadRequest),
     ];
-    for (request, code) in cases {
-        let request = request.build()?;
-        let words = format!("{} {}", request.method(), request.url());
-        let response = runtime().block_on(http.raw().execute(request)).with_context(|| words.clone())?;
-        ensure!(!response.status().is_success(), "{words} is taken");
-        problem(&runtime().block_on(response.text())?, code).context(words)?;
+    for (words, request, code) in cases {
+        let (status, body) = runtime().block_on(http.answer(request)).with_context(|| words.to_owned())?;
+        ensure!(!status.is_success(), "{words} is taken");
+        problem(&body, code).with_context(|| words.to_owned())?;
     }
     healthy(store)
 }

@@ -27,6 +27,9 @@ pub use layout::NODES;
 /// compiles may be twenty times slower.
 const START_WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// How long to wait for others that use the cluster: one run of all its tests takes a few minutes.
+const OTHERS_WAIT_MAX: Duration = Duration::from_secs(20 * 60);
+
 /// What `cargo xtask cluster` can do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -316,15 +319,22 @@ impl Cluster {
     }
 }
 
-/// Make this process the only one that starts or stops the cluster.
+/// Make this process the only one that starts or stops the cluster, once those before it are done.
 fn lock() -> anyhow::Result<File> {
     let path = std::env::temp_dir().join("holdfast-cluster.lock");
     let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another process uses the cluster ({} is locked)", path.display())
+    let begin = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the cluster"),
+            Err(TryLockError::WouldBlock) if begin.elapsed() > OTHERS_WAIT_MAX => {
+                bail!("another process uses the cluster and does not end ({} is locked)", path.display())
+            }
+            Err(TryLockError::WouldBlock) => {
+                crate::say(format_args!("waiting for another process that uses the cluster"));
+                std::thread::sleep(Duration::from_secs(10));
+            }
         }
-        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the cluster"),
     }
 }
