@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use holdfast_api::names::FIELD_MANAGER;
+use holdfast_api::names::{FIELD_MANAGER, KIND};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::Store;
@@ -36,6 +36,14 @@ pub enum ApplyError {
     /// An object of this name is there and is not the store's.
     #[error("there is a {kind} {name} already that this store did not make; delete it or rename the store")]
     Foreign {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// It belongs to a store of the same name that was deleted a moment ago.
+    #[error("the {kind} {name} of a former store of this name is still there; it goes by itself")]
+    Former {
         /// Its kind.
         kind: String,
         /// Its name.
@@ -77,7 +85,13 @@ pub async fn apply(
     objects: &Objects,
     applied: &mut Applied,
 ) -> Result<(), ApplyError> {
-    let mut step = Applier { client, owner: &objects.owner, namespace: &objects.namespace, applied };
+    let mut step = Applier {
+        client,
+        owner: &objects.owner,
+        store: &objects.store,
+        namespace: &objects.namespace,
+        applied,
+    };
     step.apply(&caches.accounts, &objects.service_account).await?;
     step.apply(&caches.config_maps, &objects.settings).await?;
     for service in &objects.services {
@@ -91,6 +105,7 @@ struct Applier<'a> {
     client: &'a Client,
     /// The store's uid.
     owner: &'a str,
+    store: &'a str,
     namespace: &'a str,
     applied: &'a mut Applied,
 }
@@ -118,9 +133,14 @@ impl Applier<'_> {
             None => api.get_opt(&name).await.map_err(refused)?.map(Arc::new),
         };
         if let Some(there) = &there {
-            let ours = there.owner_references().iter().any(|owner| owner.uid == self.owner);
-            if !ours {
-                return Err(ApplyError::Foreign { kind, name });
+            let owners = there.owner_references();
+            if !owners.iter().any(|owner| owner.uid == self.owner) {
+                let former = owners.iter().any(|owner| owner.kind == KIND && owner.name == self.store);
+                return Err(if former {
+                    ApplyError::Former { kind, name }
+                } else {
+                    ApplyError::Foreign { kind, name }
+                });
             }
             if self.applied.0.get(&key) == Some(&Applying::of(&json, &**there)) {
                 return Ok(());
@@ -230,6 +250,18 @@ mod tests {
         let patched: Vec<String> =
             server.lines().into_iter().filter(|line| line.starts_with("PATCH")).collect();
         assert_eq!(patched, ["PATCH /api/v1/namespaces/shop/services/orders-leader"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_former_store_left_is_waited_for() {
+        let (_server, client) = ApiServer::start(|asked| {
+            let mut object = kept(asked, "former");
+            object["metadata"]["ownerReferences"][0]["kind"] = KIND.into();
+            object["metadata"]["ownerReferences"][0]["name"] = "orders".into();
+            Some(object)
+        });
+        let error = apply(&client, &empty_caches(), &objects("100ms"), &mut Applied::default()).await;
+        assert!(matches!(error, Err(ApplyError::Former { .. })), "{error:?}");
     }
 
     #[tokio::test]

@@ -24,6 +24,8 @@ use crate::validate::Valid;
 pub struct Objects {
     /// The store's uid, which is in every object's owner reference.
     pub owner: String,
+    /// The store's name.
+    pub store: String,
     /// The store's namespace, which is every object's.
     pub namespace: String,
     /// Whom the pods run as.
@@ -52,6 +54,7 @@ pub struct Surroundings<'a> {
 pub fn build(valid: &Valid, surroundings: &Surroundings<'_>) -> Objects {
     Objects {
         owner: valid.uid.clone(),
+        store: valid.name.clone(),
         namespace: valid.namespace.clone(),
         service_account: service_account::build(valid),
         settings: config_map::build(valid),

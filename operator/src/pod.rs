@@ -34,12 +34,6 @@ pub fn node(pod: &Pod) -> Option<String> {
     pod.spec.as_ref()?.node_name.clone()
 }
 
-/// The zone that it is in, where Kubernetes copies it to the pod's labels.
-#[must_use]
-pub fn zone(pod: &Pod) -> Option<&str> {
-    pod.labels().get("topology.kubernetes.io/zone").map(String::as_str)
-}
-
 /// Why it is not ready, as far as its status says.
 #[must_use]
 pub fn trouble(pod: &Pod, now: Timestamp) -> Option<String> {
