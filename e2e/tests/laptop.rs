@@ -298,12 +298,14 @@ fn leader_killed() -> anyhow::Result<()> {
         gaps.push(next.duration_since(killed));
         start_now(&store, leader.member, process)?;
     }
-    store.wait_until_ready()?;
+    let term = store.wait_until_ready()?.term;
     let history = load.stop()?;
     let (counts, gaps) = (history.counts(), Times::new(gaps));
     verify(&store, history)?;
     let (p50, p99, longest) = (gaps.percentile(50.0), gaps.percentile(99.0), gaps.percentile(100.0));
-    note(format_args!("{KILLS} kills of the leader: {counts:?}, none acknowledged is lost"));
+    note(format_args!(
+        "{KILLS} kills of the leader: {counts:?}, none acknowledged is lost; now in term {term}"
+    ));
     note(format_args!(
         "kill to next acknowledged write: p50 {p50:.1?}, p99 {p99:.1?}, longest {longest:.1?}"
     ));

@@ -108,7 +108,9 @@ impl Shared {
         let (pods, _) = self.settled()?;
         for pod in &pods {
             for (prefix, history) in &self.told {
-                let stored = runtime().block_on(self.http.list(&pod.base(), prefix))?;
+                // A member that has just crashed counts as ready for a moment. What it answers is never asked twice.
+                let list = || runtime().block_on(self.http.list(&pod.base(), prefix));
+                let (stored, _) = wait::until("a member answers", PATIENCE, list)?;
                 history.check(&stored).with_context(|| format!("as {} tells it", pod.name()))?;
             }
         }
