@@ -1,7 +1,8 @@
-//! What is worth saying when members are looked at again and again: another leader, none, all well.
+//! What is worth saying when members are looked at again and again: another leader, none, all well, their notes.
 //!
 //! Refuses to say a thing twice, and to cry over a gap that the next look closes.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
@@ -17,12 +18,14 @@ pub struct Leadership {
     missing_since: Option<Instant>,
     said_lost: bool,
     said_ready: bool,
+    /// The note of each member and the life that it was about.
+    notes: BTreeMap<String, (String, String)>,
 }
 
 impl Leadership {
     /// What to say of the store as it is at `now`.
     pub fn observe(&mut self, view: &StoreView, now: Instant) -> Vec<Event> {
-        let mut events = Vec::new();
+        let mut events = self.notes(view);
         match (&view.leader, view.term) {
             (Some(leader), Some(term)) => self.led(leader, term, &mut events),
             _ => self.not_led(now, &mut events),
@@ -36,6 +39,21 @@ impl Leadership {
             events.push(Event::Ready { store: store.clone(), leader: leader.clone(), clients });
         }
         self.said_ready = ready;
+        events
+    }
+
+    /// What members want people to know, once for each of their lives.
+    fn notes(&mut self, view: &StoreView) -> Vec<Event> {
+        let mut events = Vec::new();
+        for member in &view.members {
+            let Some(status) = &member.status else { continue };
+            let Some(note) = &status.note else { continue };
+            let said = (status.incarnation.clone(), note.clone());
+            if self.notes.get(&member.member) != Some(&said) {
+                self.notes.insert(member.member.clone(), said);
+                events.push(Event::Note { text: format!("{}: {note}", member.member) });
+            }
+        }
         events
     }
 
@@ -63,7 +81,10 @@ impl Leadership {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_client::reply::Role;
+
     use super::*;
+    use crate::view::MemberView;
 
     /// One look: at so many milliseconds, the leader and its term if there is one, whether all are well.
     type LookedAt<'a> = (u64, Option<(&'a str, u64)>, bool);
@@ -113,6 +134,24 @@ mod tests {
             &[(0, a, false), (200, None, false), (1200, None, false), (2000, None, false), (2200, a, false)],
             &["a 1 after nobody", "lost a", "a 1 after a"],
         );
+    }
+
+    #[test]
+    fn a_note_is_said_once_for_each_life() {
+        let mut leadership = Leadership::default();
+        let mut look = |incarnation: &str, note: Option<&str>| {
+            let mut status = crate::view::tests::status(0, Role::Unformed, None, false);
+            status.incarnation = incarnation.to_owned();
+            status.note = note.map(str::to_owned);
+            let (member, endpoint) = ("a-0".to_owned(), "http://a".to_owned());
+            let member = MemberView { member, endpoint, process: None, status: Some(status), error: None };
+            leadership.observe(&StoreView::new(None, vec![member]), Instant::now())
+        };
+        assert_eq!(look("1", None), []);
+        let said = Event::Note { text: "a-0: all is lost".to_owned() };
+        assert_eq!(look("1", Some("all is lost")), std::slice::from_ref(&said));
+        assert_eq!(look("1", Some("all is lost")), []);
+        assert_eq!(look("2", Some("all is lost")), [said]);
     }
 
     #[test]

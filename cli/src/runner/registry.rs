@@ -75,11 +75,12 @@ impl Registry {
         }
     }
 
-    /// Enters a runner.
+    /// Enters a runner, which holds its folder already, and clears away what dead runners left.
     ///
     /// # Errors
     /// The folder or the file cannot be written.
     pub fn add(&self, registration: &Registration) -> Result<(), RegistryError> {
+        self.clear_dead();
         let path = self.folder()?.join(file_name(registration.port_base));
         let content = serde_json::to_vec_pretty(registration).map_err(io::Error::from);
         content
@@ -98,16 +99,27 @@ impl Registry {
         }
     }
 
+    fn clear_dead(&self) {
+        for (path, registration) in self.entries() {
+            if !lives(&registration) {
+                // Somebody else may have cleared it away already.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (PathBuf, Registration)> {
+        let entries = self.folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+        entries.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            read(&path).map(|registration| (path, registration))
+        })
+    }
+
     /// The runners that live, by port base.
     pub fn live(&self) -> Vec<Registration> {
-        let mut found: Vec<Registration> = self
-            .folders
-            .iter()
-            .filter_map(|folder| fs::read_dir(folder).ok())
-            .flatten()
-            .filter_map(|entry| read(&entry.ok()?.path()))
-            .filter(lives)
-            .collect();
+        let mut found: Vec<Registration> =
+            self.entries().map(|(_, registration)| registration).filter(lives).collect();
         found.sort_by(|one, other| (one.port_base, &one.folder).cmp(&(other.port_base, &other.folder)));
         found.dedup();
         found
@@ -161,9 +173,11 @@ mod tests {
         drop(dead_folder.claim(1).expect("free"));
         wait_until_free(&dead_folder);
         dead_folder.register(&dead).expect("writable");
-        registry.add(&living).expect("writable");
         registry.add(&dead).expect("writable");
+        assert_eq!(registry.live(), []);
+        registry.add(&living).expect("writable");
         assert_eq!(registry.live(), std::slice::from_ref(&living));
+        assert!(!data.path().join("registry/7400.json").exists(), "what the dead left is cleared away");
         registry.remove(&living);
         assert_eq!(registry.live(), []);
     }

@@ -11,6 +11,11 @@ use crate::runner::setup::Setup;
 /// # Errors
 /// Something is wrong before anything starts, or members had to be killed at the end.
 pub fn run(up: &Up) -> Result<Exit, Failure> {
+    if up.file.as_os_str() == "-" {
+        return Err(Failure::usage(
+            "`up` follows the manifest's edits and needs a file for that, not standard input",
+        ));
+    }
     let setup = Setup::new(up).map_err(Failure::general)?;
     block_on(running::run(up, setup))
 }
