@@ -96,6 +96,10 @@ impl Files {
     /// Wait until content and length of the file survive power loss.
     pub(crate) fn sync(&self, file: &OpenFile) -> Result<(), FileError> {
         self.change("flush", &file.path, Change::Sync(&file.path))?;
+        #[cfg(test)]
+        if self.trace.is_some() {
+            return Ok(()); // whoever watches the changes also models what survives
+        }
         file.file.sync_data().map_err(|error| FileError::new("flush", &file.path, error))
     }
 
@@ -121,6 +125,10 @@ impl Files {
     /// Wait until the names in a folder survive power loss.
     pub(crate) fn sync_folder(&self, path: &Path) -> Result<(), FileError> {
         self.change("flush", path, Change::SyncFolder(path))?;
+        #[cfg(test)]
+        if self.trace.is_some() {
+            return Ok(());
+        }
         let folder = File::open(path).map_err(|error| FileError::new("open", path, error))?;
         folder.sync_all().map_err(|error| FileError::new("flush", path, error))
     }

@@ -128,7 +128,7 @@ impl Folder {
         if let Ok(root) = self.root.canonicalize()
             && let Some(parent) = root.parent()
         {
-            let _ = File::open(parent).and_then(|parent| parent.sync_all());
+            let _ = self.files.sync_folder(parent);
         }
     }
 

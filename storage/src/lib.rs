@@ -12,6 +12,8 @@
 
 mod block;
 mod checkpoint;
+#[cfg(test)]
+mod crash;
 mod error;
 mod files;
 mod folder;

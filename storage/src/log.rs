@@ -32,8 +32,6 @@ pub(crate) struct Kept {
     pub(crate) path: PathBuf,
     /// The log's end when it was made.
     pub(crate) previous: Position,
-    /// The lowest index that a cut in it keeps; the highest of all indexes if there is none.
-    pub(crate) lowest_cut: Index,
 }
 
 /// The log of a running member.
@@ -59,12 +57,6 @@ pub(crate) struct Resumed {
     pub(crate) current: Segment,
 }
 
-impl Kept {
-    pub(crate) fn new(path: PathBuf, previous: Position) -> Kept {
-        Kept { path, previous, lowest_cut: Index(u64::MAX) }
-    }
-}
-
 impl Resumed {
     /// Make a log that goes on after `position`, in a first segment with this number.
     pub(crate) fn begin(
@@ -87,7 +79,7 @@ impl Resumed {
         let current = Segment::create(folder, file, header)?;
         Ok(Resumed {
             span: Span::new(position),
-            kept: VecDeque::from([Kept::new(current.path().to_owned(), position)]),
+            kept: VecDeque::from([Kept { path: current.path().to_owned(), previous: position }]),
             current,
         })
     }
@@ -134,12 +126,12 @@ impl Log {
         Ok(())
     }
 
+    /// Void the entries after `keep`, which is in the log or right before it.
     fn cut(&mut self, keep: Index) -> Result<(), WriteError> {
+        let term = self.span.term_at(keep).expect("it was checked");
         self.make_room(MARK_BYTES)?;
-        self.current.add_mark(Mark::Cut(keep), self.span.end());
+        self.current.add_mark(Mark::Cut(Position::new(term, keep)), self.span.end());
         self.span.cut(keep);
-        let kept = self.kept.back_mut().expect("there is always a segment");
-        kept.lowest_cut = kept.lowest_cut.min(keep);
         Ok(())
     }
 
@@ -199,7 +191,7 @@ impl Log {
             restart,
         };
         self.current = Segment::create(&self.folder, file, header)?;
-        self.kept.push_back(Kept::new(self.current.path().to_owned(), previous));
+        self.kept.push_back(Kept { path: self.current.path().to_owned(), previous });
         Ok(())
     }
 
@@ -215,22 +207,19 @@ impl Log {
         Ok(())
     }
 
-    /// Remove the segments that hold nothing after `index`, which a durable checkpoint covers.
-    ///
-    /// A segment with a cut needs the entries that the cut keeps, so it also keeps the segment that they are in.
+    /// Remove the segments that hold nothing after `index`, which a durable checkpoint covers: those before the last
+    /// one that was made when the log ended there or earlier.
     pub(crate) fn release(&mut self, index: Index) {
-        let mut lowest_cut = Index(u64::MAX);
-        let mut first = 0;
-        for (at, kept) in self.kept.iter().enumerate().skip(1).rev() {
-            lowest_cut = lowest_cut.min(kept.lowest_cut);
-            if kept.previous.index <= index && kept.previous.index <= lowest_cut {
-                first = at;
-                break;
-            }
+        let index = index.min(self.span.end().index);
+        let Some(first) = self.kept.iter().rposition(|kept| kept.previous.index <= index) else { return };
+        if first == 0 {
+            return;
         }
-        if first > 0 {
-            self.span.release(self.kept[first].previous);
-            self.housekeeper.remove(self.kept.drain(..first).map(|kept| kept.path).collect());
-        }
+        // Cuts may have replaced the entry that the segment was made after, so its term is asked for anew; and they may
+        // have moved the segment's beginning behind what was released before.
+        let start = self.kept[first].previous.index.max(self.span.start().index);
+        let term = self.span.term_at(start).expect("it is between the log's start and its end");
+        self.span.release(Position::new(term, start));
+        self.housekeeper.remove(self.kept.drain(..first).map(|kept| kept.path).collect());
     }
 }

@@ -1,16 +1,16 @@
 //! What stands between the records of a segment: seals, which prove that everything before them is durable, and cuts.
 //!
-//! `ffffffff u32 | checksum u32 | kind u32 | digest u32 | segment u64 | offset u64 | index u64`, little-endian. No
-//! record begins like that: its length cannot be so large. The checksum is CRC-32C over what follows it, seeded with
+//! `ffffffff u32 | checksum u32 | kind u32 | digest u32 | segment u64 | offset u64 | term u64 | index u64`,
+//! little-endian. No record begins like that: its length cannot be so large. The checksum is CRC-32C over what follows it, seeded with
 //! the member's incarnation, so that no bytes of another life, and none that a client chose, pass for a mark. Segment
 //! and offset say where the mark belongs; the digest is the CRC-32C of all bytes of the segment before it.
 //!
 //! What it refuses to do: stand for data. A log without its last seal has lost nothing.
 
-use holdfast_engine::{Incarnation, Index};
+use holdfast_engine::{Incarnation, Index, Position, Term};
 
 /// Bytes of a mark.
-pub(crate) const MARK_BYTES: usize = 40;
+pub(crate) const MARK_BYTES: usize = 48;
 
 /// How a mark begins.
 const MARKER: [u8; 4] = [0xff; 4];
@@ -18,10 +18,10 @@ const MARKER: [u8; 4] = [0xff; 4];
 /// What a mark says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// Everything before it was flushed before it was written; the log ended at this index.
-    Seal(Index),
-    /// The entries after this index are void. What follows was written instead of them.
-    Cut(Index),
+    /// Everything before it was flushed before it was written; the log ended here.
+    Seal(Position),
+    /// The entries after this position are void. What follows was written instead of them.
+    Cut(Position),
 }
 
 /// Where a mark stands.
@@ -34,9 +34,9 @@ pub(crate) struct Place {
 
 impl Mark {
     pub(crate) fn encode(self, place: Place, digest: u32) -> [u8; MARK_BYTES] {
-        let (kind, index) = match self {
-            Mark::Seal(index) => (1u32, index),
-            Mark::Cut(index) => (2u32, index),
+        let (kind, position) = match self {
+            Mark::Seal(position) => (1u32, position),
+            Mark::Cut(position) => (2u32, position),
         };
         let mut bytes = [0; MARK_BYTES];
         bytes[..4].copy_from_slice(&MARKER);
@@ -44,7 +44,8 @@ impl Mark {
         bytes[12..16].copy_from_slice(&digest.to_le_bytes());
         bytes[16..24].copy_from_slice(&place.segment.to_le_bytes());
         bytes[24..32].copy_from_slice(&place.offset.to_le_bytes());
-        bytes[32..40].copy_from_slice(&index.0.to_le_bytes());
+        bytes[32..40].copy_from_slice(&position.term.0.to_le_bytes());
+        bytes[40..48].copy_from_slice(&position.index.0.to_le_bytes());
         let checksum = checksum(&bytes, place);
         bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -60,9 +61,10 @@ impl Mark {
         if word(4) != checksum(bytes, place) || long(16) != place.segment || long(24) != place.offset {
             return None;
         }
+        let position = Position::new(Term(long(32)), Index(long(40)));
         match word(8) {
-            1 => Some((Mark::Seal(Index(long(32))), word(12))),
-            2 => Some((Mark::Cut(Index(long(32))), word(12))),
+            1 => Some((Mark::Seal(position), word(12))),
+            2 => Some((Mark::Cut(position), word(12))),
             _ => None,
         }
     }
@@ -86,11 +88,12 @@ fn checksum(bytes: &[u8], place: Place) -> u32 {
 mod tests {
     use super::*;
 
+    const AT: Position = Position { term: Term(3), index: Index(12) };
     const PLACE: Place = Place { incarnation: Incarnation(7), segment: 3, offset: 5000 };
 
     #[test]
     fn a_mark_reads_back_only_where_it_was_written() {
-        for mark in [Mark::Seal(Index(12)), Mark::Cut(Index(0))] {
+        for mark in [Mark::Seal(AT), Mark::Cut(AT), Mark::Cut(Position::ZERO)] {
             let bytes = mark.encode(PLACE, 0xabcd);
             assert_eq!(Mark::decode(&bytes, PLACE), Some((mark, 0xabcd)));
             for other in [
@@ -105,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_found() {
-        let bytes = Mark::Seal(Index(12)).encode(PLACE, 1);
+        let bytes = Mark::Seal(AT).encode(PLACE, 1);
         for bit in 0..MARK_BYTES * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -115,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_seal_is_found_at_any_offset_and_a_cut_is_not_one() {
-        for (mark, found) in [(Mark::Seal(Index(1)), true), (Mark::Cut(Index(1)), false)] {
+        for (mark, found) in [(Mark::Seal(AT), true), (Mark::Cut(AT), false)] {
             for before in 0..50 {
                 let mut bytes = vec![0xff; before];
                 let place = Place { offset: PLACE.offset + before as u64, ..PLACE };

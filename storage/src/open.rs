@@ -25,7 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_engine::{Incarnation, Ordinal, Position, Restored};
+use holdfast_engine::{Entry, Incarnation, Ordinal, Position, Restored};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, CheckpointReader};
@@ -234,7 +234,8 @@ fn restore(folder: Arc<Folder>, identity: Identity, options: Options) -> Result<
     if behind && span.start().index >= covered.index {
         return damaged(folder.checkpoints(), Damage::Gap { next: span.start().index.next() });
     }
-    if !behind && vote.hard_state().term < span.end().term {
+    let last_term = if behind { None } else { log.entries.last().map(Entry::term) };
+    if last_term.is_some_and(|term| vote.hard_state().term < term) {
         return damaged(folder.vote_path(), Damage::StaleVote);
     }
     if identity.formation.is_none() && (position.is_some() || span.end() != Position::ZERO) {

@@ -93,7 +93,7 @@ pub(crate) fn read(folder: &Folder, identity: &Identity) -> Result<Found, OpenEr
         walk.check_next(&file, &header, number)?;
         number += 1;
         walk.digest = digest;
-        walk.kept.push_back(Kept::new(file.path().to_owned(), header.previous));
+        walk.kept.push_back(Kept { path: file.path().to_owned(), previous: header.previous });
         let extent = walk.read(&file, &header, at == last)?;
         tail = Some((file, header, extent));
     }
@@ -152,7 +152,9 @@ impl Walk {
         }
         // A record may end in zeros, which are in use.
         let used = used.max(at);
-        if used > at && (!last || Mark::any_seal(&bytes[at..used], header.place(at as u64))) {
+        // A seal may end in zeros too.
+        let tail = &bytes[at..bytes.len().min(used + MARK_BYTES)];
+        if used > at && (!last || Mark::any_seal(tail, header.place(at as u64))) {
             return Err(damaged(at, Damage::Record));
         }
         Ok(Extent { end: at as u64, sealed: sealed as u64, used: used as u64 })
@@ -167,20 +169,19 @@ impl Walk {
 
     fn mark(&mut self, mark: Mark) -> Result<(), Damage> {
         match mark {
-            Mark::Seal(index) if index == self.span.end().index => Ok(()),
-            Mark::Seal(_) => Err(Damage::Digest),
-            Mark::Cut(keep) => {
-                let start = self.span.start().index;
-                if !(start..=self.span.end().index).contains(&keep) {
-                    return Err(Damage::Gap { next: keep.next() });
-                }
-                self.entries.truncate((keep.0 - start.0) as usize);
-                self.span.cut(keep);
-                let kept = self.kept.back_mut().expect("the segment that is read is there");
-                kept.lowest_cut = kept.lowest_cut.min(keep);
-                Ok(())
+            Mark::Seal(end) if end == self.span.end() => {}
+            Mark::Cut(keep) if self.span.contains(keep) => {
+                self.entries.truncate((keep.index.0 - self.span.start().index.0) as usize);
+                self.span.cut(keep.index);
             }
+            // The segments with what it keeps were released: the log that is left starts here.
+            Mark::Cut(keep) if keep.index < self.span.start().index => {
+                self.entries.clear();
+                self.span = Span::new(keep);
+            }
+            Mark::Seal(_) | Mark::Cut(_) => return Err(Damage::Digest),
         }
+        Ok(())
     }
 }
 

@@ -157,7 +157,7 @@ impl Segment {
     fn add_seal(&mut self, log_end: Position) {
         if self.unsealed && self.pending.is_empty() {
             self.unsealed = false;
-            let seal = Mark::Seal(log_end.index).encode(self.header.place(self.end), self.digest);
+            let seal = Mark::Seal(log_end).encode(self.header.place(self.end), self.digest);
             self.extend(&seal);
         }
     }

@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn state(term: u64) -> HardState {
-        HardState { term: Term(term), voted_for: (term % 2 == 0).then(|| stamp().member) }
+        HardState { term: Term(term), voted_for: term.is_multiple_of(2).then(|| stamp().member) }
     }
 
     fn written(path: &Path, terms: u64) {
@@ -204,7 +204,7 @@ mod tests {
             std::fs::write(&path, &flipped).expect("writable");
             let mut read = Vote::read(&Files::default(), &path).expect("one slot is whole");
             assert_eq!(read.hard_state(), state(4), "bit {bit}");
-            if bit % 97 == 0 {
+            if bit.is_multiple_of(97) {
                 read.repair().expect("writable");
                 assert_eq!(std::fs::read(&path).expect("written"), whole, "bit {bit}");
             }

@@ -1,0 +1,256 @@
+//! What was written is found again: over many segments, cuts, resets and releases.
+
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use holdfast_engine::{Entry, EntryKind, Index, Ticket, Write};
+use holdfast_storage::{Flushed, WriteError};
+
+use crate::member::{Member, REPORTS_MAX, copy, entries, formation, position, reopen, segments, state};
+
+/// What an opened folder remembers must be this.
+fn check(path: &std::path::Path, term: u64, expected: &[Entry]) {
+    let opened = reopen(path).expect("whole");
+    assert_eq!(opened.restored.formation, Some(formation(5)));
+    assert_eq!(opened.restored.hard_state, state(term));
+    assert_eq!(opened.restored.entries, expected);
+    assert_eq!((opened.torn, opened.damaged_checkpoints), (None, Vec::new()));
+    assert!(opened.previously_formed);
+}
+
+#[test]
+fn a_new_folder_is_empty_and_stays_the_same_member() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for _ in 0..2 {
+        let opened = reopen(folder.path()).expect("a new folder");
+        assert_eq!(opened.incarnation, crate::member::LIFE);
+        assert!(opened.restored.entries.is_empty() && opened.restored.formation.is_none());
+        assert!(!opened.previously_formed && opened.checkpoint.is_none() && opened.torn.is_none());
+    }
+}
+
+#[test]
+fn entries_are_found_again_over_many_segments_and_starts() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut member = Member::formed(folder.path());
+    let all = entries(1, 120, 1, 300);
+    for start in 0..4 {
+        for batch in all[start * 30..][..30].chunks(7) {
+            member.append(batch.to_vec());
+        }
+        member.writer.stop();
+        drop(member.checkpoints);
+        check(folder.path(), 1, &all[..(start + 1) * 30]);
+        member = Member::start(reopen(folder.path()).expect("whole"));
+    }
+    assert!(segments(folder.path()).len() > 8);
+}
+
+#[test]
+fn records_longer_than_a_segment_and_of_zeros_are_found_again() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut member = Member::formed(folder.path());
+    let sizes = [0, 1, 50_000, 8 * 1024, 3, 2 * 1024 * 1024, 0];
+    let all = sizes
+        .iter()
+        .zip(1..)
+        .map(|(&bytes, index)| Entry::new(position(index, 1), EntryKind::Command, &vec![0; bytes]));
+    let all = all.collect::<Vec<_>>();
+    for entry in &all {
+        member.append(vec![entry.clone()]);
+        let killed = tempfile::tempdir().expect("a temporary folder");
+        copy(folder.path(), killed.path());
+        check(killed.path(), 1, &all[..entry.index().0 as usize]);
+    }
+}
+
+#[test]
+fn entries_in_the_place_of_others_replace_them_and_all_that_follow() {
+    for first in [1, 2, 25, 26, 59, 60, 61] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut member = Member::formed(folder.path());
+        member.append(entries(1, 60, 1, 300));
+        let new = entries(first, first + 2, 2, 10);
+        member.write([Write::HardState(state(2)), Write::Append(new.clone())]);
+        let mut expected = entries(1, first - 1, 1, 300);
+        expected.extend(new);
+        let killed = tempfile::tempdir().expect("a temporary folder");
+        copy(folder.path(), killed.path());
+        check(killed.path(), 2, &expected);
+        // It goes on from there, now and after a start.
+        member.append(entries(first + 3, first + 40, 2, 300));
+        expected.extend(entries(first + 3, first + 40, 2, 300));
+        member.writer.stop();
+        drop(member.checkpoints);
+        check(folder.path(), 2, &expected);
+    }
+}
+
+#[test]
+fn a_reset_begins_anew_after_its_checkpoint() {
+    for index in [30, 60, 61, 500] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut member = Member::formed(folder.path());
+        member.append(entries(1, 60, 1, 300));
+        member.checkpoint(position(index, 2));
+        member.write([Write::HardState(state(2)), Write::Reset(position(index, 2))]);
+        let after = entries(index + 1, index + 50, 2, 300);
+        member.append(after.clone());
+        member.writer.stop();
+        drop(member.checkpoints);
+        check(folder.path(), 2, &after);
+        let opened = reopen(folder.path()).expect("whole");
+        assert_eq!(opened.restored.checkpoint.map(|found| found.position), Some(position(index, 2)));
+    }
+}
+
+#[test]
+fn a_checkpoint_ahead_of_the_log_resets_it_at_the_next_start() {
+    // Ahead of its end, and in its middle with another term: what a crash leaves between fetch and reset.
+    for index in [61, 30] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut member = Member::formed(folder.path());
+        member.append(entries(1, 60, 1, 300));
+        member.checkpoint(position(index, 2));
+        member.writer.stop();
+        drop(member.checkpoints);
+        check(folder.path(), 1, &[]);
+        let mut member = Member::start(reopen(folder.path()).expect("whole"));
+        let after = entries(index + 1, index + 2, 2, 300);
+        member.write([Write::HardState(state(2)), Write::Append(after.clone())]);
+        member.writer.stop();
+        drop(member.checkpoints);
+        check(folder.path(), 2, &after);
+    }
+}
+
+#[test]
+fn a_release_removes_whole_segments_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut member = Member::formed(folder.path());
+    member.append(entries(1, 100, 1, 300));
+    let before = segments(folder.path()).len();
+    for index in [0, 1, 50, 100] {
+        if index > 0 {
+            member.checkpoint(position(index, 1));
+        }
+        member.write([Write::Release(Index(index))]);
+    }
+    member.append(entries(101, 110, 1, 300));
+    member.writer.stop();
+    drop(member.checkpoints);
+    assert!(segments(folder.path()).len() < before / 2, "old segments are there");
+    let opened = reopen(folder.path()).expect("whole");
+    let first = opened.restored.entries[0].index().0;
+    assert!((50..=101).contains(&first), "{first}");
+    assert_eq!(
+        opened.restored.entries[..],
+        entries(1, 110, 1, 300)[..100]
+            .iter()
+            .skip(first as usize - 1)
+            .cloned()
+            .chain(entries(101, 110, 1, 300))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_release_after_cuts_keeps_what_is_needed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut member = Member::formed(folder.path());
+    let mut all = entries(1, 100, 1, 300);
+    member.append(all.clone());
+    for (term, first) in [(2, 40), (3, 45), (4, 41)] {
+        all.truncate(first - 1);
+        all.extend(entries(first as u64, first as u64 + 30, term, 300));
+        member.write([Write::HardState(state(term)), Write::Append(all[first - 1..].to_vec())]);
+    }
+    member.checkpoint(all[59].position());
+    member.write([Write::Release(Index(60))]);
+    member.writer.stop();
+    drop(member.checkpoints);
+    let restored = reopen(folder.path()).expect("whole").restored;
+    assert!(restored.entries.len() < all.len(), "nothing was removed");
+    assert!(restored.entries.len() >= all.len() - 60);
+    assert_eq!(restored.entries, all[all.len() - restored.entries.len()..]);
+}
+
+#[test]
+fn what_does_not_fit_the_log_breaks_the_writer_and_nothing_is_lost() {
+    for (first, term) in [(12, 1), (0, 1), (11, 0)] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut member = Member::formed(folder.path());
+        member.append(entries(1, 10, 1, 300));
+        member.submit([Write::Append(entries(first, first, term, 1))]);
+        assert!(matches!(member.wait(), Err(WriteError::Gap { .. })));
+        assert!(member.writer.submit(Vec::new()).is_err());
+        drop(member);
+        check(folder.path(), 1, &entries(1, 10, 1, 300));
+    }
+}
+
+#[test]
+fn a_store_is_joined_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut member = Member::formed(folder.path());
+    member.write([Write::Formation(formation(5))]);
+    member.submit([Write::Formation(formation(6))]);
+    assert!(matches!(member.wait(), Err(WriteError::Formed { .. })));
+    drop(member);
+    check(folder.path(), 1, &[]);
+}
+
+#[test]
+fn what_waits_is_written_at_once_and_observed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    drop(Member::formed(folder.path()));
+    let opened = reopen(folder.path()).expect("whole");
+    let (flushed, flushes) = sync_channel(REPORTS_MAX);
+    let (report, reports) = sync_channel(REPORTS_MAX);
+    let disk = opened.disk.on_flush(move |flush| flushed.send(flush).expect("the test listens"));
+    let writer = disk.start(move |result| report.send(result.expect("written")).expect("the test listens"));
+    let writer = writer.expect("a thread");
+    let writes = (1..=20).map(|index| holdfast_engine::Persist {
+        ticket: Ticket(index),
+        write: Write::Append(entries(index, index, 1, 100)),
+    });
+    writer.submit(writes.collect()).expect("room");
+    writer.stop();
+    assert_eq!(reports.iter().collect::<Vec<_>>(), [Ticket(20)]);
+    let flushes = flushes.iter().collect::<Vec<_>>();
+    assert_eq!(flushes.len(), 1, "{flushes:?}");
+    assert_eq!((flushes[0].what, flushes[0].entries), (Flushed::Log, 20));
+    assert!(flushes[0].bytes >= 20 * 125 && flushes[0].fsync > Duration::ZERO);
+}
+
+/// How fast this disk is; run it by name with `--ignored --nocapture`.
+#[test]
+#[ignore = "measures instead of testing"]
+fn append_rate() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut member = Member::start(
+        holdfast_storage::open(
+            folder.path(),
+            crate::member::owner(),
+            holdfast_storage::LogPolicy::Kept,
+            crate::member::LIFE,
+        )
+        .expect("a new folder"),
+    );
+    member.write([Write::Formation(formation(5)), Write::HardState(state(1))]);
+    let mut index = 0;
+    for (rounds, batch) in [(20_000, 1), (5_000, 16), (2_000, 256), (200, 4096)] {
+        let started = Instant::now();
+        for _ in 0..rounds {
+            member.append(entries(index + 1, index + batch, 1, 300));
+            index += batch;
+        }
+        let each = started.elapsed() / rounds;
+        let rate = f64::from(rounds) * batch as f64 / started.elapsed().as_secs_f64();
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("batches of {batch}: {each:?} each, {rate:.0} entries/s\n"),
+        )
+        .expect("standard error");
+    }
+}
