@@ -11,6 +11,9 @@ use clap::Args;
 
 use crate::checkout;
 
+/// Switches on the tests that `cargo test` alone leaves out, because they are slow or change the machine.
+const MACHINE: &str = "--features=holdfast-e2e/machine";
+
 /// What `cargo xtask test` is told.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -78,9 +81,9 @@ impl Kind {
     fn selection(self) -> &'static [&'static str] {
         match self {
             Kind::Unit => &[],
-            Kind::Process => &["--features=holdfast-e2e/process", "--test=bad_input", "--test=laptop"],
-            Kind::Prometheus => &["--features=holdfast-e2e/machine", "--test=prometheus"],
-            Kind::Kubernetes => &["--features=holdfast-e2e/machine", "--test=kubernetes"],
+            Kind::Process => &[MACHINE, "--test=bad_input", "--test=laptop"],
+            Kind::Prometheus => &[MACHINE, "--test=prometheus"],
+            Kind::Kubernetes => &[MACHINE, "--test=kubernetes"],
         }
     }
 }
