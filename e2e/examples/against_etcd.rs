@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use holdfast_e2e::http::Http;
 use holdfast_e2e::laptop::Laptop;
 use holdfast_e2e::{runtime, wait};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -43,14 +44,48 @@ fn main() -> anyhow::Result<()> {
     let store = Laptop::up(STORE)?;
     let leader = store.wait_until_ready()?.leader.context("nobody leads")?;
     let mut figures: BTreeMap<(usize, &str), Vec<Figure>> = BTreeMap::new();
+    let mut times = String::new();
     for round in 0..rounds {
         for (clients, writes) in LOADS {
+            let before = Times::read(&store, leader)?;
             let ours = runtime().block_on(load(store.port(leader), clients, writes, round))?;
             figures.entry((clients, "holdfast")).or_default().push(ours);
+            times += &format!("{clients} clients: {}\n", before.until(&Times::read(&store, leader)?));
             figures.entry((clients, "etcd")).or_default().push(etcd.load(&tools, clients, writes)?);
         }
     }
-    print(&figures)
+    print(&figures)?;
+    writeln!(std::io::stdout().lock(), "\nWhere the time goes at the leader, means per round:\n{times}")?;
+    Ok(())
+}
+
+/// Sums and counts of the leader's own histograms, in seconds: HTTP, commit, flush.
+struct Times([(f64, f64); 3]);
+
+impl Times {
+    fn read(store: &Laptop, leader: u8) -> anyhow::Result<Times> {
+        let url = format!("http://127.0.0.1:{}/metrics", store.port(leader) + 2);
+        let text = runtime().block_on(Http::default().text(&url))?;
+        let number = |series: &str| -> f64 {
+            let lines = text.lines().filter(|line| line.starts_with(series));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        };
+        let names = ["holdfast_http_request_seconds", "holdfast_commit_seconds", "holdfast_fsync_seconds"];
+        Ok(Times(names.map(|name| (number(&format!("{name}_sum")), number(&format!("{name}_count"))))))
+    }
+
+    fn until(&self, after: &Times) -> String {
+        let mean = |at: usize| {
+            let (before, after) = (self.0[at], after.0[at]);
+            (after.0 - before.0) / (after.1 - before.1).max(1.0) * 1e6
+        };
+        let flushes = after.0[2].1 - self.0[2].1;
+        let batch = (after.0[1].1 - self.0[1].1) / flushes.max(1.0);
+        let (http, commit, flush) = (mean(0), mean(1), mean(2));
+        format!(
+            "request {http:.0} us, of that append to commit {commit:.0} us; a flush {flush:.0} us of {batch:.1} writes"
+        )
+    }
 }
 
 fn print(figures: &BTreeMap<(usize, &str), Vec<Figure>>) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use holdfast_sim::{Bug, run};
 
 /// Seeds that may be spent on one bug. Most are found within ten.
-const SEEDS_MAX: u64 = 1000;
+const SEEDS_MAX: u64 = 3000;
 
 #[test]
 fn every_seeded_bug_is_found() {
