@@ -111,9 +111,12 @@ impl State {
     }
 }
 
-/// One use of a disk from its first start on.
+/// One use of a disk.
 struct Run {
     root: PathBuf,
+    /// What was remembered when the first of the events happened, and which checkpoint was there.
+    first: State,
+    checkpoint: u64,
     events: Vec<Event>,
     writes: Vec<Persist>,
 }
@@ -125,7 +128,7 @@ impl Run {
         let done =
             done.filter_map(|event| if let Event::Done(ticket) = event { Some(*ticket) } else { None });
         let done = done.max().unwrap_or(0) as usize;
-        let mut checkpointed = 0;
+        let mut checkpointed = self.checkpoint;
         for event in &self.events[..crash] {
             if let Event::Checkpointed(index) = event {
                 checkpointed = *index;
@@ -133,7 +136,7 @@ impl Run {
         }
         let restored_to = restored.checkpoint.map_or(0, |checkpoint| checkpoint.position.index.0);
         assert!(restored_to >= checkpointed, "{what}: checkpoint {restored_to}, reported {checkpointed}");
-        let mut state = State::default();
+        let mut state = self.first.clone();
         // What a checkpoint covers may be released before what was asked for earlier is written.
         let released = Index(checkpointed);
         for (at, persist) in self.writes.iter().enumerate() {
@@ -244,7 +247,7 @@ fn wait(reports: &Receiver<Option<u64>>, ticket: u64) -> bool {
     }
 }
 
-fn start(opened: Opened, trace: &Arc<Trace>) -> (LogWriter, Receiver<Option<u64>>) {
+fn start_writer(opened: Opened, trace: &Arc<Trace>) -> (LogWriter, Receiver<Option<u64>>) {
     let (report, reports) = sync_channel(REPORTS_MAX);
     let trace = Arc::clone(trace);
     let writer = opened.disk.start(move |result| {
@@ -266,7 +269,7 @@ fn run(seed: u64, rounds: u64, trace: Trace) -> (Run, TempDir) {
     let mut driver = Driver::new(seed);
     if let Ok(opened) = open(&root, &trace) {
         let checkpoints = opened.disk.checkpoints();
-        let (writer, reports) = start(opened, &trace);
+        let (writer, reports) = start_writer(opened, &trace);
         let mut writes = first_writes(&mut driver);
         for _ in 0..rounds {
             let last = writes.last().expect("something is asked for").ticket;
@@ -286,7 +289,8 @@ fn run(seed: u64, rounds: u64, trace: Trace) -> (Run, TempDir) {
         }
         writer.stop();
     }
-    (Run { root, events: trace.events(), writes: driver.writes }, folder)
+    let first = State::default();
+    (Run { root, first, checkpoint: 0, events: trace.events(), writes: driver.writes }, folder)
 }
 
 /// Take a checkpoint of what is committed, or fetch one that is ahead; then what an engine asks for.
@@ -322,48 +326,56 @@ fn check(run: &Run, crash: usize, contents: &BTreeMap<PathBuf, Vec<u8>>, what: &
         opened.unwrap_or_else(|error| panic!("{what}: {error:?}\n{:#?}", run.events[..crash].last()));
     run.check(crash, &opened.restored, what);
     if crash.is_multiple_of(16) {
-        let opening = trace.events();
-        go_on(folder.path(), opened, &trace, what);
-        crash_again(contents, run, crash, folder.path(), &opening);
+        let opening = trace.events().len();
+        let next = go_on(folder.path(), opened, &trace, what);
+        crash_again(contents, run, crash, &next, opening);
     }
 }
 
-/// Write one entry more and find it.
-fn go_on(path: &Path, opened: Opened, trace: &Arc<Trace>, what: &str) {
+/// Write one entry more and find it. What happened since the folder was opened, and what was remembered then.
+fn go_on(path: &Path, opened: Opened, trace: &Arc<Trace>, what: &str) -> Run {
     let restored = opened.restored.clone();
     let covered = restored.checkpoint.map_or(Position::ZERO, |checkpoint| checkpoint.position);
-    let end = restored.entries.last().map_or(covered, Entry::position);
-    let term = restored.hard_state.term.max(end.term);
+    let start = restored.entries.first().map_or(covered.index, |entry| entry.index().previous());
+    let first = State {
+        formation: restored.formation,
+        hard_state: restored.hard_state,
+        // The term before the first entry is not known, and nothing asks for it.
+        start: if start == covered.index { covered } else { Position::new(Term(0), start) },
+        entries: restored.entries,
+    };
+    let end = first.end();
+    let term = first.hard_state.term.max(end.term);
     let entry = Entry::new(Position::new(term, end.index.next()), EntryKind::Noop, b"");
+    let voted = |voted_for| Write::HardState(HardState { term, voted_for });
     let formation = Formation { store: StoreId(5), voters: vec![Default::default()] };
     let writes = [
         Write::Formation(formation),
-        Write::HardState(HardState { term, voted_for: None }),
+        voted(None),
+        voted(Some(Default::default())),
         Write::Append(vec![entry.clone()]),
+        voted(None),
     ];
-    let (writer, reports) = start(opened, trace);
     let writes = (1..).zip(writes).map(|(ticket, write)| Persist { ticket: Ticket(ticket), write });
-    writer.submit(writes.collect()).expect("room");
-    assert!(wait(&reports, 3), "{what}");
+    let writes = writes.collect::<Vec<_>>();
+    let (writer, reports) = start_writer(opened, trace);
+    writer.submit(writes.clone()).expect("room");
+    assert!(wait(&reports, 5), "{what}");
     writer.stop();
     let again = open(path, &Arc::default()).unwrap_or_else(|error| panic!("{what}: {error:?}")).restored;
-    let mut entries = restored.entries;
+    let mut entries = first.entries.clone();
     entries.push(entry);
     assert_eq!(again.entries, entries, "{what}");
     assert_eq!((again.hard_state.term, again.checkpoint), (term, restored.checkpoint), "{what}");
+    Run { root: path.to_owned(), first, checkpoint: covered.index.0, events: trace.events(), writes }
 }
 
-/// Lose power while the folder is opened after a crash.
-fn crash_again(
-    contents: &BTreeMap<PathBuf, Vec<u8>>,
-    run: &Run,
-    crash: usize,
-    root: &Path,
-    opening: &[Event],
-) {
+/// Lose power while the folder is opened after a crash, or used then. From when it was open, all that it held then counts
+/// as durable.
+fn crash_again(contents: &BTreeMap<PathBuf, Vec<u8>>, run: &Run, crash: usize, next: &Run, opening: usize) {
     let mut model = Model::default();
     for (path, content) in contents {
-        let path = root.join(path.strip_prefix(&run.root).expect("everything is in the folder"));
+        let path = next.root.join(path.strip_prefix(&run.root).expect("everything is in the folder"));
         let folder = path.parent().expect("it is in a folder").to_owned();
         model.apply(&Event::Create(path.clone()));
         model.apply(&Event::Write { path: path.clone(), offset: 0, bytes: content.clone() });
@@ -371,13 +383,17 @@ fn crash_again(
         model.apply(&Event::SyncFolder(folder));
     }
     let mut random = Random::new(crash as u64);
-    for (at, event) in opening.iter().enumerate() {
+    for (at, event) in next.events.iter().enumerate() {
         model.apply(event);
         let what = format!("crash after event {crash}, and again after event {at} of the next start");
         let folder = folder();
-        lay_out(&model.cut_off(&mut random, 2), root, folder.path());
+        lay_out(&model.cut_off(&mut random, 2), &next.root, folder.path());
         let opened = open(folder.path(), &Arc::default()).unwrap_or_else(|error| panic!("{what}: {error:?}"));
-        run.check(crash, &opened.restored, &what);
+        if at < opening {
+            run.check(crash, &opened.restored, &what);
+        } else {
+            next.check(at + 1, &opened.restored, &what);
+        }
     }
 }
 

@@ -231,6 +231,27 @@ fn a_stale_block_is_found_even_if_every_record_reads_well() {
 }
 
 #[test]
+fn another_entry_at_the_end_of_an_earlier_segment_breaks_the_chain() {
+    let folder = closed(&[entries(1, 60, 1, 300)]);
+    let path = segments(folder.path()).remove(0);
+    let mut bytes = fs::read(&path).expect("readable");
+    let (last, record) = entries(1, 60, 1, 300)
+        .into_iter()
+        .filter_map(|entry| {
+            let record = entry.record();
+            let at = bytes.windows(record.len()).position(|window| window == &record[..])?;
+            Some((at, entry))
+        })
+        .last()
+        .expect("a record");
+    let other = Entry::new(record.position(), record.kind(), &[0xee; 300]).record();
+    bytes[last..last + other.len()].copy_from_slice(&other);
+    fs::write(&path, &bytes).expect("writable");
+    let (found, _, what) = damage(reopen(folder.path()), "another entry");
+    assert_eq!((found, what), (segments(folder.path()).remove(1), Damage::Digest));
+}
+
+#[test]
 fn missing_renamed_exchanged_and_shortened_segments_are_damage() {
     let folder = closed(&[entries(1, 60, 1, 300)]);
     let paths = segments(folder.path());
