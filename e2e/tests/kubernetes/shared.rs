@@ -164,27 +164,36 @@ impl Shared {
         found.with_context(|| format!("there is no condition {type_}"))
     }
 
-    /// Wait until `kubectl get hfs` says so many ready members, and the leader that the members themselves say.
-    pub(crate) fn columns_are_true(&self, ready: usize) -> anyhow::Result<()> {
+    /// Wait until `kubectl get hfs` names the leader that the members themselves name, and a phase other than Ready if
+    /// and only if a member is missing.
+    pub(crate) fn leader_is_shown(&self, whole: bool) -> anyhow::Result<()> {
         let look = || {
             let columns = self.columns()?;
-            let column = |name: &str| {
-                let found = columns.iter().find(|(head, _)| head == name);
-                found
-                    .map(|(_, cell)| cell.as_str())
-                    .with_context(|| format!("no column {name} in {columns:?}"))
-            };
             let pods: Vec<Pod> =
                 self.kubernetes.pods(&self.store)?.into_iter().filter(Pod::is_ready).collect();
             let leader = self.kubernetes.leader(&self.http, &pods)?;
             let leader = format!("{}-{}", self.store, leader.member);
-            ensure!(column("REPLICAS")? == "3" && column("READY")? == ready.to_string(), "{columns:?}");
-            ensure!(column("LEADER")? == leader, "{leader} leads, and the columns are {columns:?}");
+            ensure!(cell(&columns, "LEADER")? == leader, "{leader} leads, and the columns are {columns:?}");
+            ensure!((cell(&columns, "PHASE")? == "Ready") == whole, "the columns are {columns:?}");
+            Ok(())
+        };
+        let ((), took) = wait::until("kubectl get hfs shows the leader and the phase", PATIENCE, look)?;
+        note(format_args!("after {took:.1?} kubectl get hfs shows the leader and the phase"));
+        Ok(())
+    }
+
+    /// Wait until `kubectl get hfs` shows the truth, with so many members ready.
+    pub(crate) fn columns_are_true(&self, ready: usize) -> anyhow::Result<()> {
+        self.leader_is_shown(ready == 3)?;
+        let look = || {
+            let columns = self.columns()?;
+            ensure!(cell(&columns, "REPLICAS")? == "3", "{columns:?}");
+            ensure!(cell(&columns, "READY")? == ready.to_string(), "{columns:?}");
             Ok(columns)
         };
-        let (columns, took) = wait::until("kubectl get hfs shows the truth", PATIENCE, look)?;
+        let (columns, took) = wait::until("kubectl get hfs shows the ready members", PATIENCE, look)?;
         let cells: Vec<String> = columns.iter().map(|(head, cell)| format!("{head} {cell}")).collect();
-        note(format_args!("after {took:.1?} kubectl get hfs shows {}", cells.join(", ")));
+        note(format_args!("after {took:.1?} more it shows {}", cells.join(", ")));
         Ok(())
     }
 
@@ -200,6 +209,11 @@ impl Shared {
     fn prefix(&self) -> String {
         format!("load-{}/", self.loads)
     }
+}
+
+fn cell<'a>(columns: &'a [(String, String)], name: &str) -> anyhow::Result<&'a str> {
+    let found = columns.iter().find(|(head, _)| head == name);
+    found.map(|(_, cell)| cell.as_str()).with_context(|| format!("no column {name} in {columns:?}"))
 }
 
 /// The name of the store in a manifest of the checkout.
