@@ -1,7 +1,7 @@
 //! What was written is found again: over many segments, cuts, resets and releases.
 
 use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holdfast_engine::{Entry, EntryKind, Index, Ticket, Write};
 use holdfast_storage::{Flushed, WriteError};
@@ -215,36 +215,4 @@ fn what_waits_is_written_at_once_and_observed() {
     assert_eq!(flushes.len(), 1, "{flushes:?}");
     assert_eq!((flushes[0].what, flushes[0].entries), (Flushed::Log, 20));
     assert!(flushes[0].bytes >= 20 * 125 && flushes[0].fsync > Duration::ZERO);
-}
-
-/// How fast this disk is; run it by name with `--ignored --nocapture`.
-#[test]
-#[ignore = "measures instead of testing"]
-fn append_rate() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut member = Member::start(
-        holdfast_storage::open(
-            folder.path(),
-            crate::member::owner(),
-            holdfast_storage::LogPolicy::Kept,
-            crate::member::LIFE,
-        )
-        .expect("a new folder"),
-    );
-    member.write([Write::Formation(formation(5)), Write::HardState(state(1))]);
-    let mut index = 0;
-    for (rounds, batch) in [(20_000, 1), (5_000, 16), (2_000, 256), (200, 4096)] {
-        let started = Instant::now();
-        for _ in 0..rounds {
-            member.append(entries(index + 1, index + batch, 1, 300));
-            index += batch;
-        }
-        let each = started.elapsed() / rounds;
-        let rate = f64::from(rounds) * batch as f64 / started.elapsed().as_secs_f64();
-        std::io::Write::write_fmt(
-            &mut std::io::stderr(),
-            format_args!("batches of {batch}: {each:?} each, {rate:.0} entries/s\n"),
-        )
-        .expect("standard error");
-    }
 }
