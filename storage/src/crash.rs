@@ -2,7 +2,6 @@
 //! or power is lost. What was reported durable must be there when the folder is opened again, and nothing that was not
 //! asked for.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -316,10 +315,10 @@ fn checkpoint(driver: &mut Driver, files: &crate::Checkpoints, trace: &Trace) ->
     Some(vec![driver.ask(if fetched { Write::Reset(position) } else { Write::Release(position.index) })])
 }
 
-/// Open what a crash left, and see that it goes on from there.
-fn check(run: &Run, crash: usize, contents: &BTreeMap<PathBuf, Vec<u8>>, what: &str) {
+/// Open what a crash left on this disk, and see that it goes on from there.
+fn check(run: &Run, crash: usize, disk: &Model, what: &str) {
     let folder = folder();
-    lay_out(contents, &run.root, folder.path());
+    lay_out(&disk.killed(), &run.root, folder.path());
     let trace = Arc::new(Trace::default());
     let opened = open(folder.path(), &trace);
     let opened =
@@ -328,7 +327,7 @@ fn check(run: &Run, crash: usize, contents: &BTreeMap<PathBuf, Vec<u8>>, what: &
     if crash.is_multiple_of(16) {
         let opening = trace.events().len();
         let next = go_on(folder.path(), opened, &trace, what);
-        crash_again(contents, run, crash, &next, opening);
+        crash_again(disk.moved(&run.root, folder.path()), run, crash, &next, opening);
     }
 }
 
@@ -372,16 +371,7 @@ fn go_on(path: &Path, opened: Opened, trace: &Arc<Trace>, what: &str) -> Run {
 
 /// Lose power while the folder is opened after a crash, or used then. From when it was open, all that it held then counts
 /// as durable.
-fn crash_again(contents: &BTreeMap<PathBuf, Vec<u8>>, run: &Run, crash: usize, next: &Run, opening: usize) {
-    let mut model = Model::default();
-    for (path, content) in contents {
-        let path = next.root.join(path.strip_prefix(&run.root).expect("everything is in the folder"));
-        let folder = path.parent().expect("it is in a folder").to_owned();
-        model.apply(&Event::Create(path.clone()));
-        model.apply(&Event::Write { path: path.clone(), offset: 0, bytes: content.clone() });
-        model.apply(&Event::Sync(path));
-        model.apply(&Event::SyncFolder(folder));
-    }
+fn crash_again(mut model: Model, run: &Run, crash: usize, next: &Run, opening: usize) {
     let mut random = Random::new(crash as u64);
     for (at, event) in next.events.iter().enumerate() {
         model.apply(event);
@@ -410,9 +400,10 @@ fn check_all_crashes(seed: u64, rounds: u64) {
             continue;
         }
         let what = |how| format!("seed {seed}, {how} after event {crash} of {}", run.events.len());
-        check(&run, crash, &model.killed(), &what("killed"));
+        check(&run, crash, &model, &what("killed"));
         let likely = random.below(4);
-        check(&run, crash, &model.cut_off(&mut random, likely), &what("power lost"));
+        let left = Model::flushed(&model.cut_off(&mut random, likely));
+        check(&run, crash, &left, &what("power lost"));
     }
     let is_segment = |path: &Path| path.extension().is_some_and(|end| end == "segment");
     let made = |event: &&Event| matches!(event, Event::Rename { to, .. } if is_segment(to));

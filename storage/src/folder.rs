@@ -132,12 +132,14 @@ impl Folder {
         }
     }
 
-    /// Remove what an earlier process did not finish.
-    pub(crate) fn tidy(&self) -> Result<(), FileError> {
+    /// Remove what an earlier process did not finish, and make durable which names there are: it may have been killed
+    /// right after it gave a file its name, and what is done now counts on that name.
+    pub(crate) fn settle(&self) -> Result<(), FileError> {
         for part in [self.root.clone(), self.log(), self.checkpoints()] {
             for path in self.list(&part, UNFINISHED)? {
                 self.files.remove(&path)?;
             }
+            self.files.sync_folder(&part)?;
         }
         Ok(())
     }

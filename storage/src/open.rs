@@ -187,7 +187,7 @@ fn create(
     if !is_untouched(&folder)? {
         return Err(OpenError::Damaged { path: folder.identity_path(), offset: 0, what: Damage::Missing });
     }
-    folder.tidy()?;
+    folder.settle()?;
     let identity =
         Identity { stamp: Stamp::new(owner, fresh), policy, formation: None, formed_before: false };
     let log = match policy {
@@ -243,7 +243,7 @@ fn restore(folder: Arc<Folder>, identity: Identity, options: Options) -> Result<
     }
 
     folder.know(identity.clone());
-    folder.tidy()?;
+    folder.settle()?;
     log.repair(&folder)?;
     vote.repair()?;
     if behind {
@@ -283,7 +283,7 @@ fn begin_again(
     identity.stamp.member.incarnation = fresh;
     identity.formed_before |= identity.formation.take().is_some();
     let previously_formed = identity.formed_before;
-    folder.tidy()?;
+    folder.settle()?;
     folder.identify(identity)?;
     let covered = checkpoint.as_ref().map(CheckpointReader::checkpoint);
     Ok(Opened {

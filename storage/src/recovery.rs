@@ -224,7 +224,6 @@ impl Found {
         // What was read may be in the page cache only.
         folder.files.sync(&current.file)?;
         current.seal(folder, self.resumed.span.end())?;
-        folder.files.sync(&current.file)?;
         for path in self.void.drain(..) {
             folder.files.remove(&path)?;
         }

@@ -152,6 +152,32 @@ impl Model {
         self.pending_names.push(change);
     }
 
+    /// A disk on which everything is flushed.
+    pub(crate) fn flushed(contents: &BTreeMap<PathBuf, Vec<u8>>) -> Model {
+        let file = |content: &Vec<u8>| File { flushed: content.clone(), pending: Vec::new() };
+        let names = contents.keys().cloned().zip(0..).collect::<BTreeMap<_, _>>();
+        Model {
+            files: contents.values().map(file).collect(),
+            names: names.clone(),
+            flushed_names: names,
+            pending_names: Vec::new(),
+        }
+    }
+
+    /// The same disk with its folder `from` called `to`.
+    pub(crate) fn moved(&self, from: &Path, to: &Path) -> Model {
+        let path = |path: &PathBuf| to.join(path.strip_prefix(from).expect("everything is in the folder"));
+        let names =
+            |names: &BTreeMap<PathBuf, usize>| names.iter().map(|(name, file)| (path(name), *file)).collect();
+        let naming = |change: &Vec<Naming>| change.iter().map(|(name, file)| (path(name), *file)).collect();
+        Model {
+            files: self.files.clone(),
+            names: names(&self.names),
+            flushed_names: names(&self.flushed_names),
+            pending_names: self.pending_names.iter().map(naming).collect(),
+        }
+    }
+
     /// What a killed process leaves.
     pub(crate) fn killed(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         self.contents(&self.names, |_| true)
