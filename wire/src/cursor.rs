@@ -30,6 +30,11 @@ impl Cursor {
         Ok(self.rest.get_u8())
     }
 
+    pub(crate) fn u16(&mut self) -> Result<u16, FrameError> {
+        self.has(2)?;
+        Ok(self.rest.get_u16_le())
+    }
+
     pub(crate) fn u32(&mut self) -> Result<u32, FrameError> {
         self.has(4)?;
         Ok(self.rest.get_u32_le())
@@ -68,6 +73,12 @@ impl Cursor {
 
     pub(crate) fn member(&mut self) -> Result<MemberId, FrameError> {
         Ok(MemberId { ordinal: Ordinal(self.u8()?), incarnation: Incarnation(self.u64()?) })
+    }
+
+    /// So many bytes, which share the frame's memory.
+    pub(crate) fn bytes(&mut self, length: usize) -> Result<Bytes, FrameError> {
+        self.has(length)?;
+        Ok(self.rest.split_to(length))
     }
 
     /// All that is left.

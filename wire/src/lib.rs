@@ -1,4 +1,5 @@
-//! What travels between members: greetings, frames, their versions and their limits.
+//! What travels between members: greetings, frames, their versions and their limits; and [`native`], what travels
+//! between a member and its clients.
 //!
 //! A connection begins with one [`Greeting`] each way, by which both sides prove that they mean the same store, speak
 //! a common version and are who they should be; then frames follow. Everything that comes from a peer is checked
@@ -10,6 +11,7 @@ mod cursor;
 mod frame;
 mod hello;
 mod message;
+pub mod native;
 
 pub use frame::{
     CHUNK_BYTES_MAX, FORWARD_BYTES_MAX, FRAME_BYTES_MAX, Fingerprint, Frame, FrameError, TooLarge,
