@@ -9,7 +9,8 @@ use crate::{Checkpoint, Entry, Formation, HardState, MemberId};
 pub struct Config {
     /// Who this member is.
     pub me: MemberId,
-    /// How many members the store is to have: ordinals `[0, members)`, `[1, MEMBERS_MAX]` of them.
+    /// How many members the store is to have: ordinals `[0, members)`, `[1, MEMBERS_MAX]` of them. A leader brings the
+    /// membership there by itself; [`crate::Engine::resize`] changes it.
     pub members: u8,
     /// How often a leader lets its followers know that it lives.
     pub heartbeat_interval: Duration,
@@ -25,6 +26,8 @@ pub struct Config {
     pub appends_in_flight_max: usize,
     /// Most bytes of entries that are not committed; proposals beyond it are refused.
     pub uncommitted_bytes_max: usize,
+    /// A leader whose disk has not finished a write for so long hands over to a member whose disk works.
+    pub disk_stall_max: Duration,
     /// Bytes of entries kept behind a checkpoint for followers that are a little behind.
     pub log_bytes_kept: usize,
     /// Source of all randomness; different for every member and every start.
@@ -44,6 +47,7 @@ impl Default for Config {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
             campaign_stagger: Duration::ZERO,
+            disk_stall_max: Duration::from_secs(10),
             append_bytes_max: usize::MAX,
             appends_in_flight_max: usize::MAX,
             uncommitted_bytes_max: usize::MAX,
@@ -66,4 +70,7 @@ pub struct Restored {
     pub checkpoint: Option<Checkpoint>,
     /// Its log, contiguous; the first entry is at most right after the checkpoint.
     pub entries: Vec<Entry>,
+    /// It was part of a formed store in an earlier life and has forgotten what it held, so that it is not new: it joins
+    /// a store that still is, but does not help to form one anew, unless it is the only member.
+    pub formed_before: bool,
 }

@@ -6,6 +6,7 @@ mod election;
 mod formation;
 mod hand_over;
 mod leading;
+mod membership;
 mod read;
 mod replication;
 mod status;
@@ -20,10 +21,11 @@ pub use self::status::{Peer, Status};
 use self::tickets::Tickets;
 use crate::bug::seeded;
 use crate::log::Log;
+use crate::membership::Memberships;
 use crate::random::Random;
 use crate::{
-    Apply, Checkpoint, Config, Effects, Formation, HardState, Index, Input, MEMBERS_MAX, MemberId, Message,
-    Moment, Ordinal, Position, Refusal, Restored, Role, Term,
+    Apply, Checkpoint, Config, Effects, Formation, HardState, Index, Input, MEMBERS_MAX, MemberId,
+    Membership, Message, Moment, Ordinal, Position, Refusal, Restored, Role, Term,
 };
 
 /// One member's replication state: a Raft state machine with pre-votes, check-quorum, pipelined replication,
@@ -40,6 +42,9 @@ pub struct Engine {
     config: Config,
     random: Random,
     formation: Option<Formation>,
+    memberships: Memberships,
+    /// A committed membership had this member in it.
+    was_voter: bool,
     hard_state: HardState,
     log: Log,
     /// The log is durable up to here.
@@ -63,6 +68,8 @@ pub struct Engine {
     tickets: Tickets,
     /// The role as the owner last heard it.
     reported: Role,
+    /// When this step happens.
+    now: Moment,
 }
 
 /// What a member is doing.
@@ -86,9 +93,16 @@ impl Engine {
     /// If `config` is out of its ranges or `restored` is not contiguous: both are checked before they get here.
     pub fn new(config: Config, restored: Restored, now: Moment) -> Engine {
         assert!((1..=MEMBERS_MAX as u8).contains(&config.members), "{} members", config.members);
-        assert!(config.me.ordinal.0 < config.members, "ordinal {} of {}", config.me.ordinal, config.members);
+        assert!(usize::from(config.me.ordinal.0) < MEMBERS_MAX, "ordinal {}", config.me.ordinal);
+        let first = match (&restored.formation, &restored.checkpoint) {
+            (None, _) => Membership::default(),
+            (Some(_), Some(checkpoint)) => checkpoint.membership,
+            (Some(formation), None) => Membership::of(formation),
+        };
+        let mut memberships = Memberships::starting_with(first);
         let log = Log::restore(restored.checkpoint.map(|checkpoint| checkpoint.position), restored.entries);
         let start = restored.checkpoint.map_or(Index(0), |checkpoint| checkpoint.position.index);
+        memberships.restore(log.after(start));
         let mut hard_state = restored.hard_state;
         if log.last().term > hard_state.term {
             // Only a member that keeps no votes on disk comes here: it starts after the terms it knows of.
@@ -96,13 +110,15 @@ impl Engine {
         }
         let mut engine = Engine {
             random: Random::new(config.seed),
+            was_voter: memberships.at(start).is_voter(config.me),
+            memberships,
             formation: restored.formation,
             hard_state,
             durable: log.last().index,
             commit: start,
             executed: start,
             log,
-            state: State::Unformed(Forming::new(now)),
+            state: State::Unformed(Forming::new(now, restored.formed_before)),
             leader: None,
             leader_heard: Moment(0),
             matched: Index(0),
@@ -111,6 +127,7 @@ impl Engine {
             fetching: None,
             tickets: Tickets::default(),
             reported: Role::default(),
+            now,
             config,
         };
         if engine.formation.is_some() {
@@ -122,6 +139,7 @@ impl Engine {
 
     /// Let one thing happen, and add what follows from it to `effects`. `now` must not fall between steps.
     pub fn step(&mut self, now: Moment, input: Input, effects: &mut Effects) {
+        self.now = now;
         match input {
             Input::Tick => {}
             Input::Receive { from, message } => self.receive(now, from, message, effects),
@@ -161,6 +179,18 @@ impl Engine {
         self.config.election_timeout = election_timeout;
     }
 
+    /// Change how many members the store is to have: `[1, MEMBERS_MAX]`. A leader adds and removes voters, one at a
+    /// time, until it is so.
+    pub fn resize(&mut self, members: u8) {
+        assert!((1..=MEMBERS_MAX as u8).contains(&members), "{members} members");
+        self.config.members = members;
+    }
+
+    /// Who votes by the log up to `index`, which must not lie before the newest checkpoint.
+    pub fn membership_at(&self, index: Index) -> Membership {
+        *self.memberships.at(index)
+    }
+
     /// The highest term this member has seen.
     pub fn term(&self) -> Term {
         self.hard_state.term
@@ -185,7 +215,7 @@ impl Engine {
     }
 
     fn receive(&mut self, now: Moment, from: MemberId, message: Message, effects: &mut Effects) {
-        if from.ordinal.0 >= self.config.members || from.ordinal == self.config.me.ordinal {
+        if usize::from(from.ordinal.0) >= MEMBERS_MAX || from.ordinal == self.config.me.ordinal {
             return;
         }
         if let Message::Announce { formation, answers } = message {
@@ -200,19 +230,15 @@ impl Engine {
             Message::PreVoteReply { term, granted } => self.pre_vote_reply(now, from, term, granted, effects),
             Message::Vote { term, last, cause } => self.vote(now, from, term, last, cause, effects),
             Message::VoteReply { term, granted } => self.vote_reply(now, from, term, granted, effects),
-            Message::Append { term, previous, entries, commit, round } => {
-                self.append(
-                    now,
-                    from,
-                    replication::Append { term, previous, entries, commit, round },
-                    effects,
-                );
+            Message::Append { term, previous, entries, commit, round, receipt } => {
+                let append = replication::Append { term, previous, entries, commit, round, receipt };
+                self.append(now, from, append, effects);
             }
             Message::AppendReply { term, outcome, round } => {
                 self.append_reply(now, from, term, outcome, round, effects);
             }
             Message::CheckpointOffer { term, checkpoint } => {
-                self.checkpoint_offer(now, from, term, Checkpoint { position: checkpoint }, effects);
+                self.checkpoint_offer(now, from, term, checkpoint, effects);
             }
             Message::CampaignNow { term } => self.campaign_now(now, from, term, effects),
             Message::ReadIndex { token, .. } => self.read_index(from, token, effects),
@@ -222,18 +248,16 @@ impl Engine {
 
     /// Whether this very incarnation of `member` has a vote.
     fn is_voter(&self, member: MemberId) -> bool {
-        seeded!(self, AmnesiacVotes)
-            || self.formation.as_ref().is_some_and(|formation| formation.is_voter(member))
+        seeded!(self, AmnesiacVotes) || self.membership().is_voter(member)
     }
 
-    fn majority(&self) -> usize {
-        self.formation.as_ref().map_or(usize::MAX, Formation::majority)
-    }
-
-    /// Every ordinal but this member's own.
+    /// Every ordinal but this member's own that has a member, may get one, or had one that is to learn of its removal.
     fn others(&self) -> impl Iterator<Item = Ordinal> + use<> {
-        let me = self.config.me.ordinal;
-        (0..self.config.members).map(Ordinal).filter(move |&ordinal| ordinal != me)
+        let (me, members, membership) = (self.config.me.ordinal, self.config.members, *self.membership());
+        (0..MEMBERS_MAX as u8).map(Ordinal).filter(move |&ordinal| {
+            let known = || membership.voter(ordinal).is_some() || membership.anybody_removed(ordinal);
+            ordinal != me && (ordinal.0 < members || known())
+        })
     }
 
     /// Enter a higher term, or fall back to following in this one.

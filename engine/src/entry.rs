@@ -26,6 +26,8 @@ pub enum EntryKind {
     Noop = 0,
     /// A command of the replicated state; the engine does not look inside.
     Command = 1,
+    /// A change of who votes: an encoded [`crate::Membership`].
+    Membership = 2,
 }
 
 /// One entry of the log, encoded once when it is made or received.
@@ -123,6 +125,7 @@ impl Entry {
         let kind = match bytes[24] {
             0 => EntryKind::Noop,
             1 => EntryKind::Command,
+            2 => EntryKind::Membership,
             other => return Err(RecordError::Kind(other)),
         };
         let position = Position::new(Term(long(8)), Index(long(16)));

@@ -34,7 +34,7 @@ pub struct StoreId(pub u128);
 /// How a store began: its identity and its first voters.
 ///
 /// Ordinal 0 makes one, once, when every member is reachable, empty and unformed; each member makes it durable before
-/// it votes. A member that is not among the voters learns, but never votes and never counts.
+/// it votes. Who votes later is in the log: [`crate::Membership`].
 ///
 /// Invariants: `voters` is sorted by ordinal and holds each ordinal at most once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,18 +43,6 @@ pub struct Formation {
     pub store: StoreId,
     /// Its voters, by ordinal.
     pub voters: Vec<MemberId>,
-}
-
-impl Formation {
-    /// Whether `member` votes: this very incarnation, not just its ordinal.
-    pub fn is_voter(&self, member: MemberId) -> bool {
-        self.voters.contains(&member)
-    }
-
-    /// How many voters make a majority.
-    pub fn majority(&self) -> usize {
-        self.voters.len() / 2 + 1
-    }
 }
 
 impl fmt::Display for Ordinal {

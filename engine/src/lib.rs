@@ -13,6 +13,7 @@ mod engine;
 mod entry;
 mod identity;
 mod log;
+mod membership;
 mod message;
 mod moment;
 mod position;
@@ -26,11 +27,12 @@ pub use config::{Config, Restored};
 pub use engine::{Engine, Peer, Status};
 pub use entry::{ENTRY_PAYLOAD_BYTES_MAX, Entry, EntryKind, RECORD_HEADER_BYTES, RecordError};
 pub use identity::{Formation, Incarnation, MEMBERS_MAX, MemberId, Ordinal, StoreId};
-pub use message::{AppendOutcome, CampaignCause, Message};
+pub use membership::Membership;
+pub use message::{AppendOutcome, CampaignCause, Message, Receipt};
 pub use moment::Moment;
 pub use position::{Index, Position, Term};
 pub use random::Random;
 pub use step::{
-    Apply, Checkpoint, Effects, HardState, Input, Persist, Progress, ProposalToken, ReadToken, Refusal, Role,
-    Ticket, Write, WriteConcern,
+    Apply, Checkpoint, Effects, HardState, Input, Outcast, Persist, Progress, ProposalToken, ReadToken,
+    Refusal, Role, Ticket, Write, WriteConcern,
 };

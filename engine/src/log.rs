@@ -80,10 +80,15 @@ impl Log {
         batch
     }
 
+    /// The entries after `index`.
+    pub(crate) fn after(&self, index: Index) -> impl Iterator<Item = &Entry> {
+        let start = index.0.saturating_sub(self.base.index.0) as usize;
+        self.entries.range(start.min(self.entries.len())..)
+    }
+
     /// Bytes of the records of all entries after `index`.
     pub(crate) fn bytes_after(&self, index: Index) -> usize {
-        let start = index.0.saturating_sub(self.base.index.0) as usize;
-        self.entries.range(start.min(self.entries.len())..).map(|entry| entry.record().len()).sum()
+        self.after(index).map(|entry| entry.record().len()).sum()
     }
 
     /// Append one entry.

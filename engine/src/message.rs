@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Entry, Formation, Index, MemberId, Position, ReadToken, Term};
+use crate::{Checkpoint, Entry, Formation, Incarnation, Index, MemberId, Position, ReadToken, Term};
 
 /// Why a member campaigns. Safety never rests on it: it decides only who may be asked to forget a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,8 @@ pub enum Message {
         commit: Index,
         /// Counts the leader's rounds of asking "am I still the leader?"; echoed in the answer.
         round: u64,
+        /// What the receiver has told this leader. A receiver that has less was given an old disk.
+        receipt: Receipt,
     },
     /// The answer to [`Message::Append`]; also sent unasked when more became durable.
     AppendReply {
@@ -85,8 +87,8 @@ pub enum Message {
     CheckpointOffer {
         /// The leader's term.
         term: Term,
-        /// The last entry that the checkpoint covers.
-        checkpoint: Position,
+        /// The checkpoint.
+        checkpoint: Checkpoint,
     },
     /// "I am handing over to you: campaign at once." (Raft thesis, 3.10)
     CampaignNow {
@@ -109,6 +111,15 @@ pub enum Message {
         /// The index to wait for, or `None` if the receiver does not lead.
         index: Option<Index>,
     },
+}
+
+/// What a leader remembers that a follower has acknowledged, to it and in its term.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Which life of the follower; what an earlier one had is nothing to a later one.
+    pub by: Incarnation,
+    /// It has the log durable up to here.
+    pub durable: Index,
 }
 
 /// What became of an [`Message::Append`] at the receiver.

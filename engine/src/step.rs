@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Entry, Formation, Index, MEMBERS_MAX, MemberId, Message, Ordinal, Position, Term};
+use crate::{Entry, Formation, Index, MEMBERS_MAX, MemberId, Membership, Message, Ordinal, Position, Term};
 
 /// Names one proposal between its owner and the engine. The owner draws them and never reuses one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +99,8 @@ pub enum Input {
 pub struct Checkpoint {
     /// The last entry in it.
     pub position: Position,
+    /// Who votes by the log up to there; [`crate::Engine::membership_at`].
+    pub membership: Membership,
 }
 
 /// What a step asks of the engine's owner. Steps add to it; the owner carries it out and clears it, and may step
@@ -127,6 +129,22 @@ pub struct Effects {
     pub progress: Option<Progress>,
     /// The member's role, term or leader changed.
     pub role: Option<Role>,
+    /// The member must not go on as who it is; why.
+    pub outcast: Option<Outcast>,
+}
+
+/// Why a member must not go on under its identity. It may come back as a new incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcast {
+    /// The store has removed it, or replaced it by a newer incarnation; this is committed.
+    Removed,
+    /// Its disk has forgotten what it acknowledged: an older copy was put in its place.
+    OldDisk {
+        /// The leader remembers that it had the log durable up to here.
+        acknowledged: Index,
+        /// Its log ends here.
+        last: Index,
+    },
 }
 
 impl Effects {
@@ -141,6 +159,7 @@ impl Effects {
         self.fetch = None;
         self.progress = None;
         self.role = None;
+        self.outcast = None;
     }
 }
 

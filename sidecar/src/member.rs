@@ -228,9 +228,9 @@ fn restore(path: PathBuf, owner: Owner, log: LogPolicy) -> Result<Restored, Star
         }
         store = restore.finish().map_err(no_state)?;
     }
-    let newest = opened.restored.checkpoint;
+    let newest = opened.restored.checkpoint.map(|checkpoint| checkpoint.position);
     let files = opened.disk.checkpoints().list().map_err(damaged)?;
-    let newest = files.into_iter().find(|file| Some(file.checkpoint) == newest);
+    let newest = files.into_iter().find(|file| Some(file.position) == newest);
     Ok(Restored { opened, store, newest })
 }
 

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use holdfast_engine::{
-    Checkpoint, Entry, Formation, HardState, Incarnation, Index, Persist, Position, Random, Restored, Ticket,
-    Write,
+    Checkpoint, Entry, EntryKind, Formation, HardState, Incarnation, Index, Membership, Persist, Position,
+    Random, Restored, Ticket, Write,
 };
 
 /// A checkpoint file: what it covers and its chunks.
@@ -130,7 +130,20 @@ impl Disk {
             hard_state: self.hard_state,
             checkpoint: self.checkpoint.as_ref().map(|file| file.checkpoint),
             entries: self.entries.iter().cloned().collect(),
+            formed_before: false,
         }
+    }
+
+    /// The last membership that the disk knows of; of nobody before the store is formed.
+    pub(crate) fn membership(&mut self) -> Membership {
+        let restored = self.recover();
+        let Some(formation) = restored.formation else { return Membership::default() };
+        let first =
+            restored.checkpoint.map_or(Membership::of(&formation), |checkpoint| checkpoint.membership);
+        let covered = restored.checkpoint.map_or(Index(0), |checkpoint| checkpoint.position.index);
+        let last = restored.entries.iter().rev().find(|entry| entry.kind() == EntryKind::Membership);
+        let last = last.filter(|entry| entry.index() > covered);
+        last.and_then(|entry| Membership::decode(&entry.payload())).unwrap_or(first)
     }
 
     fn apply(&mut self, write: Write) {

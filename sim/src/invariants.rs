@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use holdfast_engine::{
-    Entry, EntryKind, Formation, Index, MemberId, Persist, Position, Progress, Role, StoreId, Term, Write,
+    Entry, EntryKind, Formation, Index, MemberId, Membership, Outcast, Persist, Position, Progress, Role,
+    StoreId, Term, Write,
 };
 use holdfast_store::{Outcome, Store};
 
@@ -28,6 +29,10 @@ pub(crate) struct Invariants {
     outcomes: Vec<(Option<Outcome>, u64)>,
     /// Voters that lost their disks; what they once had durable cannot be looked up any more.
     wiped: Vec<MemberId>,
+    /// The last committed membership.
+    membership: Membership,
+    /// Voters that a committed membership removed.
+    removed: Vec<MemberId>,
 }
 
 impl Invariants {
@@ -40,11 +45,47 @@ impl Invariants {
             reference: Store::new(),
             outcomes: Vec::new(),
             wiped: Vec::new(),
+            membership: Membership::default(),
+            removed: Vec::new(),
         }
     }
 
     pub(crate) fn wiped(&mut self, member: MemberId) {
         self.wiped.push(member);
+    }
+
+    /// Only who is not in the last committed membership is told to go, and nobody's disk was exchanged.
+    pub(crate) fn outcast(&self, member: MemberId, outcast: Outcast) -> Result<(), Broken> {
+        match outcast {
+            Outcast::Removed if !self.membership.is_voter(member) => Ok(()),
+            Outcast::Removed => Err(format!("membership: {member} is told that it was removed, and was not")),
+            Outcast::OldDisk { acknowledged, last } => Err(format!(
+                "durability: {member} acknowledged {acknowledged} and has {last}, though its disk is its own"
+            )),
+        }
+    }
+
+    /// One voter at a time, and nobody comes back who was removed.
+    fn invariant_one_change(&mut self, entry: &Entry) -> Result<(), Broken> {
+        let Some(next) = Membership::decode(&entry.payload()) else {
+            return Err(format!("membership: {} cannot be read", entry.position()));
+        };
+        let before = self.membership;
+        let added: Vec<_> = next.voters().filter(|voter| !before.is_voter(*voter)).collect();
+        let gone = before.voters().filter(|voter| !next.is_voter(*voter)).count();
+        if added.len() + gone != 1 {
+            return Err(format!(
+                "membership: {} changes {} voters at once",
+                entry.position(),
+                added.len() + gone
+            ));
+        }
+        if let Some(back) = added.iter().find(|voter| self.removed.contains(voter)) {
+            return Err(format!("membership: {back} votes again after it was removed"));
+        }
+        self.removed.extend(before.voters().filter(|voter| !next.is_voter(*voter)));
+        self.membership = next;
+        Ok(())
     }
 
     /// What is committed up to now.
@@ -109,7 +150,9 @@ impl Invariants {
     }
 
     fn invariant_one_store(&mut self, member: MemberId, formation: &Formation) -> Result<(), Broken> {
-        self.formations.insert(formation.store, formation.clone());
+        if self.formations.insert(formation.store, formation.clone()).is_none() {
+            self.membership = Membership::of(formation);
+        }
         if self.formations.len() > 1 {
             return Err(format!(
                 "one store: member {member} forms or adopts a second store {}",
@@ -177,6 +220,9 @@ impl Invariants {
         }
         if index != self.committed().next() {
             return Err(format!("{member} commits {index} right after {}", self.committed()));
+        }
+        if entry.kind() == EntryKind::Membership {
+            self.invariant_one_change(entry)?;
         }
         let outcome = self.reference.execute(entry);
         self.reference.commit(index);

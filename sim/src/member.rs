@@ -169,12 +169,13 @@ impl Process {
     /// A consistent copy of what is committed; `None` if that is nothing.
     pub(crate) fn take_checkpoint(&mut self) -> Option<CheckpointFile> {
         let position = self.engine.position_at(self.store.committed()).filter(|at| at.index > Index(0))?;
+        let membership = self.engine.membership_at(position.index);
         let mut cursor = self.store.begin_checkpoint();
         let mut chunks = Vec::new();
         while let Some(chunk) = self.store.checkpoint_chunk(&mut cursor, 512) {
             chunks.push(chunk);
         }
-        Some(CheckpointFile { checkpoint: holdfast_engine::Checkpoint { position }, chunks })
+        Some(CheckpointFile { checkpoint: holdfast_engine::Checkpoint { position, membership }, chunks })
     }
 
     /// Carry out what concerns state and clients; disk and network are the world's.

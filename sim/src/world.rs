@@ -8,7 +8,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use holdfast_engine::{Bug, Checkpoint, Index, Input, MemberId, Message, Moment, Ordinal, Random};
+use holdfast_engine::{
+    Bug, Checkpoint, Index, Input, MemberId, Membership, Message, Moment, Ordinal, Random,
+};
 
 use crate::clients::Client;
 use crate::disk::CheckpointFile;
@@ -52,7 +54,6 @@ pub(crate) struct World {
     slow: Vec<bool>,
     mixture: Mixture,
     calm: bool,
-    wipes: usize,
     ambush_voter: bool,
     ambush_leaders: u64,
     fetch_takes_up_to: Duration,
@@ -81,7 +82,6 @@ impl World {
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
             calm: false,
-            wipes: 0,
             ambush_voter: false,
             ambush_leaders: 0,
             fetch_takes_up_to,
@@ -193,6 +193,11 @@ impl World {
         }
     }
 
+    fn membership_of(&self, member: usize) -> Membership {
+        let process = self.members[member].process.as_ref();
+        process.map(|process| process.engine.status(self.now).membership).unwrap_or_default()
+    }
+
     /// Without faults the store must work again: one leader, everybody equal, every client served.
     fn check_liveness(&mut self, committed_before: Index) -> Result<(), Broken> {
         let Some(leader) = self.leader() else { return Err("liveness: nobody leads".to_owned()) };
@@ -205,6 +210,9 @@ impl World {
         for member in &self.members {
             let theirs =
                 commit_of(member).ok_or_else(|| format!("liveness: {} does not run", member.id()))?;
+            if !self.membership_of(leader).is_voter(member.id()) {
+                return Err(format!("liveness: {} was not made a voter", member.id()));
+            }
             // Clients go on until the end, so what is under way may be missing; a member that hangs lacks far more.
             if theirs.0 + 200 < commit.0 {
                 return Err(format!("liveness: {} is at {theirs}, the leader at {commit}", member.id()));

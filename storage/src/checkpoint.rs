@@ -3,7 +3,7 @@
 //! A file is a header, then chunks, then an end:
 //!
 //! ```text
-//! header   a block: who wrote it, for which store, and the position that it covers
+//! header   a block: who wrote it, for which store, and what it covers
 //! chunk    length u32 | checksum u32 | that many bytes
 //! end      0 u32      | checksum u32 | chunks u64 | bytes of them u64
 //! ```
@@ -58,8 +58,8 @@ pub struct Checkpoints {
 /// One finished checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointFile {
-    /// What it covers.
-    pub checkpoint: Checkpoint,
+    /// The last entry that it covers.
+    pub position: Position,
     /// The file's length.
     pub bytes: u64,
     /// When it was finished, by the file system's clock, if that has one.
@@ -72,7 +72,7 @@ struct Header {
     stamp: Stamp,
     /// How the store began: with it the file is enough to start from.
     formation: Option<Formation>,
-    position: Position,
+    checkpoint: Checkpoint,
 }
 
 impl Checkpoints {
@@ -108,7 +108,7 @@ impl Checkpoints {
         for (path, position) in paths(&self.folder)? {
             match fs::metadata(&path) {
                 Ok(found) => files.push(CheckpointFile {
-                    checkpoint: Checkpoint { position },
+                    position,
                     bytes: found.len(),
                     modified: found.modified().ok(),
                 }),
@@ -183,7 +183,7 @@ mod tests {
     use crate::{Damage, LogPolicy, Options, Owner, open_with};
 
     fn checkpoint(index: u64) -> Checkpoint {
-        Checkpoint { position: Position::new(Term(3), Index(index)) }
+        Checkpoint { position: Position::new(Term(3), Index(index)), membership: Default::default() }
     }
 
     fn checkpoints() -> (TempDir, Checkpoints) {
@@ -297,7 +297,7 @@ mod tests {
         }
         let listed = |checkpoints: &Checkpoints| {
             let files = checkpoints.list().expect("listed").into_iter();
-            files.map(|file| file.checkpoint.position.index.0).collect::<Vec<_>>()
+            files.map(|file| file.position.index.0).collect::<Vec<_>>()
         };
         assert_eq!(listed(&checkpoints), [100, 30, 7, 5]);
         let retain = |keep| checkpoints.retain(NonZeroUsize::new(keep).expect("not zero")).expect("removed");

@@ -306,7 +306,7 @@ fn checkpoint(driver: &mut Driver, files: &crate::Checkpoints, trace: &Trace) ->
     if position.index <= driver.commit {
         return Some(Vec::new());
     }
-    let mut writer = files.create(Checkpoint { position }).ok()?;
+    let mut writer = files.create(Checkpoint { position, membership: Default::default() }).ok()?;
     writer.chunk(b"state").ok()?;
     writer.finish().ok()?;
     trace.note(Event::Checkpointed(position.index.0));

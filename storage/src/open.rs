@@ -257,6 +257,7 @@ fn restore(folder: Arc<Folder>, identity: Identity, options: Options) -> Result<
             hard_state: vote.hard_state(),
             checkpoint: checkpoint.as_ref().map(CheckpointReader::checkpoint),
             entries: log.entries,
+            formed_before: false,
         },
         checkpoint,
         torn: log.torn,
@@ -288,7 +289,11 @@ fn begin_again(
     let covered = checkpoint.as_ref().map(CheckpointReader::checkpoint);
     Ok(Opened {
         incarnation: fresh,
-        restored: Restored { checkpoint: covered, ..Restored::default() },
+        restored: Restored {
+            checkpoint: covered,
+            formed_before: previously_formed,
+            ..Restored::default()
+        },
         checkpoint,
         torn: None,
         damaged_checkpoints: Vec::new(),

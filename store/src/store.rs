@@ -118,7 +118,7 @@ impl Store {
         assert!(index == self.executed().next(), "entry {index} right after {}", self.executed());
         let mut after = *self.undo.marks(View::Executed);
         let (outcome, session) = match entry.kind() {
-            EntryKind::Noop => (None, None),
+            EntryKind::Noop | EntryKind::Membership => (None, None),
             EntryKind::Command => {
                 let payload = entry.payload();
                 let (outcome, session) = self.command(index, &payload, &mut after);

@@ -5,8 +5,8 @@
 
 use bytes::{BufMut, BytesMut};
 use holdfast_engine::{
-    AppendOutcome, CampaignCause, Entry, Formation, Index, MEMBERS_MAX, MemberId, Message, Position,
-    ReadToken, StoreId, Term,
+    AppendOutcome, CampaignCause, Checkpoint, Entry, Formation, Incarnation, Index, MEMBERS_MAX, MemberId,
+    Membership, Message, Position, ReadToken, Receipt, StoreId, Term,
 };
 
 use crate::FrameError;
@@ -42,11 +42,13 @@ pub(crate) fn encode(message: &Message, out: &mut BytesMut) -> u8 {
             out.put_u8(u8::from(*granted));
             kind::VOTE_REPLY
         }
-        Message::Append { term, previous, entries, commit, round } => {
+        Message::Append { term, previous, entries, commit, round, receipt } => {
             out.put_u64_le(term.0);
             put_position(out, *previous);
             out.put_u64_le(commit.0);
             out.put_u64_le(*round);
+            out.put_u64_le(receipt.by.0);
+            out.put_u64_le(receipt.durable.0);
             for entry in entries {
                 out.put_slice(&entry.record());
             }
@@ -60,7 +62,8 @@ pub(crate) fn encode(message: &Message, out: &mut BytesMut) -> u8 {
         }
         Message::CheckpointOffer { term, checkpoint } => {
             out.put_u64_le(term.0);
-            put_position(out, *checkpoint);
+            put_position(out, checkpoint.position);
+            out.put_slice(&checkpoint.membership.encode());
             kind::CHECKPOINT_OFFER
         }
         Message::CampaignNow { term } => {
@@ -99,7 +102,7 @@ pub(crate) fn decode(kind: u8, mut body: Cursor) -> Result<Option<Message>, Fram
             let (term, round) = (b.term()?, b.u64()?);
             Message::AppendReply { term, outcome: outcome(b)?, round }
         }
-        kind::CHECKPOINT_OFFER => Message::CheckpointOffer { term: b.term()?, checkpoint: b.position()? },
+        kind::CHECKPOINT_OFFER => return checkpoint_offer(body).map(Some),
         kind::CAMPAIGN_NOW => Message::CampaignNow { term: b.term()? },
         kind::READ_INDEX => Message::ReadIndex { term: b.term()?, token: ReadToken(b.u64()?) },
         kind::READ_INDEX_REPLY => {
@@ -194,10 +197,19 @@ fn outcome(body: &mut Cursor) -> Result<AppendOutcome, FrameError> {
     }
 }
 
+/// The membership takes the rest of the frame.
+fn checkpoint_offer(mut body: Cursor) -> Result<Message, FrameError> {
+    let (term, position) = (body.term()?, body.position()?);
+    let membership = Membership::decode(&body.rest());
+    let membership = membership.ok_or(FrameError::Value { what: "a checkpoint's membership" })?;
+    Ok(Message::CheckpointOffer { term, checkpoint: Checkpoint { position, membership } })
+}
+
 /// The records follow the fixed part up to the frame's end; each is checked, and so is that they are one piece of one
 /// log: contiguous after `previous`, in terms that never fall and are not beyond the leader's.
 fn append(mut body: Cursor) -> Result<Message, FrameError> {
     let (term, previous, commit, round) = (body.term()?, body.position()?, body.index()?, body.u64()?);
+    let receipt = Receipt { by: Incarnation(body.u64()?), durable: body.index()? };
     let mut records = body.rest();
     let mut entries = Vec::new();
     let mut last = previous;
@@ -210,5 +222,5 @@ fn append(mut body: Cursor) -> Result<Message, FrameError> {
         last = entry.position();
         entries.push(entry);
     }
-    Ok(Message::Append { term, previous, entries, commit, round })
+    Ok(Message::Append { term, previous, entries, commit, round, receipt })
 }

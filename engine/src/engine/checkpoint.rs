@@ -4,6 +4,7 @@ use super::leading::Flow;
 use super::tickets::Wait;
 use super::{Engine, State};
 use crate::bug::seeded;
+use crate::membership::Memberships;
 use crate::{Apply, Checkpoint, Effects, MemberId, Message, Moment, Ordinal, Term, Write};
 
 impl Engine {
@@ -15,6 +16,7 @@ impl Engine {
             return;
         }
         self.checkpoint = Some(checkpoint);
+        self.memberships.cover(index);
         self.release_log(effects);
     }
 
@@ -28,11 +30,11 @@ impl Engine {
 
     /// At a leader: this follower needs what is released. Said again with every heartbeat until it has it.
     pub(super) fn offer_checkpoint(&mut self, ordinal: Ordinal, effects: &mut Effects) {
-        let Some(Checkpoint { position }) = self.checkpoint else { return };
+        let Some(checkpoint) = self.checkpoint else { return };
         let term = self.hard_state.term;
         let State::Leading(leading) = &mut self.state else { return };
         leading.follower(ordinal).flow = Flow::Checkpoint;
-        effects.send.push((ordinal, Message::CheckpointOffer { term, checkpoint: position }));
+        effects.send.push((ordinal, Message::CheckpointOffer { term, checkpoint }));
     }
 
     pub(super) fn checkpoint_offer(
@@ -43,7 +45,7 @@ impl Engine {
         checkpoint: Checkpoint,
         effects: &mut Effects,
     ) {
-        if !self.is_voter(from) || term < self.hard_state.term {
+        if term < self.hard_state.term {
             return;
         }
         if !self.heard_leader(now, from, term, effects) {
@@ -72,9 +74,11 @@ impl Engine {
         }
         if self.log.contains(position) {
             self.log.release(position.index, 0);
+            self.memberships.cover(position.index);
             self.persist(Write::Release(position.index), Wait::Nothing, effects);
         } else {
             self.log.reset(position);
+            self.memberships = Memberships::starting_with(checkpoint.membership);
             self.matched = position.index;
             self.durable = position.index;
             self.tickets.cut_after(position);
@@ -86,6 +90,7 @@ impl Engine {
         self.commit = position.index;
         self.executed = position.index;
         effects.apply.push(Apply::Restore(checkpoint));
+        self.note_committed_membership(effects);
         self.acknowledge(effects);
     }
 }

@@ -9,12 +9,12 @@ impl Engine {
     /// At a leader: commit what a majority has durable, if it is of this term (Raft, 5.4.2), and report progress.
     pub(super) fn advance_commit(&mut self, effects: &mut Effects) {
         let State::Leading(leading) = &self.state else { return };
-        let Some(formation) = &self.formation else { return };
+        let membership = self.membership();
         let own = if seeded!(self, LeaderCountsItselfEarly) { self.log.last().index } else { self.durable };
         let mut positions = [Index(0); MEMBERS_MAX];
-        for (slot, voter) in positions.iter_mut().zip(&formation.voters) {
+        for (slot, voter) in positions.iter_mut().zip(membership.voters()) {
             let follower = &leading.followers[usize::from(voter.ordinal.0)];
-            *slot = if *voter == self.config.me {
+            *slot = if voter == self.config.me {
                 own
             } else if follower.incarnation == Some(voter.incarnation) || seeded!(self, AmnesiacVotes) {
                 follower.durable
@@ -22,11 +22,11 @@ impl Engine {
                 Index(0)
             };
         }
-        let durable_on = quorum::reached_by(&positions[..formation.voters.len()]);
-        let on_majority = durable_on[formation.majority() - 1];
+        let durable_on = quorum::reached_by(&positions[..membership.len()]);
+        let on_majority = durable_on[membership.majority() - 1];
         let own_term = self.log.term_at(on_majority) == Some(self.hard_state.term)
             || seeded!(self, CommitCountsOldTerms);
-        let voters = formation.voters.len() as u8;
+        let voters = membership.len() as u8;
         if on_majority > self.commit && own_term {
             self.commit_as_leader(on_majority, effects);
         }
@@ -61,5 +61,6 @@ impl Engine {
         } else {
             effects.apply.push(Apply::Commit(index));
         }
+        self.note_committed_membership(effects);
     }
 }

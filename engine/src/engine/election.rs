@@ -144,6 +144,8 @@ impl Engine {
         seeded!(self, VoteIgnoresLog) || last >= self.log.last()
     }
 
+    /// Who asks and who is asked need not know each other as voters: the last change of the membership may not have
+    /// reached them yet. Who counts is the candidate's to know (Raft thesis, 4.1).
     pub(super) fn pre_vote(
         &mut self,
         now: Moment,
@@ -152,9 +154,6 @@ impl Engine {
         last: Position,
         effects: &mut Effects,
     ) {
-        if !self.is_voter(self.config.me) || !self.is_voter(from) {
-            return;
-        }
         let granted =
             term > self.hard_state.term && !self.hears_leader(now) && self.log_is_at_least_ours(last);
         let term = if granted { term } else { self.hard_state.term };
@@ -200,9 +199,6 @@ impl Engine {
         cause: CampaignCause,
         effects: &mut Effects,
     ) {
-        if !self.is_voter(self.config.me) || !self.is_voter(from) {
-            return;
-        }
         if term < self.hard_state.term {
             let reply = Message::VoteReply { term: self.hard_state.term, granted: false };
             effects.send.push((from.ordinal, reply));

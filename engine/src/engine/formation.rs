@@ -2,7 +2,8 @@
 
 use super::tickets::Wait;
 use super::{Engine, State};
-use crate::{Effects, Formation, MEMBERS_MAX, MemberId, Message, Moment, StoreId, Write};
+use crate::membership::Memberships;
+use crate::{Effects, Formation, MEMBERS_MAX, MemberId, Membership, Message, Moment, StoreId, Write};
 
 /// What an unformed member knows.
 #[derive(Debug)]
@@ -10,11 +11,13 @@ pub(super) struct Forming {
     next_announcement: Moment,
     /// By ordinal: the member that answered this incarnation that it is empty.
     empty: [Option<MemberId>; MEMBERS_MAX],
+    /// This member was part of a store before, and forgot: it must not be taken for new.
+    formed_before: bool,
 }
 
 impl Forming {
-    pub(super) fn new(now: Moment) -> Forming {
-        Forming { next_announcement: now, empty: [None; MEMBERS_MAX] }
+    pub(super) fn new(now: Moment, formed_before: bool) -> Forming {
+        Forming { next_announcement: now, empty: [None; MEMBERS_MAX], formed_before }
     }
 
     pub(super) fn deadline(&self) -> Moment {
@@ -44,7 +47,8 @@ impl Engine {
         effects: &mut Effects,
     ) {
         let unformed = matches!(self.state, State::Unformed(_));
-        if answers.is_none() {
+        let forgetful = matches!(&self.state, State::Unformed(forming) if forming.formed_before);
+        if answers.is_none() && !forgetful {
             // What is not durable yet is not said: after a crash it might not be true any more.
             let formation = if unformed { None } else { self.formation.clone() };
             effects.send.push((from.ordinal, Message::Announce { formation, answers: Some(from) }));
@@ -71,7 +75,7 @@ impl Engine {
         }
         let State::Unformed(forming) = &self.state else { return };
         let others = &forming.empty[1..usize::from(self.config.members)];
-        if others.iter().any(Option::is_none) {
+        if others.iter().any(Option::is_none) || forming.formed_before && !others.is_empty() {
             return;
         }
         let voters = std::iter::once(me).chain(others.iter().copied().flatten()).collect();
@@ -81,6 +85,8 @@ impl Engine {
 
     fn adopt(&mut self, formation: Formation, effects: &mut Effects) {
         self.formation = Some(formation.clone());
+        self.memberships = Memberships::starting_with(Membership::of(&formation));
+        self.was_voter = self.membership().is_voter(self.config.me);
         self.persist(Write::Formation(formation), Wait::Formation, effects);
     }
 

@@ -28,14 +28,23 @@ impl Engine {
         self.hand_over_when_caught_up(to, effects);
     }
 
+    /// A leader that cannot write holds the store up wherever its own disk is needed, and may never come back.
+    pub(super) fn leave_if_disk_stalls(&mut self, now: Moment, effects: &mut Effects) {
+        let State::Leading(leading) = &self.state else { return };
+        let stalls = self.tickets.oldest().is_some_and(|asked| now - asked >= self.config.disk_stall_max);
+        if stalls && !leading.is_handing_over() {
+            self.hand_over(now, None, effects);
+        }
+    }
+
     /// The voter that was asked for, or the one that has most of the log.
     fn successor(&self, to: Option<Ordinal>) -> Option<Ordinal> {
         let State::Leading(leading) = &self.state else { return None };
-        let known = |voter: &&MemberId| {
+        let known = |voter: &MemberId| {
             let follower = &leading.followers[usize::from(voter.ordinal.0)];
-            **voter != self.config.me && follower.incarnation == Some(voter.incarnation)
+            *voter != self.config.me && follower.incarnation == Some(voter.incarnation)
         };
-        let voters = self.formation.as_ref()?.voters.iter().filter(known);
+        let voters = self.membership().voters().filter(known);
         match to {
             Some(to) => voters.map(|voter| voter.ordinal).find(|&ordinal| ordinal == to),
             None => voters

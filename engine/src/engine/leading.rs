@@ -19,6 +19,8 @@ pub(super) struct Leading {
     pub(super) reads: Reads,
     pub(super) hand_over: Option<HandOver>,
     pub(super) uncommitted_bytes: usize,
+    /// What was committed when the last heartbeat went out: who has it all is caught up.
+    pub(super) committed_at_heartbeat: Index,
 }
 
 /// How far one follower is, as its leader knows.
@@ -110,6 +112,8 @@ impl Engine {
             reads: Reads::default(),
             hand_over: None,
             uncommitted_bytes: self.log.bytes_after(self.commit),
+            // Nobody has caught up before the first heartbeat.
+            committed_at_heartbeat: Index(u64::MAX),
         }));
         self.append_own(EntryKind::Noop, &[], effects);
         self.replicate(effects);
@@ -122,6 +126,7 @@ impl Engine {
         if let State::Leading(leading) = &mut self.state {
             leading.uncommitted_bytes += entry.record().len();
         }
+        assert!(self.note_membership(&entry), "a membership of this leader's own");
         self.log.push(entry.clone());
         self.persist_entries(vec![entry], effects);
         self.execute_up_to(position.index, effects);
@@ -166,19 +171,16 @@ impl Engine {
             for ordinal in self.others() {
                 self.send_entries(ordinal, true, effects);
             }
+            self.tend_membership(now, effects);
+            self.leave_if_disk_stalls(now, effects);
+            let commit = self.commit;
+            let State::Leading(leading) = &mut self.state else { return };
+            leading.committed_at_heartbeat = commit;
         }
     }
 
     /// Whether a majority of the voters, this member among them, was heard of within an election timeout.
     fn hears_majority(&self, now: Moment) -> bool {
-        let State::Leading(leading) = &self.state else { return false };
-        let Some(formation) = &self.formation else { return false };
-        let heard = formation.voters.iter().filter(|voter| {
-            let follower = &leading.followers[usize::from(voter.ordinal.0)];
-            **voter == self.config.me
-                || follower.incarnation == Some(voter.incarnation)
-                    && follower.heard.is_some_and(|heard| now - heard < self.config.election_timeout)
-        });
-        heard.count() >= formation.majority()
+        self.membership().voters().filter(|voter| self.lives(*voter, now)).count() >= self.majority()
     }
 }

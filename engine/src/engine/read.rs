@@ -131,12 +131,12 @@ impl Engine {
 
     /// Answer the reads whose round a majority has confirmed, and ask the next round if reads wait for it.
     pub(super) fn confirm_reads(&mut self, effects: &mut Effects) {
+        let membership = *self.memberships.current();
         let State::Leading(leading) = &mut self.state else { return };
-        let Some(formation) = &self.formation else { return };
         let mut rounds = [0; MEMBERS_MAX];
-        for (slot, voter) in rounds.iter_mut().zip(&formation.voters) {
+        for (slot, voter) in rounds.iter_mut().zip(membership.voters()) {
             let follower = &leading.followers[usize::from(voter.ordinal.0)];
-            *slot = if *voter == self.config.me {
+            *slot = if voter == self.config.me {
                 leading.reads.asked
             } else if follower.incarnation == Some(voter.incarnation) {
                 follower.round
@@ -144,7 +144,7 @@ impl Engine {
                 0
             };
         }
-        let confirmed = quorum::majority(&mut rounds[..formation.voters.len()]);
+        let confirmed = quorum::majority(&mut rounds[..membership.len()]);
         let reads = &mut leading.reads;
         reads.confirmed = reads.confirmed.max(confirmed);
         while let Some(&WaitingRead { token, from, at: Some((index, round)) }) = reads.waiting.front() {

@@ -3,7 +3,10 @@
 use super::leading::Flow;
 use super::{Engine, State};
 use crate::bug::seeded;
-use crate::{AppendOutcome, Effects, Entry, Index, MemberId, Message, Moment, Ordinal, Position, Term};
+use crate::{
+    AppendOutcome, Effects, Entry, Index, MemberId, Message, Moment, Ordinal, Outcast, Position, Receipt,
+    Term,
+};
 
 /// The content of a [`Message::Append`].
 pub(super) struct Append {
@@ -12,6 +15,7 @@ pub(super) struct Append {
     pub(super) entries: Vec<Entry>,
     pub(super) commit: Index,
     pub(super) round: u64,
+    pub(super) receipt: Receipt,
 }
 
 // The leader's side.
@@ -57,7 +61,10 @@ impl Engine {
             }
             always = false;
             let last = entries.last().map(Entry::index);
-            let append = Append { term: self.hard_state.term, previous, entries, commit: self.commit, round };
+            let by = follower.incarnation.unwrap_or_default();
+            let receipt = Receipt { by, durable: follower.durable };
+            let (term, commit) = (self.hard_state.term, self.commit);
+            let append = Append { term, previous, entries, commit, round, receipt };
             let joined = push_append(ordinal, append, self.config.append_bytes_max, effects);
             match (&mut follower.flow, last) {
                 (Flow::Probe { sent }, _) => *sent = true,
@@ -159,9 +166,6 @@ impl Engine {
 // The follower's side.
 impl Engine {
     pub(super) fn append(&mut self, now: Moment, from: MemberId, append: Append, effects: &mut Effects) {
-        if !self.is_voter(from) {
-            return;
-        }
         if append.term < self.hard_state.term && !seeded!(self, AppendIgnoresTerm) {
             let hint = Position::ZERO;
             let outcome = AppendOutcome::Rejected { previous: append.previous.index, hint };
@@ -170,6 +174,11 @@ impl Engine {
             return;
         }
         if !self.heard_leader(now, from, append.term, effects) || !is_contiguous(&append) {
+            return;
+        }
+        if append.receipt.by == self.config.me.incarnation && append.receipt.durable > self.durable {
+            let (acknowledged, last) = (append.receipt.durable, self.log.last().index);
+            effects.outcast = Some(Outcast::OldDisk { acknowledged, last });
             return;
         }
         self.round_seen = self.round_seen.max(append.round);
@@ -239,6 +248,9 @@ impl Engine {
             if entry.index() != self.log.last().index.next() {
                 return false;
             }
+            if !self.note_membership(&entry) {
+                return false;
+            }
             self.log.push(entry.clone());
             new.push(entry);
         }
@@ -286,9 +298,9 @@ fn is_contiguous(append: &Append) -> bool {
 /// Send `append`, or join it to the last message to the same member if it goes on where that one ends: several
 /// proposals of one batch become one message. Says whether it joined a message that has entries.
 fn push_append(to: Ordinal, append: Append, bytes_max: usize, effects: &mut Effects) -> bool {
-    let Append { term, previous, entries, commit, round } = append;
+    let Append { term, previous, entries, commit, round, receipt } = append;
     let last = effects.send.iter_mut().rev().find(|(ordinal, _)| *ordinal == to);
-    if let Some((_, Message::Append { term: t, previous: p, entries: e, commit: c, round: r })) = last
+    if let Some((_, Message::Append { term: t, previous: p, entries: e, commit: c, round: r, .. })) = last
         && *t == term
         && e.last().map_or(*p, Entry::position) == previous
         && e.iter().map(|entry| entry.record().len()).sum::<usize>() < bytes_max
@@ -298,6 +310,6 @@ fn push_append(to: Ordinal, append: Append, bytes_max: usize, effects: &mut Effe
         (*c, *r) = (commit, round);
         return joined;
     }
-    effects.send.push((to, Message::Append { term, previous, entries, commit, round }));
+    effects.send.push((to, Message::Append { term, previous, entries, commit, round, receipt }));
     false
 }

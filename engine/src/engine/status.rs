@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::leading::Flow;
 use super::{Engine, State};
-use crate::{Checkpoint, Formation, Index, MemberId, Moment, Ordinal, Position, Role};
+use crate::{Checkpoint, Formation, Index, MemberId, Membership, Moment, Ordinal, Position, Role};
 
 /// A member's view of itself and, at a leader, of the others.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Status {
     pub me: MemberId,
     /// How the store began, as far as it knows.
     pub formation: Option<Formation>,
+    /// Who votes, by the last change in its log.
+    pub membership: Membership,
     /// Its role, term and leader.
     pub role: Role,
     /// The end of its log, at least in memory.
@@ -85,6 +87,7 @@ impl Engine {
         Status {
             me: self.config.me,
             formation: self.formation.clone(),
+            membership: *self.membership(),
             role: self.role(),
             written: self.log.last(),
             durable: self.durable,

@@ -27,20 +27,20 @@ pub(super) enum Wait {
 #[derive(Debug, Default)]
 pub(super) struct Tickets {
     last: Ticket,
-    waiting: VecDeque<(Ticket, Wait)>,
+    waiting: VecDeque<(Ticket, Wait, Moment)>,
 }
 
 impl Tickets {
-    fn issue(&mut self, wait: Wait) -> Ticket {
+    fn issue(&mut self, wait: Wait, now: Moment) -> Ticket {
         self.last = Ticket(self.last.0 + 1);
-        self.waiting.push_back((self.last, wait));
+        self.waiting.push_back((self.last, wait, now));
         self.last
     }
 
     /// The log was cut after `end`: what waits for entries beyond it waits for `end` at most. Without this, a ticket
     /// from before the cut could vouch for the same entry written again after it.
     pub(super) fn cut_after(&mut self, end: Position) {
-        for (_, wait) in &mut self.waiting {
+        for (_, wait, _) in &mut self.waiting {
             if let Wait::Log(position) = wait
                 && position.index > end.index
             {
@@ -50,12 +50,17 @@ impl Tickets {
     }
 
     fn take_done(&mut self, done: Ticket) -> Option<Wait> {
-        let &(ticket, wait) = self.waiting.front()?;
+        let &(ticket, wait, _) = self.waiting.front()?;
         if ticket > done {
             return None;
         }
         self.waiting.pop_front();
         Some(wait)
+    }
+
+    /// Since when the oldest write that is not done has been asked for.
+    pub(super) fn oldest(&self) -> Option<Moment> {
+        self.waiting.front().map(|&(_, _, asked)| asked)
     }
 }
 
@@ -63,7 +68,7 @@ impl Engine {
     /// Ask for a write; `wait` happens when it is durable. Of two terms or votes right after each other only the later
     /// is written: nothing could tell that the earlier one was there.
     pub(super) fn persist(&mut self, write: Write, wait: Wait, effects: &mut Effects) {
-        let ticket = self.tickets.issue(wait);
+        let ticket = self.tickets.issue(wait, self.now);
         if let (Some(Persist { write: Write::HardState(_), .. }), Write::HardState(_)) =
             (effects.persist.last(), &write)
         {
@@ -75,7 +80,7 @@ impl Engine {
     /// Ask for entries to be written after what was asked for before. Several such writes of one step become one.
     pub(super) fn persist_entries(&mut self, entries: Vec<Entry>, effects: &mut Effects) {
         let Some(last) = entries.last().map(Entry::position) else { return };
-        let ticket = self.tickets.issue(Wait::Log(last));
+        let ticket = self.tickets.issue(Wait::Log(last), self.now);
         if let Some(Persist { ticket: joined, write: Write::Append(before) }) = effects.persist.last_mut()
             && before.last().map(|entry| entry.index().next()) == entries.first().map(Entry::index)
         {
@@ -130,6 +135,7 @@ impl Engine {
         assert!(index >= self.commit, "a committed entry would be cut: {index} < {}", self.commit);
         self.log.cut_after(index);
         self.tickets.cut_after(self.log.last());
+        self.memberships.cut_after(index);
         if !seeded!(self, DurableSurvivesCut) {
             self.durable = self.durable.min(index);
         }

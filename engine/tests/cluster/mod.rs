@@ -74,8 +74,8 @@ impl Cluster {
                 let member = &mut self.members[number(1)];
                 let engine = member.engine.as_ref().expect("a running member");
                 let commit = engine.status(self.now).commit;
-                let checkpoint =
-                    Checkpoint { position: engine.position_at(commit).expect("it is in the log") };
+                let position = engine.position_at(commit).expect("it is in the log");
+                let checkpoint = Checkpoint { position, membership: engine.membership_at(commit) };
                 member.disk.checkpoint = Some(checkpoint);
                 self.step(number(1), Input::CheckpointTaken { checkpoint });
             }
@@ -110,6 +110,7 @@ impl Cluster {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             campaign_stagger: Duration::from_millis(1),
+            disk_stall_max: Duration::from_secs(10),
             append_bytes_max: 1 << 20,
             appends_in_flight_max: 64,
             uncommitted_bytes_max: 1 << 20,
@@ -280,7 +281,7 @@ fn text(message: &Message) -> String {
         Message::PreVoteReply { term, granted } => format!("pre-vote {} term {term}", yes(*granted)),
         Message::Vote { term, last, cause } => format!("vote? term {term} last {last} ({cause:?})"),
         Message::VoteReply { term, granted } => format!("vote {} term {term}", yes(*granted)),
-        Message::Append { term, previous, entries: appended, commit, round } => {
+        Message::Append { term, previous, entries: appended, commit, round, .. } => {
             format!("append term {term} after {previous} {} commit {commit} round {round}", entries(appended))
         }
         Message::AppendReply { term, outcome, round } => match outcome {
@@ -292,7 +293,7 @@ fn text(message: &Message) -> String {
             }
         },
         Message::CheckpointOffer { term, checkpoint } => {
-            format!("offers the checkpoint at {checkpoint} term {term}")
+            format!("offers the checkpoint at {} term {term}", checkpoint.position)
         }
         Message::CampaignNow { term } => format!("campaign now term {term}"),
         Message::ReadIndex { term, .. } => format!("read? term {term}"),

@@ -103,7 +103,7 @@ pub(super) struct Checkpoints {
 struct Running {
     started: Moment,
     /// What it covers.
-    position: Position,
+    checkpoint: Checkpoint,
     /// Bytes executed before it began, if it comes to nothing.
     log_bytes: u64,
     /// `None` when the whole state is on its way to the file.
@@ -166,8 +166,7 @@ impl Checkpoints {
 
     /// A checkpoint of another member is durable here.
     pub(super) fn fetched(&mut self, file: CheckpointFile) {
-        if self.newest.is_none_or(|newest| newest.checkpoint.position.index < file.checkpoint.position.index)
-        {
+        if self.newest.is_none_or(|newest| newest.position.index < file.position.index) {
             self.newest = Some(file);
             self.log_bytes = 0;
         }
@@ -197,12 +196,12 @@ impl Checkpoints {
             let code = RefusalCode::CheckpointFailed;
             Err(Failure::Refused { code, detail: detail.to_owned(), retryable, retry_after: None })
         };
-        let newest = self.newest.filter(|newest| newest.checkpoint.position == committed);
+        let newest = self.newest.filter(|newest| newest.position == committed);
         let answer = match newest {
             _ if !self.are_taken() => refuse("this store takes no checkpoints", false),
             _ if committed.index == Index(0) => refuse("nothing is committed yet", true),
-            Some(CheckpointFile { checkpoint, bytes, .. }) if self.running.is_none() => {
-                Ok(CheckpointTaken { position: checkpoint.position, bytes, took: Duration::ZERO })
+            Some(CheckpointFile { position, bytes, .. }) if self.running.is_none() => {
+                Ok(CheckpointTaken { position, bytes, took: Duration::ZERO })
             }
             _ => {
                 // One that began before does not hold what was acknowledged since.
@@ -216,7 +215,7 @@ impl Checkpoints {
 
     /// Take one as soon as possible, for nobody in particular.
     pub(super) fn want_one(&mut self, committed: Position) {
-        let newest = self.newest.is_some_and(|newest| newest.checkpoint.position == committed);
+        let newest = self.newest.is_some_and(|newest| newest.position == committed);
         let covered = newest || self.is_covered_by_running(committed);
         if self.are_taken() && !covered && committed.index > Index(0) {
             self.wanted = true;
@@ -225,7 +224,7 @@ impl Checkpoints {
 
     /// Whether the one that is under way holds everything up to `committed`.
     fn is_covered_by_running(&self, committed: Position) -> bool {
-        self.running.as_ref().is_some_and(|running| running.position.index >= committed.index)
+        self.running.as_ref().is_some_and(|running| running.checkpoint.position.index >= committed.index)
     }
 
     fn is_due(&mut self, committed: Position, now: Moment) -> bool {
@@ -243,7 +242,7 @@ impl Checkpoints {
         let by_time = self.next.is_some_and(|next| next <= now);
         let stagger = LOG_BYTES_STAGGER * u64::from(self.settings.ordinal.0);
         let by_log = self.settings.log_kept && self.log_bytes >= LOG_BYTES_MAX + stagger;
-        let news = self.newest.map_or(Index(0), |newest| newest.checkpoint.position.index) < committed.index;
+        let news = self.newest.map_or(Index(0), |newest| newest.position.index) < committed.index;
         if by_time && !news {
             self.next = self.settings.interval.map(|interval| now + interval);
         }
@@ -251,14 +250,14 @@ impl Checkpoints {
     }
 
     /// Begin to cut one of everything that is committed.
-    fn begin(&mut self, store: &mut Store, position: Position, now: Moment) {
+    fn begin(&mut self, store: &mut Store, checkpoint: Checkpoint, now: Moment) {
         self.wanted = false;
         self.next = self.settings.interval.map(|interval| now + interval);
         let (file, slices) = mpsc::sync_channel(SLICES_QUEUED_MAX);
         let (files, retain) = (self.settings.files.clone(), self.settings.retain);
         let queue = self.settings.queue.clone();
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-            let result = write_file(&files, Checkpoint { position }, &slices, retain);
+            let result = write_file(&files, checkpoint, &slices, retain);
             let _ = queue.push_always(Event::CheckpointWritten { result });
         });
         let log_bytes = std::mem::take(&mut self.log_bytes);
@@ -271,7 +270,7 @@ impl Checkpoints {
             }
         };
         self.look_at = cut.as_ref().map(|_| now);
-        self.running = Some(Running { started: now, position, log_bytes, cut });
+        self.running = Some(Running { started: now, checkpoint, log_bytes, cut });
     }
 
     /// Encode the next slice, if the file has room for it.
@@ -316,17 +315,17 @@ impl Checkpoints {
         let metrics = &self.settings.metrics;
         match result {
             Ok(file) => {
-                let position = file.checkpoint.position;
+                let position = file.position;
                 tracing::info!(%position, bytes = file.bytes, ?took, "took a checkpoint");
                 metrics.checkpoint(CheckpointResult::Ok);
                 metrics.checkpoint_seconds.observe(took);
                 for (_, asker) in self.askers.extract_if(.., |(needed, _)| *needed <= position.index) {
                     let _ = asker.send(Ok(CheckpointTaken { position, bytes: file.bytes, took }));
                 }
-                if self.newest.is_none_or(|newest| newest.checkpoint.position.index < position.index) {
+                if self.newest.is_none_or(|newest| newest.position.index < position.index) {
                     self.newest = Some(file);
                 }
-                Some(file.checkpoint)
+                Some(running.checkpoint)
             }
             Err(error) => {
                 let reason = crate::listener::chain(&error);
@@ -366,10 +365,10 @@ impl Core {
     pub(super) fn begin_checkpoint_if_due(&mut self) {
         let position = self.committed_position();
         if self.checkpoints.is_due(position, self.now) {
-            self.checkpoints.begin(&mut self.store, position, self.now);
+            self.checkpoints.begin(&mut self.store, self.checkpoint_of(position), self.now);
         }
         if self.checkpoints.log_is_a_burden() {
-            self.step(Input::CheckpointTaken { checkpoint: Checkpoint { position } });
+            self.step(Input::CheckpointTaken { checkpoint: self.checkpoint_of(position) });
         }
     }
 
@@ -377,6 +376,11 @@ impl Core {
         if let Some(checkpoint) = self.checkpoints.written(result, self.now) {
             self.step(Input::CheckpointTaken { checkpoint });
         }
+    }
+
+    /// What a checkpoint of everything up to `position` is to say that it covers.
+    fn checkpoint_of(&self, position: Position) -> Checkpoint {
+        Checkpoint { position, membership: self.engine.membership_at(position.index) }
     }
 
     /// The last committed entry.

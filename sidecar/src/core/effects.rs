@@ -196,8 +196,7 @@ impl Core {
             return; // replaced by a newer wish
         }
         match result {
-            Ok(Fetched { file, store }) => {
-                let checkpoint = file.checkpoint;
+            Ok(Fetched { checkpoint, file, store }) => {
                 tracing::info!(position = %checkpoint.position, bytes = file.bytes, "fetched a checkpoint");
                 self.checkpoints.fetched(file);
                 self.fetched = Some((checkpoint, store));

@@ -114,8 +114,8 @@ impl Core {
     fn last_checkpoint(&self) -> Option<CheckpointStatus> {
         let file = self.checkpoints.newest()?;
         Some(CheckpointStatus {
-            index: file.checkpoint.position.index.0,
-            term: file.checkpoint.position.term.0,
+            index: file.position.index.0,
+            term: file.position.term.0,
             revision: None,
             time: file.modified.and_then(|time| jiff::Timestamp::try_from(time).ok()).unwrap_or_default(),
             bytes: file.bytes,

@@ -38,6 +38,8 @@ pub(crate) struct Transfer {
 /// A checkpoint that was fetched: durable on this member's disk, and built up as a state.
 #[derive(Debug)]
 pub(crate) struct Fetched {
+    /// What it covers.
+    pub(crate) checkpoint: Checkpoint,
     /// Its file.
     pub(crate) file: CheckpointFile,
     /// Its state.
@@ -175,7 +177,7 @@ async fn receive(
         return Err(FetchError::OtherState { expected: checkpoint.position, found: store.committed() });
     }
     let file = writer.finish()?;
-    Ok(Fetched { file, store })
+    Ok(Fetched { checkpoint, file, store })
 }
 
 async fn connect(

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use holdfast_engine::{Checkpoint, Config, Effects, HardState, Input, Moment, Role, Write};
+use holdfast_engine::{
+    Checkpoint, Config, Effects, HardState, Incarnation, Input, Moment, Outcast, Role, Write,
+};
 
 use super::{Event, World};
+use crate::disk::Disk;
 use crate::invariants::Broken;
 
 impl World {
@@ -16,6 +19,7 @@ impl World {
             heartbeat_interval: scenario.election_timeout / 6,
             election_timeout: scenario.election_timeout,
             campaign_stagger: Duration::from_millis(1),
+            disk_stall_max: scenario.election_timeout * 4,
             append_bytes_max: scenario.append_bytes_max,
             appends_in_flight_max: scenario.appends_in_flight_max,
             uncommitted_bytes_max: scenario.uncommitted_bytes_max,
@@ -159,7 +163,20 @@ impl World {
             let delay = self.random.between(Duration::from_micros(10), Duration::from_millis(1));
             self.after(delay, Event::Answered { request, answer });
         }
+        if let Some(outcast) = effects.outcast {
+            return self.cast_out(at, outcast);
+        }
         self.ambush(at, votes, role);
+        Ok(())
+    }
+
+    /// The member must not go on as who it is: it comes back empty, in another life.
+    fn cast_out(&mut self, at: usize, outcast: Outcast) -> Result<(), Broken> {
+        let id = self.members[at].id();
+        self.invariants.outcast(id, outcast)?;
+        self.note(|| format!("{id} must not go on: {outcast:?}"));
+        self.crash(at, Duration::from_millis(100));
+        self.members[at].disk = Disk::empty(Incarnation(self.random.draw()));
         Ok(())
     }
 
@@ -208,11 +225,10 @@ impl World {
         let Some(progress) = &effects.progress else { return Ok(()) };
         let member = &self.members[at];
         let process = member.process.as_ref().expect("the member was just stepped");
-        let formation = process.engine.status(self.now).formation.expect("a leader knows its voters");
-        let voters: Vec<_> = formation
-            .voters
-            .iter()
-            .map(|voter| (*voter, &self.members[usize::from(voter.ordinal.0)].disk))
+        let membership = process.engine.status(self.now).membership;
+        let voters: Vec<_> = membership
+            .voters()
+            .map(|voter| (voter, &self.members[usize::from(voter.ordinal.0)].disk))
             .collect();
         self.invariants.progress(member.id(), progress, |index| process.engine.position_at(index), &voters)
     }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use holdfast_engine::{Incarnation, Input};
+use holdfast_engine::{Incarnation, Input, MemberId, Membership};
 
 use super::{Event, World};
 use crate::disk::Disk;
 use crate::faults::Fault;
 use crate::invariants::Broken;
+use crate::member::Member;
 use crate::network::Network;
 
 impl World {
@@ -78,23 +79,36 @@ impl World {
 
     /// A member loses its disk and comes back in another life; never so many that a majority of voters is gone.
     fn wipe(&mut self, member: usize) {
-        let tolerated = (self.members.len() - 1) / 2;
         let id = self.members[member].id();
-        let formed = self.members[member].disk.recover().formation;
-        let Some(formation) = formed.filter(|formation| formation.is_voter(id)) else { return };
+        let Some(formation) = self.members[member].disk.recover().formation else { return };
         // A voter of a store that not everybody has joined yet may be the only one that knows of it.
         let joined = self
             .members
             .iter_mut()
             .all(|member| member.disk.recover().formation.is_some_and(|theirs| theirs == formation));
-        if !joined || self.wipes >= tolerated {
+        if !joined || !self.can_spare(member) {
             return;
         }
-        self.wipes += 1;
         self.note(|| format!("{id} loses its disk"));
         self.crash(member, Duration::from_millis(100));
         self.invariants.wiped(id);
         self.members[member].disk = Disk::empty(Incarnation(self.random.draw()));
+    }
+
+    /// Whether a majority of every membership that any member goes by has its disks, without this member's.
+    fn can_spare(&mut self, member: usize) -> bool {
+        let ids: Vec<MemberId> = self.members.iter().map(Member::id).collect();
+        let memberships: Vec<Membership> =
+            self.members.iter_mut().map(|member| member.disk.membership()).collect();
+        let running = self.members.iter().filter_map(|member| member.process.as_ref());
+        let running = running.map(|process| process.engine.status(self.now).membership);
+        memberships.into_iter().chain(running).filter(|membership| !membership.is_empty()).all(|membership| {
+            let intact = membership.voters().filter(|voter| {
+                let at = usize::from(voter.ordinal.0);
+                at != member && ids[at] == *voter
+            });
+            intact.count() >= membership.majority()
+        })
     }
 
     /// The faults end: everything is mended, everybody runs.

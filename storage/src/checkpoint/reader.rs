@@ -52,7 +52,7 @@ impl CheckpointReader {
         let (header, length) =
             block::decode::<Header>(KIND, &first).map_err(|error| block_error(error, name))?;
         debug_assert!(length >= BLOCK_HEADER_BYTES);
-        if path(folder, header.position) != name {
+        if path(folder, header.checkpoint.position) != name {
             return Err(CheckpointError::Damaged { path: name.to_owned(), offset: 0, what: Damage::Name });
         }
         let start = length as u64;
@@ -74,7 +74,7 @@ impl CheckpointReader {
 
     /// What it covers.
     pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint { position: self.header.position }
+        self.header.checkpoint
     }
 
     /// How the store began that it is of, if the member that wrote it knew.

@@ -41,7 +41,7 @@ impl CheckpointWriter {
     ) -> Result<CheckpointWriter, CheckpointError> {
         let identity = folder.identity();
         let header =
-            Header { stamp: identity.stamp, formation: identity.formation, position: checkpoint.position };
+            Header { stamp: identity.stamp, formation: identity.formation, checkpoint };
         let header = block::encode(KIND, &header);
         let file = folder.files.create(&folder.unfinished(&path(&folder, checkpoint.position)))?;
         let mut writer = CheckpointWriter {
@@ -114,7 +114,7 @@ impl CheckpointWriter {
         self.finished = true;
         self.folder.files.sync_folder(&self.folder.checkpoints())?;
         let modified = fs::metadata(self.file.path()).and_then(|found| found.modified()).ok();
-        Ok(CheckpointFile { checkpoint: self.checkpoint, bytes: self.end, modified })
+        Ok(CheckpointFile { position: self.checkpoint.position, bytes: self.end, modified })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), CheckpointError> {

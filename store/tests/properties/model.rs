@@ -37,7 +37,7 @@ impl Model {
     }
 
     pub(crate) fn execute(&mut self, entry: &Entry) -> Option<Outcome> {
-        if entry.kind() == EntryKind::Noop {
+        if entry.kind() != EntryKind::Command {
             return None;
         }
         let Ok(command) = Command::decode(&entry.payload()) else {

@@ -1,8 +1,8 @@
 //! Frames read back as they were written; whatever else comes is refused without harm.
 
 use holdfast_engine::{
-    AppendOutcome, CampaignCause, Entry, EntryKind, Formation, Incarnation, MemberId, Position, ReadToken,
-    StoreId, Term,
+    AppendOutcome, CampaignCause, Checkpoint, Entry, EntryKind, Formation, Incarnation, MemberId, Membership,
+    Position, ReadToken, Receipt, StoreId, Term,
 };
 
 use super::*;
@@ -20,12 +20,15 @@ fn entry(term: u64, index: u64, payload: &[u8]) -> Entry {
 }
 
 fn append(previous: Position, entries: Vec<Entry>) -> Frame {
-    Frame::Message(Message::Append { term: Term(5), previous, entries, commit: Index(3), round: 77 })
+    let (term, commit, round) = (Term(5), Index(3), 77);
+    let receipt = Receipt { by: Incarnation(9), durable: Index(2) };
+    Frame::Message(Message::Append { term, previous, entries, commit, round, receipt })
 }
 
 fn messages() -> Vec<Message> {
     let formation =
         Formation { store: StoreId(u128::MAX - 5), voters: vec![member(0), member(1), member(2)] };
+    let checkpoint = Checkpoint { position: at(5, 100), membership: Membership::of(&formation) };
     vec![
         Message::Announce { formation: None, answers: None },
         Message::Announce { formation: Some(formation), answers: Some(member(2)) },
@@ -44,7 +47,7 @@ fn messages() -> Vec<Message> {
             outcome: AppendOutcome::Rejected { previous: Index(8), hint: at(2, 6) },
             round: 2,
         },
-        Message::CheckpointOffer { term: Term(6), checkpoint: at(5, 100) },
+        Message::CheckpointOffer { term: Term(6), checkpoint },
         Message::CampaignNow { term: Term(6) },
         Message::ReadIndex { term: Term(6), token: ReadToken(11) },
         Message::ReadIndexReply { term: Term(6), token: ReadToken(11), index: Some(Index(12)) },
