@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use holdfast_engine::{
-    AppendOutcome, Apply, Checkpoint, Config, Effects, Engine, Entry, Incarnation, Input, MemberId, Message,
-    Moment, Ordinal, Persist, ProposalToken, ReadToken, Restored, Write,
+    AppendOutcome, Apply, Checkpoint, Config, Effects, Engine, Entry, EntryKind, Incarnation, Input,
+    MemberId, Membership, Message, Moment, Ordinal, Persist, ProposalToken, ReadToken, Restored, Write,
 };
 
 /// Engines, what they sent, and what they asked to be written.
@@ -16,6 +16,8 @@ pub(crate) struct Cluster {
     messages: VecDeque<(MemberId, Ordinal, Message)>,
     tokens: u64,
     silent: bool,
+    /// A copy of a disk, and whose it was.
+    kept: Option<(MemberId, Restored)>,
     out: Vec<String>,
 }
 
@@ -32,7 +34,8 @@ impl Cluster {
     /// `members N` starts N empty members · `run` delivers and writes until nothing is left · `silently COMMAND` prints
     /// nothing · `wait MILLISECONDS` · `deliver A B`, `drop A B`: what A sent to B · `write A`: A's disk is done ·
     /// `propose A TEXT` · `read A` · `lose A B`: A's connection from B ends · `connect A B` · `hand-over A [B]` ·
-    /// `kill A`, `start A` · `checkpoint A` · `fetched A`: the checkpoint of A's leader is there · `status`
+    /// `kill A`, `start A` · `wipe A`: A loses its disk and starts in another life · `keep A`, `put-back A`: copy A's disk,
+    /// and put the copy in the place of what A has then · `resize N`: N members are wanted · `checkpoint A` · `fetched A`: the checkpoint of A's leader is there · `status`
     pub(crate) fn command(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |at: usize| words[at].parse::<usize>().expect("a number");
@@ -70,6 +73,27 @@ impl Cluster {
                 self.members[number(1)].pending.clear();
             }
             "start" => self.start(number(1)),
+            "wipe" => {
+                let member = &mut self.members[number(1)];
+                member.id.incarnation.0 += 0x100;
+                member.disk = Restored::default();
+                member.pending.clear();
+                self.start(number(1));
+            }
+            "keep" => self.kept = Some((self.members[number(1)].id, self.members[number(1)].disk.clone())),
+            "put-back" => {
+                let (id, disk) = self.kept.clone().expect("a copy");
+                (self.members[number(1)].id, self.members[number(1)].disk) = (id, disk);
+                self.members[number(1)].pending.clear();
+                self.start(number(1));
+            }
+            "resize" => {
+                (self.members.len()..number(1)).for_each(|_| self.add(number(1)));
+                self.members
+                    .iter_mut()
+                    .filter_map(|it| it.engine.as_mut())
+                    .for_each(|it| it.resize(number(1) as u8));
+            }
             "checkpoint" => {
                 let member = &mut self.members[number(1)];
                 let engine = member.engine.as_ref().expect("a running member");
@@ -99,7 +123,11 @@ impl Cluster {
         let id = MemberId { ordinal, incarnation: Incarnation(0x100 + u64::from(ordinal.0)) };
         self.members.push(Member { id, engine: None, pending: VecDeque::new(), disk: Restored::default() });
         if self.members.len() == members {
-            (0..members).for_each(|member| self.start(member));
+            (0..members)
+                .filter(|&member| self.members[member].engine.is_none())
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|member| self.start(member));
         }
     }
 
@@ -219,6 +247,9 @@ impl Cluster {
         if let Some(role) = &effects.role {
             self.out.push(format!("{at} is {role:?}"));
         }
+        if let Some(outcast) = &effects.outcast {
+            self.out.push(format!("{at} must not go on: {outcast:?}"));
+        }
     }
 
     fn status(&mut self) {
@@ -228,8 +259,9 @@ impl Cluster {
                 Some(engine) => {
                     let status = engine.status(self.now);
                     format!(
-                        "{at} {} written {} durable {} commit {} executed {}",
+                        "{at} {} of {} written {} durable {} commit {} executed {}",
                         status.role.name(),
+                        voters(&status.membership),
                         status.written,
                         status.durable,
                         status.commit,
@@ -242,8 +274,21 @@ impl Cluster {
     }
 }
 
+/// The voters' ordinals, each with a tick for every earlier life.
+fn voters(membership: &Membership) -> String {
+    let lives = |voter: &MemberId| (voter.incarnation.0 >> 8) as usize - 1;
+    let voters = membership.voters().map(|voter| format!("{}{}", voter.ordinal, "'".repeat(lives(&voter))));
+    format!("{{{}}}", voters.collect::<Vec<_>>().join(" "))
+}
+
 fn entries(entries: &[Entry]) -> String {
-    let entries: Vec<String> = entries.iter().map(|entry| entry.position().to_string()).collect();
+    let entry = |entry: &Entry| match Membership::decode(&entry.payload()) {
+        Some(membership) if entry.kind() == EntryKind::Membership => {
+            format!("{}:{}", entry.position(), voters(&membership))
+        }
+        _ => entry.position().to_string(),
+    };
+    let entries: Vec<String> = entries.iter().map(entry).collect();
     format!("[{}]", entries.join(" "))
 }
 
