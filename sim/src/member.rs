@@ -172,7 +172,7 @@ impl Process {
         let membership = self.engine.membership_at(position.index);
         let mut cursor = self.store.begin_checkpoint();
         let mut chunks = Vec::new();
-        while let Some(chunk) = self.store.checkpoint_chunk(&mut cursor, 512) {
+        while let Some(chunk) = cursor.chunk(512) {
             chunks.push(chunk);
         }
         Some(CheckpointFile { checkpoint: holdfast_engine::Checkpoint { position, membership }, chunks })

@@ -1,9 +1,9 @@
 //! Cutting a checkpoint beside running writes: [`CheckpointCursor`], and the items that a checkpoint is made of.
 //!
 //! A checkpoint is the whole committed state at one index, with its history: what is restored from it answers every
-//! question as the original does. Versions never change once written, so pinning the revision and holding pruning back
-//! is all that a consistent cut needs; writers go on in between. It refuses to know where the chunks go: writing,
-//! checksums per chunk and sending are the caller's.
+//! question as the original does. It is cut from a copy of the state that shares everything with it, by whichever
+//! thread has time; writers go on and never wait. It refuses to know where the chunks go: writing, checksums per chunk
+//! and sending are the caller's.
 //!
 //! The stream is [`Item`]s, by postcard: one header, sessions by id, keys in order, each followed by its versions from
 //! the oldest on, one footer. Items never span chunks; the footer has a chunk of its own, and its digest is over all
@@ -17,11 +17,12 @@ use serde::de::{Deserializer, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
-use crate::chain::{Chain, Version};
 use crate::digest::{digest, mix};
+use crate::history::History;
 use crate::keyspace::Keyspace;
-use crate::sessions::Session;
+use crate::sessions::Table;
 use crate::undo::Marks;
+use crate::version::Version;
 use crate::{Revision, SessionId};
 
 /// The first figure of every checkpoint.
@@ -29,6 +30,9 @@ pub(crate) const CHECKPOINT_VERSION: u8 = 1;
 
 /// What an item takes beside keys, values and outcomes, at most: a tag and four figures of up to 19 bytes each.
 const ITEM_OVERHEAD_BYTES: usize = 80;
+
+/// Memory that a chunk has from the beginning, so that it does not grow in many steps.
+const CHUNK_BYTES_AHEAD: usize = 256 * 1024;
 
 /// One piece of a checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,15 +106,20 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     }
 }
 
-/// Where the cutting of one checkpoint has come to. Made by [`crate::Store::begin_checkpoint`]; it belongs to that
-/// store, and holds it from pruning its history until it has given its last chunk or is abandoned.
+/// The committed state at one index; it does not change.
+pub(crate) struct Snapshot {
+    pub(crate) index: Index,
+    pub(crate) marks: Marks,
+    pub(crate) sessions: Table,
+    /// These two with what is executed and not committed, which is after `marks`.
+    pub(crate) keyspace: Keyspace,
+    pub(crate) history: History,
+}
+
+/// Where the cutting of one checkpoint has come to. Made by [`crate::Store::begin_checkpoint`]; whatever the store does
+/// afterwards does not show in it.
 pub struct CheckpointCursor {
-    /// Which pin of the store it goes with.
-    pub(crate) pin: u64,
-    index: Index,
-    marks: Marks,
-    /// Those that are to come; the next one first.
-    sessions: std::iter::Peekable<std::vec::IntoIter<(SessionId, Session)>>,
+    snapshot: Snapshot,
     stage: Stage,
     /// So far; all figures.
     footer: Footer,
@@ -120,16 +129,18 @@ pub struct CheckpointCursor {
 #[derive(Debug)]
 enum Stage {
     Header,
-    Sessions,
+    /// The sessions after this one.
+    Sessions(Option<SessionId>),
     /// The versions of this key after this revision.
-    Keys(Bytes, Revision),
+    Keys(Vec<u8>, Revision),
     Footer,
     Done,
 }
 
 impl fmt::Debug for CheckpointCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckpointCursor").field("index", &self.index).field("stage", &self.stage).finish()
+        let (index, stage) = (self.snapshot.index, &self.stage);
+        f.debug_struct("CheckpointCursor").field("index", &index).field("stage", stage).finish()
     }
 }
 
@@ -151,66 +162,61 @@ impl Chunk {
     }
 }
 
-/// Which versions of a key belong into a checkpoint of the state at `marks`: what can be read or watched in
-/// `[compacted, revision]`, whatever else is still in memory.
-fn kept<'a>(chain: &'a Chain, marks: &Marks) -> impl Iterator<Item = &'a Version> {
-    let Marks { revision, compacted, .. } = *marks;
-    let oldest =
-        chain.at(compacted).filter(|version| version.is_live()).map_or(compacted, |version| version.modified);
-    chain.versions().filter(move |version| oldest <= version.modified && version.modified <= revision)
+impl Snapshot {
+    /// The versions of a key that belong into the checkpoint, newest first: what can be read or watched in
+    /// `[compacted, revision]`, whatever else is still in memory.
+    fn kept<'a>(&'a self, key: &'a [u8], newest: &'a Version, kept: &mut Vec<&'a Version>) {
+        let Marks { revision, compacted, .. } = self.marks;
+        kept.clear();
+        for version in self.history.versions(key, newest).skip_while(|version| version.modified > revision) {
+            if version.modified >= compacted || version.is_live() {
+                kept.push(version);
+            }
+            if version.modified <= compacted {
+                break;
+            }
+        }
+    }
 }
 
 impl CheckpointCursor {
-    pub(crate) fn new(pin: u64, index: Index, marks: Marks, sessions: Vec<(SessionId, Session)>) -> Self {
-        let footer = Footer {
-            sessions: 0,
-            keys: 0,
-            versions: 0,
-            live_keys: marks.live_keys,
-            live_bytes: marks.live_bytes,
-            history_bytes: marks.history_bytes,
-            digest: 0,
-        };
-        CheckpointCursor {
-            pin,
-            index,
-            marks,
-            sessions: sessions.into_iter().peekable(),
-            stage: Stage::Header,
-            footer,
-        }
+    pub(crate) fn new(snapshot: Snapshot) -> CheckpointCursor {
+        let Marks { live_keys, live_bytes, history_bytes, .. } = snapshot.marks;
+        let footer =
+            Footer { sessions: 0, keys: 0, versions: 0, live_keys, live_bytes, history_bytes, digest: 0 };
+        CheckpointCursor { snapshot, stage: Stage::Header, footer }
     }
 
     /// The last entry that the checkpoint covers.
     pub fn index(&self) -> Index {
-        self.index
+        self.snapshot.index
     }
 
     /// The revision that it shows.
     pub fn revision(&self) -> Revision {
-        self.marks.revision
+        self.snapshot.marks.revision
     }
 
-    /// Whether the last chunk was given.
-    pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.stage, Stage::Done)
-    }
-
-    /// The next chunk; `None` after the last one.
-    pub(crate) fn chunk(&mut self, keyspace: &Keyspace, bytes_max: usize) -> Option<Bytes> {
-        let mut chunk = Chunk { bytes: Vec::new(), bytes_max };
+    /// The next chunk, of up to `bytes_max` bytes, or more if a single key and value are; `None` after the last one.
+    ///
+    /// The bytes depend on the committed log and on the `bytes_max` of all calls alone.
+    pub fn chunk(&mut self, bytes_max: usize) -> Option<Bytes> {
+        let mut chunk = Chunk { bytes: Vec::with_capacity(bytes_max.min(CHUNK_BYTES_AHEAD)), bytes_max };
         if matches!(self.stage, Stage::Header) {
-            let Marks { revision, compacted, hash, .. } = self.marks;
-            let index = self.index;
+            let Marks { revision, compacted, hash, .. } = self.snapshot.marks;
+            let index = self.snapshot.index;
             chunk.add(&Item::Header(Header { format: CHECKPOINT_VERSION, index, revision, compacted, hash }));
-            self.stage = Stage::Sessions;
+            self.stage = Stage::Sessions(None);
         }
-        if matches!(self.stage, Stage::Sessions) && self.add_sessions(&mut chunk) {
-            self.stage = Stage::Keys(Bytes::new(), Revision(0));
+        if let Stage::Sessions(after) = self.stage {
+            self.stage = match self.add_sessions(&mut chunk, after) {
+                Some(after) => Stage::Sessions(after),
+                None => Stage::Keys(Vec::new(), Revision(0)),
+            };
         }
-        if let Stage::Keys(key, after) = &self.stage {
-            let (key, after) = (key.clone(), *after);
-            self.stage = match self.add_keys(&mut chunk, keyspace, &key, after) {
+        if let Stage::Keys(key, after) = &mut self.stage {
+            let (key, after) = (std::mem::take(key), *after);
+            self.stage = match self.add_keys(&mut chunk, &key, after) {
                 Some((key, after)) => Stage::Keys(key, after),
                 None => Stage::Footer,
             };
@@ -226,33 +232,30 @@ impl CheckpointCursor {
         Some(Bytes::from(chunk.bytes))
     }
 
-    /// Add sessions; whether these were all.
-    fn add_sessions(&mut self, chunk: &mut Chunk) -> bool {
-        while let Some((id, session)) = self.sessions.peek() {
+    /// Add sessions, from those after `after` on; after which one to go on, if these were not all.
+    fn add_sessions(&mut self, chunk: &mut Chunk, after: Option<SessionId>) -> Option<Option<SessionId>> {
+        let mut last = after;
+        for (id, session) in self.snapshot.sessions.after(after) {
             let outcome = session.outcome.encode();
             if !chunk.takes(outcome.len()) {
-                return false;
+                return Some(last);
             }
             let (sequence, used) = (session.sequence, session.used);
-            chunk.add(&Item::Session { id: *id, sequence, used, outcome: Raw(&outcome) });
+            chunk.add(&Item::Session { id, sequence, used, outcome: Raw(&outcome) });
             self.footer.sessions += 1;
-            self.sessions.next();
+            last = Some(id);
         }
-        true
+        None
     }
 
     /// Add versions, from those of `start` after `after` on; where to go on, if these were not all.
-    fn add_keys(
-        &mut self,
-        chunk: &mut Chunk,
-        keyspace: &Keyspace,
-        start: &[u8],
-        after: Revision,
-    ) -> Option<(Bytes, Revision)> {
-        for (key, chain) in keyspace.scan_from(start) {
-            let resumed = &key[..] == start;
-            let mut last = if resumed { after } else { Revision(0) };
-            for version in kept(chain, &self.marks) {
+    fn add_keys(&mut self, chunk: &mut Chunk, start: &[u8], after: Revision) -> Option<(Vec<u8>, Revision)> {
+        let CheckpointCursor { snapshot, footer, .. } = self;
+        let mut kept = Vec::new();
+        for (key, newest) in snapshot.keyspace.scan_from(start) {
+            snapshot.kept(key, newest, &mut kept);
+            let mut last = if key == start { after } else { Revision(0) };
+            for version in kept.iter().copied().rev() {
                 if version.modified <= last {
                     continue;
                 }
@@ -261,15 +264,15 @@ impl CheckpointCursor {
                 // A key goes with its first version, so that no chunk ends in between.
                 let first = last == Revision(0);
                 if !chunk.takes(bytes + if first { key.len() + ITEM_OVERHEAD_BYTES } else { 0 }) {
-                    return Some((key.clone(), last));
+                    return Some((key.to_vec(), last));
                 }
                 if first {
                     chunk.add(&Item::Key(Raw(key)));
-                    self.footer.keys += 1;
+                    footer.keys += 1;
                 }
                 let Version { created, modified, version: number, .. } = *version;
                 chunk.add(&Item::Version { created, modified, version: number, value: value.map(Raw) });
-                self.footer.versions += 1;
+                footer.versions += 1;
                 last = modified;
             }
         }

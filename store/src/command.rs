@@ -26,36 +26,36 @@ pub struct Stamp {
     pub sequence: u64,
 }
 
-/// One command.
+/// One command. `B` holds keys and values: [`Bytes`], or slices of the entry while it is executed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Command {
+pub struct Command<B = Bytes> {
     /// `None`: sent twice, the command is applied twice.
     pub session: Option<Stamp>,
     /// What to do.
-    pub operation: Operation,
+    pub operation: Operation<B>,
 }
 
 /// What a command does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Operation {
+pub enum Operation<B = Bytes> {
     /// Give a key a value.
     Put {
         /// The key.
-        key: Bytes,
+        key: B,
         /// The value.
-        value: Bytes,
+        value: B,
         /// What must hold for it.
         expect: Expect,
     },
     /// Delete a key. Deleting what does not exist does nothing and succeeds.
     Delete {
         /// The key.
-        key: Bytes,
+        key: B,
         /// What must hold for it.
         expect: Expect,
     },
     /// Compare, then do one of two lists of operations, at one revision.
-    Txn(Txn),
+    Txn(Txn<B>),
     /// Forget what was superseded at this revision or before.
     Compact {
         /// The oldest revision that can be read afterwards.
@@ -77,24 +77,24 @@ pub enum Expect {
 
 /// A transaction. Its writes share one revision; an operation sees those before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Txn {
+pub struct Txn<B = Bytes> {
     /// `success` is done if all of these hold, or if there are none.
-    pub compare: Vec<Compare>,
+    pub compare: Vec<Compare<B>>,
     /// Done if the comparisons hold. No key may be put twice, or put and deleted.
-    pub success: Vec<TxnOperation>,
+    pub success: Vec<TxnOperation<B>>,
     /// Done if one does not hold; the same rule.
-    pub failure: Vec<TxnOperation>,
+    pub failure: Vec<TxnOperation<B>>,
 }
 
 /// One comparison: "the key's `target` is `relation` than/to the operand".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compare {
+pub struct Compare<B = Bytes> {
     /// The key.
-    pub key: Bytes,
+    pub key: B,
     /// How.
     pub relation: Relation,
     /// What of the key, and the operand.
-    pub target: Target,
+    pub target: Target<B>,
 }
 
 /// How two values are compared. Byte strings compare bytewise.
@@ -113,7 +113,7 @@ pub enum Relation {
 /// What of a key is compared. A key that does not exist has version, creation and modification 0, and no value: no
 /// comparison of values holds for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Target {
+pub enum Target<B = Bytes> {
     /// How often the key was put since it was created.
     Version(u64),
     /// The revision that created it.
@@ -121,25 +121,25 @@ pub enum Target {
     /// The revision that last put it.
     Modified(Revision),
     /// Its value.
-    Value(Bytes),
+    Value(B),
 }
 
 /// One operation of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TxnOperation {
+pub enum TxnOperation<B = Bytes> {
     /// Give a key a value.
     Put {
         /// The key.
-        key: Bytes,
+        key: B,
         /// The value.
-        value: Bytes,
+        value: B,
     },
     /// Delete keys.
-    Delete(Keys),
+    Delete(Keys<B>),
     /// Read keys.
     Get {
         /// Which.
-        keys: Keys,
+        keys: Keys<B>,
         /// Most items in the answer.
         limit: u64,
     },
@@ -147,11 +147,11 @@ pub enum TxnOperation {
 
 /// One key, or many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Keys {
+pub enum Keys<B = Bytes> {
     /// This key.
-    Key(Bytes),
+    Key(B),
     /// Every key that begins so; empty for all.
-    Prefix(Bytes),
+    Prefix(B),
 }
 
 /// Why some bytes are not a command, or not an outcome.
@@ -198,6 +198,12 @@ impl Command {
         encode(COMMAND_VERSION, self)
     }
 
+    /// As [`Command::encode`], behind what `before` holds already: commands that come together share one piece of memory.
+    pub fn encode_after(&self, mut before: Vec<u8>) -> Vec<u8> {
+        before.push(COMMAND_VERSION);
+        postcard::to_extend(self, before).expect("these types have nothing that postcard refuses")
+    }
+
     /// The command that these bytes are. Keys and values are copied: a slice would keep the whole network frame that
     /// the entry came in alive for as long as the key lives.
     ///
@@ -205,11 +211,21 @@ impl Command {
     ///
     /// [`CodecError`]
     pub fn decode(bytes: &[u8]) -> Result<Command, CodecError> {
-        let command: Command = decode(COMMAND_VERSION, bytes)?;
-        match command.session {
-            Some(Stamp { sequence: 0, .. }) => Err(CodecError::Sequence),
-            _ => Ok(command),
-        }
+        checked(decode(COMMAND_VERSION, bytes)?)
+    }
+}
+
+impl<'a> Command<&'a [u8]> {
+    /// The command that these bytes are, with slices of them: it is executed without copying what is not kept.
+    pub(crate) fn borrowed(bytes: &'a [u8]) -> Result<Command<&'a [u8]>, CodecError> {
+        checked(decode(COMMAND_VERSION, bytes)?)
+    }
+}
+
+fn checked<B>(command: Command<B>) -> Result<Command<B>, CodecError> {
+    match command.session {
+        Some(Stamp { sequence: 0, .. }) => Err(CodecError::Sequence),
+        _ => Ok(command),
     }
 }
 
@@ -275,6 +291,7 @@ mod tests {
         for command in commands() {
             let bytes = command.encode();
             assert_eq!(Command::decode(&bytes), Ok(command.clone()));
+            assert_eq!(command.encode_after(b"before".to_vec()), [b"before", &bytes[..]].concat());
             for length in 0..bytes.len() {
                 assert!(Command::decode(&bytes[..length]).is_err(), "{command:?} cut to {length} bytes");
             }

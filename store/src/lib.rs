@@ -6,7 +6,7 @@
 //! What it refuses to do: input, output, waiting, or anything that depends on a clock, on chance, or on the order of a
 //! hash table.
 
-mod chain;
+mod blocks;
 mod checkpoint;
 mod command;
 mod digest;
@@ -15,6 +15,7 @@ mod item;
 mod keyspace;
 mod limits;
 mod outcome;
+mod packed;
 mod read;
 mod restore;
 #[cfg(test)]
@@ -22,7 +23,9 @@ mod script;
 mod sessions;
 mod store;
 mod transaction;
+mod tree;
 mod undo;
+mod version;
 
 pub use checkpoint::CheckpointCursor;
 pub use command::{

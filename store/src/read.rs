@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::keyspace::{Keyspace, item};
+use crate::history::History;
+use crate::keyspace::Keyspace;
 use crate::{KeyValue, RANGE_BYTES_MAX, Revision};
 
 /// Which of the two states a reader sees.
@@ -64,6 +65,7 @@ pub enum ReadError {
 /// Read a page at `revision`. `live_keys` is how many keys there are at that revision, if it is known.
 pub(crate) fn range(
     keyspace: &Keyspace,
+    history: &History,
     query: &RangeQuery,
     revision: Revision,
     live_keys: Option<u64>,
@@ -73,15 +75,16 @@ pub(crate) fn range(
     let counts = after.is_none() && known.is_none();
     let mut range = Range { items: Vec::new(), more: false, count: None, revision };
     let (mut count, mut bytes) = (0, 0);
-    for (key, chain) in keyspace.scan(prefix, after.as_deref()) {
-        let Some(version) = chain.at(revision).filter(|version| version.is_live()) else { continue };
+    for (key, newest) in keyspace.scan(prefix, after.as_deref()) {
+        let version = history.at(key, newest, revision).filter(|version| version.is_live());
+        let Some(version) = version else { continue };
         count += 1;
-        let size = key.len() + version.value.as_ref().map_or(0, Bytes::len);
+        let size = key.len() + version.value.as_ref().map_or(0, |value| value.len());
         let full = range.items.len() >= *limit || (bytes + size > RANGE_BYTES_MAX && !range.items.is_empty());
         range.more |= full;
         if !range.more {
             bytes += size;
-            range.items.extend(item(key, version));
+            range.items.extend(version.item(key));
         } else if !counts {
             break;
         }

@@ -6,20 +6,21 @@
 mod fault;
 
 use std::fmt;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use holdfast_engine::Index;
 
 use self::fault::Fault;
 pub use self::fault::RestoreError;
-use crate::chain::{Chain, Version};
 use crate::checkpoint::{CHECKPOINT_VERSION, Footer, Header, Item, Raw};
 use crate::digest::{digest, mix};
 use crate::history::{Change, History};
 use crate::keyspace::Keyspace;
 use crate::limits::cost;
 use crate::sessions::{Session, Sessions};
+use crate::tree::Builder;
 use crate::undo::Marks;
+use crate::version::Version;
 use crate::{
     CodecError, KEY_BYTES_MAX, Limits, Outcome, Revision, SessionId, Store, TXN_RESULT_BYTES_MAX,
     VALUE_BYTES_MAX,
@@ -42,11 +43,11 @@ pub struct Restore {
     header: Option<Header>,
     footer: Option<Footer>,
     sessions: Sessions,
-    keyspace: Keyspace,
+    keyspace: Builder<Version>,
     /// By revision, from the first one on record.
     changes: Vec<Change>,
-    /// The key whose versions come at the moment.
-    key: Option<(Bytes, Option<Chain>)>,
+    /// The key whose versions come at the moment, and the last one that came.
+    key: Option<(Vec<u8>, Version)>,
     counted: Counted,
 }
 
@@ -90,7 +91,7 @@ impl Restore {
             header: None,
             footer: None,
             sessions: Sessions::default(),
-            keyspace: Keyspace::default(),
+            keyspace: Builder::default(),
             changes: Vec::new(),
             key: None,
             counted: Counted::default(),
@@ -147,7 +148,7 @@ impl Restore {
             }
             (Some(_), Item::Key(key)) => self.begin_key(key),
             (Some(header), Item::Version { created, modified, version, value }) => {
-                let value = value.map(|Raw(value)| Bytes::copy_from_slice(value));
+                let value = value.map(|Raw(value)| value.into());
                 self.version(&header, Version { created, modified, version, value })
             }
             (Some(_), Item::Footer(footer)) => {
@@ -197,7 +198,7 @@ impl Restore {
             return Err(Fault::TooLarge("an outcome"));
         }
         let outcome = Outcome::decode(outcome).map_err(Fault::Encoding)?;
-        self.sessions.insert(id, Session { sequence, used, outcome });
+        self.sessions.insert(id, Session { sequence, used, outcome: Arc::new(outcome) });
         let several = self.sessions.len() > 1;
         if self.sessions.len() > self.limits.sessions
             || (several && self.sessions.bytes() > self.limits.sessions_bytes)
@@ -216,50 +217,43 @@ impl Restore {
         }
         self.end_key()?;
         self.counted.keys += 1;
-        self.key = Some((Bytes::copy_from_slice(key), None));
+        self.key = Some((key.to_vec(), Version::NONE));
         Ok(())
     }
 
     /// Put the key whose versions came last into the keyspace.
     fn end_key(&mut self) -> Result<(), Fault> {
-        let Some((key, chain)) = self.key.take() else { return Ok(()) };
-        let chain = chain.ok_or(Fault::Invalid("a key without versions"))?;
-        if let Some(value) = &chain.newest().value {
+        let Some((key, newest)) = self.key.take() else { return Ok(()) };
+        if !newest.is_known() {
+            return Err(Fault::Invalid("a key without versions"));
+        }
+        if let Some(value) = &newest.value {
             self.counted.live_keys += 1;
             self.counted.live_bytes += cost(&key, value.len());
         }
-        self.keyspace.insert(key, chain);
+        self.keyspace.push(&key, newest);
         Ok(())
     }
 
     fn version(&mut self, header: &Header, version: Version) -> Result<(), Fault> {
-        let (key, chain) = self.key.as_mut().ok_or(Fault::Misplaced("a version"))?;
-        let before = chain.as_ref().map(Chain::newest);
-        check_version(header, before, &version)?;
-        let superseded = before.and_then(|before| Some(cost(key, before.value.as_ref()?.len()))).unwrap_or(0);
-        let first = History::starting_at(header.compacted).first();
-        if let Some(place) = version.modified.0.checked_sub(first.0) {
-            let place = place as usize;
-            if self.changes.len() <= place {
-                self.changes.resize_with(place + 1, Change::default);
-            }
-            let change = &mut self.changes[place];
-            change.record(key.clone());
-            change.superseded += superseded;
-            change.deletes |= !version.is_live();
-            change.replaces |= before.is_some();
-            self.counted.history_bytes += superseded + cost(key, 0);
-        }
+        let (key, newest) = self.key.as_mut().ok_or(Fault::Misplaced("a version"))?;
+        check_version(header, Some(&*newest).filter(|before| before.is_known()), &version)?;
         self.counted.versions += 1;
-        self.counted.bytes += cost(key, version.value.as_ref().map_or(0, Bytes::len));
+        self.counted.bytes += cost(key, version.value.as_ref().map_or(0, |value| value.len()));
         // Live versions are within the quota, superseded ones within the history's limit; deletions of the last
         // revision were live versions just before it.
         if self.counted.bytes > 2 * self.limits.quota_bytes + self.limits.history_bytes {
             return Err(Fault::TooLarge("keys and values"));
         }
-        match chain {
-            Some(chain) => chain.push(version),
-            None => *chain = Some(Chain::new(version)),
+        let before = std::mem::replace(newest, version);
+        let first = History::starting_at(header.compacted).first();
+        if let Some(place) = newest.modified.0.checked_sub(first.0) {
+            let place = place as usize;
+            if self.changes.len() <= place {
+                self.changes.resize_with(place + 1, Change::default);
+            }
+            let superseded = self.changes[place].record(key[..].into(), newest.clone(), before);
+            self.counted.history_bytes += superseded.map_or(0, |superseded| superseded.cost) + cost(key, 0);
         }
         Ok(())
     }
@@ -303,6 +297,7 @@ impl Restore {
             return invalid("more than the limits allow");
         }
         self.changes.into_iter().for_each(|change| history.push(change));
+        let keyspace = Keyspace::of(self.keyspace);
         let marks = Marks {
             revision: header.revision,
             compacted: header.compacted,
@@ -311,7 +306,7 @@ impl Restore {
             live_bytes: counted.live_bytes,
             hash: header.hash,
         };
-        Ok(Store::assemble(self.limits, header.index, marks, self.keyspace, history, self.sessions))
+        Ok(Store::assemble(self.limits, header.index, marks, keyspace, history, self.sessions))
     }
 }
 

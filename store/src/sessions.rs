@@ -5,9 +5,11 @@
 //! than the latest command of a session.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use holdfast_engine::Index;
 
+use crate::tree::Tree;
 use crate::{ITEM_BYTES, Limits, Outcome, Reason, SessionId, Stamp, TxnResult};
 
 /// A session's latest command.
@@ -16,15 +18,25 @@ pub(crate) struct Session {
     pub(crate) sequence: u64,
     /// The last log entry that carried a command of the session.
     pub(crate) used: Index,
-    pub(crate) outcome: Outcome,
+    /// Shared, because some are large.
+    pub(crate) outcome: Arc<Outcome>,
+}
+
+/// Sessions by id. A copy costs nothing and shows for ever what was there.
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
+pub(crate) struct Table {
+    /// By the bytes of the id, whose order is that of the ids.
+    sessions: Tree<Session>,
 }
 
 /// All sessions.
 ///
 /// Invariants: `order` has each session once, by its `used`; `bytes` is the sum over the outcomes' sizes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
 pub(crate) struct Sessions {
-    table: BTreeMap<SessionId, Session>,
+    table: Table,
     order: BTreeMap<Index, SessionId>,
     bytes: u64,
 }
@@ -66,9 +78,39 @@ fn got(result: &TxnResult) -> usize {
     items.iter().map(|item| item.key.len() + item.value.len() + ITEM_BYTES as usize).sum()
 }
 
+impl Table {
+    fn get(&self, SessionId(id): SessionId) -> Option<&Session> {
+        self.sessions.get(&id.to_be_bytes())
+    }
+
+    fn get_mut(&mut self, SessionId(id): SessionId) -> Option<&mut Session> {
+        self.sessions.get_mut(&id.to_be_bytes())
+    }
+
+    fn insert(&mut self, SessionId(id): SessionId, session: Session) -> Option<Session> {
+        self.sessions.insert(&id.to_be_bytes(), session)
+    }
+
+    fn remove(&mut self, SessionId(id): SessionId) -> Option<Session> {
+        self.sessions.remove(&id.to_be_bytes())
+    }
+
+    /// Sessions by id, from the one after `after` on.
+    pub(crate) fn after(&self, after: Option<SessionId>) -> impl Iterator<Item = (SessionId, &Session)> {
+        let start = after.map(|SessionId(id)| id.to_be_bytes());
+        let start = start.as_ref().map_or(&b""[..], |start| start);
+        let walk = self.sessions.walk(start, after.is_some());
+        walk.map(|(id, session)| (id_of(id), session))
+    }
+}
+
+fn id_of(key: &[u8]) -> SessionId {
+    SessionId(u128::from_be_bytes(key.try_into().expect("keys of the table are ids")))
+}
+
 impl Sessions {
     pub(crate) fn len(&self) -> usize {
-        self.table.len()
+        self.table.sessions.len()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -77,11 +119,13 @@ impl Sessions {
 
     /// What is to be done with a command that carries `stamp`.
     pub(crate) fn judge(&self, stamp: Stamp) -> Verdict {
-        match self.table.get(&stamp.session) {
+        match self.table.get(stamp.session) {
             None if stamp.sequence == 1 => Verdict::Fresh,
             None => Verdict::Refused(Reason::SessionExpired),
             Some(session) if stamp.sequence > session.sequence => Verdict::Fresh,
-            Some(session) if stamp.sequence == session.sequence => Verdict::Repeated(session.outcome.clone()),
+            Some(session) if stamp.sequence == session.sequence => {
+                Verdict::Repeated(Outcome::clone(&session.outcome))
+            }
             Some(session) => Verdict::Refused(Reason::StaleSequence { last: session.sequence }),
         }
     }
@@ -100,11 +144,11 @@ impl Sessions {
         index: Index,
         limits: &Limits,
     ) -> SessionUndo {
-        let latest = Session { sequence: stamp.sequence, used: index, outcome };
+        let latest = Session { sequence: stamp.sequence, used: index, outcome: Arc::new(outcome) };
         let previous = self.insert(stamp.session, latest);
         let mut forgotten = Vec::new();
-        while self.table.len() > 1
-            && (self.table.len() > limits.sessions || self.bytes > limits.sessions_bytes)
+        while self.table.sessions.len() > 1
+            && (self.table.sessions.len() > limits.sessions || self.bytes > limits.sessions_bytes)
         {
             // The newest is the last in order, and there is another: it is never the one that goes.
             let (_, &oldest) = self.order.first_key_value().expect("as many as in the table");
@@ -147,23 +191,39 @@ impl Sessions {
 
     /// The last session by id.
     pub(crate) fn last(&self) -> Option<SessionId> {
-        self.table.last_key_value().map(|(&session, _)| session)
+        self.table.sessions.last().map(id_of)
     }
 
-    /// All sessions, by id.
-    pub(crate) fn into_sorted(self) -> impl Iterator<Item = (SessionId, Session)> {
-        self.table.into_iter()
+    /// What the table was before these changes, the newest first.
+    pub(crate) fn before<'a>(&self, changes: impl Iterator<Item = &'a SessionUndo>) -> Table {
+        let mut table = self.table.clone();
+        for change in changes {
+            match change {
+                SessionUndo::Touched { session, used } => {
+                    table.get_mut(*session).expect("a session that was touched").used = *used;
+                }
+                SessionUndo::Recorded { session, previous, forgotten } => {
+                    table.remove(*session);
+                    let previous = previous.iter().map(|previous| (session, previous));
+                    let forgotten = forgotten.iter().map(|(session, state)| (session, state));
+                    previous.chain(forgotten).for_each(|(session, state)| {
+                        table.insert(*session, state.clone());
+                    });
+                }
+            }
+        }
+        table
     }
 
     fn remove(&mut self, session: SessionId) -> Option<Session> {
-        let state = self.table.remove(&session)?;
+        let state = self.table.remove(session)?;
         self.order.remove(&state.used);
         self.bytes -= size(&state.outcome);
         Some(state)
     }
 
     fn renew(&mut self, session: SessionId, used: Index) -> Index {
-        let state = self.table.get_mut(&session).expect("a session that was just found");
+        let state = self.table.get_mut(session).expect("a session that was just found");
         let before = std::mem::replace(&mut state.used, used);
         self.order.remove(&before);
         self.order.insert(used, session);

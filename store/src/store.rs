@@ -5,11 +5,11 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use holdfast_engine::{Entry, EntryKind, Index};
 
+use crate::checkpoint::Snapshot;
 use crate::digest::{digest, mix};
-use crate::history::History;
+use crate::history::{History, KeyChange};
 use crate::keyspace::Keyspace;
 use crate::sessions::{SessionUndo, Sessions, Verdict};
 use crate::transaction::{self, State};
@@ -39,10 +39,6 @@ pub struct Store {
     history: History,
     sessions: Sessions,
     undo: Undo,
-    /// The checkpoint that is being cut: its number, and the oldest revision that it needs.
-    pin: Option<(u64, Revision)>,
-    /// How many checkpoints were begun.
-    pins: u64,
     /// Memory for encoding outcomes.
     scratch: Vec<u8>,
 }
@@ -102,7 +98,7 @@ impl Store {
         sessions: Sessions,
     ) -> Store {
         let undo = Undo::new(committed, marks);
-        Store { limits, keyspace, history, sessions, undo, pin: None, pins: 0, scratch: Vec::new() }
+        Store { limits, keyspace, history, sessions, undo, scratch: Vec::new() }
     }
 
     /// Execute the next entry. Its effect shows in [`View::Executed`] and can be undone until it is committed.
@@ -118,7 +114,11 @@ impl Store {
         assert!(index == self.executed().next(), "entry {index} right after {}", self.executed());
         let mut after = *self.undo.marks(View::Executed);
         let (outcome, session) = match entry.kind() {
-            EntryKind::Noop | EntryKind::Membership => (None, None),
+            EntryKind::Noop => (None, None),
+            EntryKind::Membership => {
+                after.hash = mix(after.hash, digest(&entry.payload()));
+                (None, None)
+            }
             EntryKind::Command => {
                 let payload = entry.payload();
                 let (outcome, session) = self.command(index, &payload, &mut after);
@@ -137,7 +137,7 @@ impl Store {
         payload: &[u8],
         marks: &mut Marks,
     ) -> (Outcome, Option<Box<SessionUndo>>) {
-        let Ok(Command { session, operation }) = Command::decode(payload) else {
+        let Ok(Command { session, operation }) = Command::borrowed(payload) else {
             return (Outcome::Refused(Reason::Malformed), None);
         };
         let Some(stamp) = session else { return (self.perform(operation, marks), None) };
@@ -155,7 +155,7 @@ impl Store {
         }
     }
 
-    fn perform(&mut self, operation: Operation, marks: &mut Marks) -> Outcome {
+    fn perform(&mut self, operation: Operation<&[u8]>, marks: &mut Marks) -> Outcome {
         let Store { keyspace, history, limits, .. } = self;
         transaction::perform(State { keyspace, history, marks, limits }, operation)
             .unwrap_or_else(Outcome::Refused)
@@ -195,7 +195,7 @@ impl Store {
     pub fn commit(&mut self, index: Index) -> Vec<Event> {
         let before = self.revision(View::Committed);
         self.commit_unwatched(index);
-        self.history.events(&self.keyspace, [before.next(), self.revision(View::Committed)], b"", usize::MAX)
+        self.history.events([before.next(), self.revision(View::Committed)], b"", usize::MAX)
     }
 
     /// As [`Store::commit`], for when nobody wants the events, which cost about as much as the rest of it.
@@ -208,8 +208,7 @@ impl Store {
         let entries = index.0.saturating_sub(self.committed().0) as usize;
         self.undo.commit(index);
         // What was committed before is behind, not what is committed now: its events are still to be given.
-        let needed = self.pin.map_or(compacted, |(_, pinned)| pinned.min(compacted));
-        self.history.prune(&mut self.keyspace, needed, PRUNE_PER_COMMIT + PRUNE_PER_ENTRY * entries);
+        self.history.prune(&mut self.keyspace, compacted, PRUNE_PER_COMMIT + PRUNE_PER_ENTRY * entries);
     }
 
     /// Undo everything executed after `index`; nothing of it can be seen afterwards.
@@ -223,9 +222,9 @@ impl Store {
         while self.executed() > index {
             let undone = self.undo.pop().expect("as many as are executed and not committed");
             if undone.after.revision > self.revision(View::Executed) {
-                let change = self.history.pop();
-                for key in change.keys.as_slice() {
-                    self.keyspace.revert(key, undone.after.revision, self.history.first());
+                let (change, remembered) = (self.history.pop(), self.history.first());
+                for KeyChange { key, before, .. } in change.keys.into_reversed() {
+                    self.keyspace.revert(&key, undone.after.revision, before, remembered);
                 }
             }
             if let Some(session) = undone.session {
@@ -284,7 +283,9 @@ impl Store {
     ///
     /// [`ReadError`] if there is no such revision, or not any more.
     pub fn get(&self, key: &[u8], at: Option<Revision>, view: View) -> Result<Option<KeyValue>, ReadError> {
-        Ok(self.keyspace.get(key, self.resolve(at, view)?))
+        let revision = self.resolve(at, view)?;
+        let Some(newest) = self.keyspace.newest(key) else { return Ok(None) };
+        Ok(self.history.at(key, newest, revision).and_then(|version| version.item(key)))
     }
 
     /// Keys in order.
@@ -296,7 +297,7 @@ impl Store {
         let revision = self.resolve(query.at, query.view)?;
         let marks = self.undo.marks(query.view);
         let live_keys = (revision == marks.revision).then_some(marks.live_keys);
-        Ok(read::range(&self.keyspace, &query, revision, live_keys))
+        Ok(read::range(&self.keyspace, &self.history, &query, revision, live_keys))
     }
 
     /// Committed changes of keys that begin with `prefix`, from the revision `from` on, in order; empty if there are
@@ -314,63 +315,27 @@ impl Store {
         if from < compacted {
             return Err(ReadError::Compacted { compacted });
         }
-        Ok(self.history.events(&self.keyspace, [from, revision], prefix, limit))
+        Ok(self.history.events([from, revision], prefix, limit))
     }
 
-    /// Begin to cut a checkpoint of the committed state. Everything may go on in between; only memory that compaction
-    /// would give back is kept until the checkpoint is whole or abandoned, so a checkpoint should not take long.
-    ///
-    /// # Panics
-    ///
-    /// If another checkpoint is being cut.
-    pub fn begin_checkpoint(&mut self) -> CheckpointCursor {
-        assert!(self.pin.is_none(), "one checkpoint at a time");
-        let marks = *self.undo.marks(View::Committed);
-        self.pins += 1;
-        self.pin = Some((self.pins, marks.compacted));
-        let mut sessions = self.sessions.clone();
-        for session in self.undo.newest_first().filter_map(|record| record.session.as_deref()) {
-            sessions.undo(session.clone());
-        }
-        CheckpointCursor::new(self.pins, self.committed(), marks, sessions.into_sorted().collect())
-    }
-
-    /// The checkpoint's next chunk, of up to `bytes_max` bytes, or more if a single key and value are; `None` after
-    /// the last one, with which the checkpoint is whole and its pin gone.
-    ///
-    /// The bytes depend on the committed log and on `bytes_max` alone.
-    ///
-    /// # Panics
-    ///
-    /// If the cursor is not of the checkpoint that is being cut.
-    pub fn checkpoint_chunk(&mut self, cursor: &mut CheckpointCursor, bytes_max: usize) -> Option<Bytes> {
-        if cursor.is_whole() {
-            self.unpin(cursor);
-            return None;
-        }
-        assert!(self.is_pinned_by(cursor), "a cursor of another checkpoint");
-        cursor.chunk(&self.keyspace, bytes_max)
-    }
-
-    /// End a checkpoint before it is whole.
-    pub fn abandon_checkpoint(&mut self, cursor: CheckpointCursor) {
-        self.unpin(&cursor);
-    }
-
-    fn is_pinned_by(&self, cursor: &CheckpointCursor) -> bool {
-        self.pin.is_some_and(|(pin, _)| pin == cursor.pin)
-    }
-
-    fn unpin(&mut self, cursor: &CheckpointCursor) {
-        if self.is_pinned_by(cursor) {
-            self.pin = None;
-        }
+    /// Begin to cut a checkpoint of the committed state. Everything goes on meanwhile, and no later change shows in it:
+    /// the cursor shares what does not change, and can be sent to another thread. As long as it lives, it keeps the
+    /// memory of what it shows.
+    pub fn begin_checkpoint(&self) -> CheckpointCursor {
+        let undone = self.undo.newest_first().filter_map(|record| record.session.as_deref());
+        CheckpointCursor::new(Snapshot {
+            index: self.committed(),
+            marks: *self.undo.marks(View::Committed),
+            sessions: self.sessions.before(undone),
+            keyspace: self.keyspace.clone(),
+            history: self.history.clone(),
+        })
     }
 
     /// How many versions of a key are in memory, also those that nobody can read.
     #[cfg(test)]
     pub(crate) fn versions_in_memory(&self, key: &[u8]) -> usize {
-        self.keyspace.chain(key).map_or(0, |(_, chain)| chain.versions().count())
+        self.keyspace.newest(key).map_or(0, |newest| self.history.versions(key, newest).count())
     }
 
     /// How many keys are in memory, also those of which only a deletion is left.

@@ -3,13 +3,15 @@
 //! It refuses to know about sessions and the log. What it refuses to users is decided from the state and the limits
 //! alone, so that every member refuses the same.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::chain::Version;
-use crate::history::{Change, History};
-use crate::keyspace::{Found, Keyspace, Superseded, item};
+use crate::history::{Change, History, KeyChange};
+use crate::keyspace::{Keyspace, Superseded};
 use crate::limits::cost;
 use crate::undo::Marks;
+use crate::version::Version;
 use crate::{
     Compare, Expect, KEY_BYTES_MAX, KeyValue, Keys, Limits, Operation, Outcome, Reason, Relation, Revision,
     TXN_OPERATIONS_MAX, TXN_RESULT_BYTES_MAX, Target, Txn, TxnOperation, TxnResult, VALUE_BYTES_MAX,
@@ -29,19 +31,19 @@ pub(crate) struct State<'a> {
 /// # Errors
 ///
 /// A [`Reason`]; the state is as before then.
-pub(crate) fn perform(mut state: State<'_>, operation: Operation) -> Result<Outcome, Reason> {
+pub(crate) fn perform(mut state: State<'_>, operation: Operation<&[u8]>) -> Result<Outcome, Reason> {
     match operation {
         Operation::Put { key, value, expect } => {
-            check_key(&key)?;
-            check_value(&value)?;
-            expect.check(state.keyspace.live(&key))?;
+            check_key(key)?;
+            check_value(value)?;
+            expect.check(state.keyspace, key)?;
             let mut writing = Writing::begin(&mut state);
             let previous = writing.put(key, value);
             Ok(Outcome::Put { revision: writing.finish()?, previous })
         }
         Operation::Delete { key, expect } => {
-            check_key(&key)?;
-            expect.check(state.keyspace.live(&key))?;
+            check_key(key)?;
+            expect.check(state.keyspace, key)?;
             let mut writing = Writing::begin(&mut state);
             let count = writing.delete(&Keys::Key(key));
             Ok(Outcome::Deleted { revision: writing.finish()?, count })
@@ -63,9 +65,9 @@ fn compact(state: &mut State<'_>, revision: Revision) -> Result<Outcome, Reason>
     Ok(Outcome::Compacted { revision })
 }
 
-fn transact(state: &mut State<'_>, txn: Txn) -> Result<Outcome, Reason> {
+fn transact(state: &mut State<'_>, txn: Txn<&[u8]>) -> Result<Outcome, Reason> {
     check_txn(&txn)?;
-    let succeeded = txn.compare.iter().all(|compare| compare.holds(state.keyspace.live(&compare.key)));
+    let succeeded = txn.compare.iter().all(|compare| compare.holds(state.keyspace.live(compare.key)));
     let operations = if succeeded { txn.success } else { txn.failure };
     let mut writing = Writing::begin(state);
     let mut results = Vec::with_capacity(operations.len());
@@ -105,64 +107,52 @@ impl<'a, 's> Writing<'a, 's> {
     }
 
     /// Give a key a value; the revision of the one before.
-    fn put(&mut self, key: Bytes, value: Bytes) -> Option<Revision> {
-        let revision = self.revision();
-        self.marks.live_bytes += cost(&key, value.len());
-        let found = self.state.keyspace.put(&key, value, revision);
-        self.change.replaces |= found != Found::Nothing;
-        let previous = match found {
-            Found::Value(superseded) => {
-                self.marks.live_bytes -= superseded.cost;
-                self.change.superseded += superseded.cost;
-                Some(superseded.modified)
-            }
-            Found::Nothing | Found::Deletion => {
-                self.marks.live_keys += 1;
-                None
-            }
-        };
-        self.change.record(key);
-        previous
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Option<Revision> {
+        let (after, before) = self.state.keyspace.put(key, value, self.revision());
+        self.marks.live_bytes += cost(key, value.len());
+        let superseded = self.change.record(key.into(), after, before);
+        match superseded {
+            Some(superseded) => self.marks.live_bytes -= superseded.cost,
+            None => self.marks.live_keys += 1,
+        }
+        superseded.map(|superseded| superseded.modified)
     }
 
     /// Delete keys; how many there were.
-    fn delete(&mut self, keys: &Keys) -> u64 {
-        let revision = self.revision();
-        let Writing { state, marks, change } = self;
-        let before = marks.live_keys;
-        let mut deleted = |key: &Bytes, superseded: Superseded| {
-            marks.live_keys -= 1;
-            marks.live_bytes -= superseded.cost;
-            change.deletes = true;
-            change.replaces = true;
-            change.superseded += superseded.cost;
-            change.record(key.clone());
-        };
+    fn delete(&mut self, keys: &Keys<&[u8]>) -> u64 {
         match keys {
-            Keys::Key(key) => {
-                if let Some(superseded) = state.keyspace.delete(key, revision) {
-                    deleted(key, superseded);
-                }
+            Keys::Key(key) => u64::from(self.delete_one((*key).into())),
+            Keys::Prefix(prefix) => {
+                let there = self.state.keyspace.scan(prefix, None).filter(|(_, version)| version.is_live());
+                let there: Vec<Arc<[u8]>> = there.map(|(key, _)| key.into()).collect();
+                there.into_iter().map(|key| u64::from(self.delete_one(key))).sum()
             }
-            Keys::Prefix(prefix) => state.keyspace.delete_prefix(prefix, revision, deleted),
         }
-        before - self.marks.live_keys
+    }
+
+    /// Delete a key; whether it was there.
+    fn delete_one(&mut self, key: Arc<[u8]>) -> bool {
+        let revision = self.revision();
+        let Some(before) = self.state.keyspace.delete(&key, revision) else { return false };
+        let superseded = self.change.record(key, Version::deleted(revision), before);
+        self.marks.live_keys -= 1;
+        self.marks.live_bytes -= superseded.map_or(0, |Superseded { cost, .. }| cost);
+        true
     }
 
     /// Read keys, as this transaction has left them; `None` if they are more than `room` bytes, which the answer
     /// takes from.
-    fn get(&self, keys: &Keys, limit: u64, room: &mut u64) -> Option<(Vec<KeyValue>, bool)> {
-        let newest = Revision(u64::MAX);
+    fn get(&self, keys: &Keys<&[u8]>, limit: u64, room: &mut u64) -> Option<(Vec<KeyValue>, bool)> {
         let (prefix, exact) = match keys {
             Keys::Key(key) => (key, true),
             Keys::Prefix(prefix) => (prefix, false),
         };
         let mut items = Vec::new();
-        for (key, chain) in self.state.keyspace.scan(prefix, None) {
+        for (key, version) in self.state.keyspace.scan(prefix, None) {
             if exact && key.len() > prefix.len() {
                 break;
             }
-            let Some(found) = chain.at(newest).and_then(|version| item(key, version)) else { continue };
+            let Some(found) = version.item(key) else { continue };
             if items.len() as u64 >= limit {
                 return Some((items, true));
             }
@@ -182,7 +172,6 @@ impl<'a, 's> Writing<'a, 's> {
             self.abandon();
             return Err(Reason::QuotaExceeded { quota });
         }
-        self.change.keys.sort();
         self.marks.revision = self.revision();
         self.marks.history_bytes += self.change.superseded + self.change.recorded;
         self.state.history.push(self.change);
@@ -194,15 +183,18 @@ impl<'a, 's> Writing<'a, 's> {
     /// Leave everything as it was before.
     fn abandon(self) {
         let (revision, remembered) = (self.revision(), self.state.history.first());
-        for key in self.change.keys.as_slice() {
-            self.state.keyspace.revert(key, revision, remembered);
+        for KeyChange { key, before, .. } in self.change.keys.into_reversed() {
+            self.state.keyspace.revert(&key, revision, before, remembered);
         }
     }
 }
 
 impl Expect {
-    fn check(self, live: Option<&Version>) -> Result<(), Reason> {
-        let actual = live.map(|version| version.modified);
+    fn check(self, keyspace: &Keyspace, key: &[u8]) -> Result<(), Reason> {
+        if self == Expect::Any {
+            return Ok(()); // without a search
+        }
+        let actual = keyspace.live(key).map(|version| version.modified);
         let holds = match self {
             Expect::Any => true,
             Expect::Absent => actual.is_none(),
@@ -212,7 +204,7 @@ impl Expect {
     }
 }
 
-impl Compare {
+impl Compare<&[u8]> {
     fn holds(&self, live: Option<&Version>) -> bool {
         let absent = (0, Revision(0), Revision(0));
         let (version, created, modified) = live.map_or(absent, |v| (v.version, v.created, v.modified));
@@ -221,7 +213,7 @@ impl Compare {
             Target::Created(operand) => created.cmp(operand),
             Target::Modified(operand) => modified.cmp(operand),
             Target::Value(operand) => match live.and_then(|version| version.value.as_ref()) {
-                Some(value) => value.cmp(operand),
+                Some(value) => (**value).cmp(operand),
                 None => return false,
             },
         };
@@ -242,9 +234,9 @@ fn check_key(key: &[u8]) -> Result<(), Reason> {
     }
 }
 
-fn check_keys(keys: &Keys) -> Result<(), Reason> {
+fn check_keys(keys: &Keys<&[u8]>) -> Result<(), Reason> {
     match keys {
-        Keys::Prefix(prefix) if prefix.is_empty() => Ok(()),
+        Keys::Prefix([]) => Ok(()),
         Keys::Key(key) | Keys::Prefix(key) => check_key(key),
     }
 }
@@ -257,20 +249,20 @@ fn check_value(value: &[u8]) -> Result<(), Reason> {
 }
 
 /// Both branches are checked, so that a transaction that can be refused for its form always is.
-fn check_txn(txn: &Txn) -> Result<(), Reason> {
+fn check_txn(txn: &Txn<&[u8]>) -> Result<(), Reason> {
     let operations = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
     if operations > TXN_OPERATIONS_MAX {
         return Err(Reason::TooManyOperations { operations: operations as u64 });
     }
     for compare in &txn.compare {
-        check_key(&compare.key)?;
+        check_key(compare.key)?;
     }
     check_branch(&txn.success)?;
     check_branch(&txn.failure)
 }
 
-fn check_branch(operations: &[TxnOperation]) -> Result<(), Reason> {
-    let mut puts: Vec<&Bytes> = Vec::new();
+fn check_branch(operations: &[TxnOperation<&[u8]>]) -> Result<(), Reason> {
+    let mut puts: Vec<&[u8]> = Vec::new();
     for operation in operations {
         match operation {
             TxnOperation::Put { key, value } => {
@@ -283,18 +275,18 @@ fn check_branch(operations: &[TxnOperation]) -> Result<(), Reason> {
     }
     puts.sort_unstable();
     if let Some(pair) = puts.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Reason::DuplicateKey { key: pair[0].clone() });
+        return Err(Reason::DuplicateKey { key: Bytes::copy_from_slice(pair[0]) });
     }
     for operation in operations {
         let TxnOperation::Delete(keys) = operation else { continue };
         let (Keys::Key(deleted) | Keys::Prefix(deleted)) = keys;
-        let next = puts.get(puts.partition_point(|put| *put < deleted));
+        let next = puts.get(puts.partition_point(|put| put < deleted));
         let clash = next.filter(|put| match keys {
-            Keys::Key(_) => **put == deleted,
+            Keys::Key(_) => *put == deleted,
             Keys::Prefix(_) => put.starts_with(deleted),
         });
         if let Some(&put) = clash {
-            return Err(Reason::DuplicateKey { key: put.clone() });
+            return Err(Reason::DuplicateKey { key: Bytes::copy_from_slice(put) });
         }
     }
     Ok(())

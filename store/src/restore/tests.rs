@@ -270,7 +270,7 @@ fn what_is_let_in_works() {
 fn exercise(store: Store) {
     let mut script = Script { store };
     script.run(put("a", "new"));
-    script.run(all(vec![crate::TxnOperation::Delete(crate::Keys::Prefix(Bytes::new()))]));
+    script.run(all(vec![crate::TxnOperation::Delete(crate::Keys::Prefix("".into()))]));
     script.run(put("b", "new"));
     script.run(delete("a"));
     let revision = script.store.revision(View::Committed);
@@ -279,7 +279,7 @@ fn exercise(store: Store) {
     script.run(put("a", "newer"));
     let mut cursor = script.store.begin_checkpoint();
     let mut restore = Restore::new();
-    while let Some(chunk) = script.store.checkpoint_chunk(&mut cursor, 100) {
+    while let Some(chunk) = cursor.chunk(100) {
         restore.chunk(&chunk).expect("as it was cut");
     }
     restore.finish().expect("as it was cut");

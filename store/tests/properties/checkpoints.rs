@@ -11,15 +11,14 @@ use crate::{SMALL, for_seeds};
 pub(crate) const CHUNK_BYTES: usize = 300;
 
 /// Cut a checkpoint at once.
-pub(crate) fn cut(store: &mut Store) -> Vec<Bytes> {
+pub(crate) fn cut(store: &Store) -> Vec<Bytes> {
     cut_in(store, CHUNK_BYTES)
 }
 
-fn cut_in(store: &mut Store, bytes_max: usize) -> Vec<Bytes> {
+fn cut_in(store: &Store, bytes_max: usize) -> Vec<Bytes> {
     let mut cursor = store.begin_checkpoint();
-    let chunks = std::iter::from_fn(|| store.checkpoint_chunk(&mut cursor, bytes_max)).collect();
-    assert!(store.checkpoint_chunk(&mut cursor, bytes_max).is_none(), "the end is the end");
-    store.abandon_checkpoint(cursor);
+    let chunks = std::iter::from_fn(|| cursor.chunk(bytes_max)).collect();
+    assert!(cursor.chunk(bytes_max).is_none(), "the end is the end");
     chunks
 }
 
@@ -48,11 +47,11 @@ pub(crate) fn grown(seed: u64, limits: Limits, committed: u64, ahead: u64) -> (S
 fn what_is_restored_goes_on_as_the_original() {
     for_seeds(40, |seed| {
         let (mut store, mut commands) = grown(seed, SMALL, 150, seed % 10);
-        let chunks = cut(&mut store);
+        let chunks = cut(&store);
         let mut restored = restore(&chunks, SMALL).expect("a whole checkpoint");
         assert_eq!(restored.executed(), store.committed());
         assert_eq!(restored.hash(), store.hash());
-        assert_eq!(cut(&mut restored), chunks);
+        assert_eq!(cut(&restored), chunks);
         store.rollback(store.committed());
         assert_eq!(restored.statistics(), store.statistics());
         for index in store.executed().0 + 1..store.executed().0 + 100 {
@@ -62,29 +61,29 @@ fn what_is_restored_goes_on_as_the_original() {
             assert_eq!(restored.commit(Index(index)), store.commit(Index(index)));
             assert_eq!(restored.hash(), store.hash());
         }
-        assert_eq!(cut(&mut restored), cut(&mut store));
+        assert_eq!(cut(&restored), cut(&store));
     });
 }
 
 #[test]
 fn chunks_of_any_size_hold_the_same() {
     for_seeds(10, |seed| {
-        let (mut store, _) = grown(seed, SMALL, 120, 5);
-        let reference = cut(&mut store);
+        let (store, _) = grown(seed, SMALL, 120, 5);
+        let reference = cut(&store);
         for bytes_max in [0, 1, 50, 1_000, 5_000, 1_000_000] {
-            let chunks = cut_in(&mut store, bytes_max);
+            let chunks = cut_in(&store, bytes_max);
             assert!(chunks.len() == 2 || bytes_max < 1_000_000, "all in one, and a footer");
-            let mut restored = restore(&chunks, SMALL).expect("a whole checkpoint");
-            assert_eq!(cut(&mut restored), reference, "chunks of {bytes_max}");
+            let restored = restore(&chunks, SMALL).expect("a whole checkpoint");
+            assert_eq!(cut(&restored), reference, "chunks of {bytes_max}");
         }
     });
 }
 
 #[test]
 fn a_chunk_is_longer_than_asked_for_only_for_one_value() {
-    let (mut store, _) = grown(3, SMALL, 200, 0);
+    let (store, _) = grown(3, SMALL, 200, 0);
     // A key of 4096 bytes goes with its first version; values are up to 3000 bytes, outcomes hold several.
-    for chunk in cut_in(&mut store, 20_000) {
+    for chunk in cut_in(&store, 20_000) {
         assert!(chunk.len() <= 20_000, "{} bytes", chunk.len());
     }
 }

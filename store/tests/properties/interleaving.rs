@@ -41,7 +41,7 @@ fn straight(seed: u64, limits: Limits, entries: u64) -> Straight {
         outcomes: vec![None],
         hashes: vec![store.hash()],
         statistics: vec![store.statistics()],
-        checkpoints: vec![cut(&mut store)],
+        checkpoints: vec![cut(&store)],
         events: Vec::new(),
         store: Store::new(),
     };
@@ -53,7 +53,7 @@ fn straight(seed: u64, limits: Limits, entries: u64) -> Straight {
         way.events.extend(store.commit(Index(index)));
         way.hashes.push(store.hash());
         way.statistics.push(store.statistics());
-        way.checkpoints.push(cut(&mut store));
+        way.checkpoints.push(cut(&store));
     }
     way.store = store;
     way
@@ -146,7 +146,7 @@ impl Wanderer {
 
     fn chunk(&mut self, straight: &Straight) {
         let Some((cursor, chunks)) = &mut self.cutting else { return };
-        if let Some(chunk) = self.store.checkpoint_chunk(cursor, CHUNK_BYTES) {
+        if let Some(chunk) = cursor.chunk(CHUNK_BYTES) {
             chunks.push(chunk);
             return;
         }
@@ -160,9 +160,7 @@ impl Wanderer {
     }
 
     fn abandon(&mut self) {
-        if let Some((cursor, _)) = self.cutting.take() {
-            self.store.abandon_checkpoint(cursor);
-        }
+        self.cutting = None;
     }
 }
 

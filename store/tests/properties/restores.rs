@@ -9,8 +9,8 @@ use crate::{SMALL, for_seeds};
 
 #[test]
 fn every_flipped_bit_is_found() {
-    let (mut store, _) = grown(5, SMALL, 60, 0);
-    let chunks = cut(&mut store);
+    let (store, _) = grown(5, SMALL, 60, 0);
+    let chunks = cut(&store);
     for number in 0..chunks.len() {
         for bit in 0..chunks[number].len() * 8 {
             let mut damaged = chunks.clone();
@@ -24,8 +24,8 @@ fn every_flipped_bit_is_found() {
 
 #[test]
 fn every_cut_is_found() {
-    let (mut store, _) = grown(6, SMALL, 60, 0);
-    let chunks = cut(&mut store);
+    let (store, _) = grown(6, SMALL, 60, 0);
+    let chunks = cut(&store);
     for number in 0..chunks.len() {
         let fewer = restore(&chunks[..number], SMALL);
         assert_eq!(fewer.err(), Some(RestoreError::Incomplete { chunks: number as u64 }));
@@ -40,10 +40,10 @@ fn every_cut_is_found() {
 #[test]
 fn missing_repeated_swapped_and_foreign_chunks_are_found() {
     for_seeds(10, |seed| {
-        let (mut store, _) = grown(seed, SMALL, 80, 0);
-        let chunks = cut(&mut store);
-        let (mut other, _) = grown(seed + 1000, SMALL, 80, 0);
-        let foreign = cut(&mut other);
+        let (store, _) = grown(seed, SMALL, 80, 0);
+        let chunks = cut(&store);
+        let (other, _) = grown(seed + 1000, SMALL, 80, 0);
+        let foreign = cut(&other);
         for number in 0..chunks.len() {
             let mut missing = chunks.clone();
             missing.remove(number);
@@ -65,8 +65,8 @@ fn missing_repeated_swapped_and_foreign_chunks_are_found() {
 
 #[test]
 fn after_the_footer_nothing_may_come() {
-    let (mut store, _) = grown(7, SMALL, 40, 0);
-    let chunks = cut(&mut store);
+    let (store, _) = grown(7, SMALL, 40, 0);
+    let chunks = cut(&store);
     for extra in [&b""[..], b"x", &chunks[0]] {
         let mut longer = chunks.clone();
         longer.push(Bytes::copy_from_slice(extra));
@@ -76,8 +76,8 @@ fn after_the_footer_nothing_may_come() {
 
 #[test]
 fn an_error_stays() {
-    let (mut store, _) = grown(8, SMALL, 40, 0);
-    let chunks = cut(&mut store);
+    let (store, _) = grown(8, SMALL, 40, 0);
+    let chunks = cut(&store);
     let mut restore = Restore::with_limits(SMALL);
     let error = restore.chunk(&chunks[1]).expect_err("the second chunk is not the first");
     for chunk in &chunks {
