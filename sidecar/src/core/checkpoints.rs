@@ -365,7 +365,8 @@ impl Core {
     pub(super) fn begin_checkpoint_if_due(&mut self) {
         let position = self.committed_position();
         if self.checkpoints.is_due(position, self.now) {
-            self.checkpoints.begin(&mut self.store, self.checkpoint_of(position), self.now);
+            let checkpoint = self.checkpoint_of(position);
+            self.checkpoints.begin(&mut self.store, checkpoint, self.now);
         }
         if self.checkpoints.log_is_a_burden() {
             self.step(Input::CheckpointTaken { checkpoint: self.checkpoint_of(position) });
