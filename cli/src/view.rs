@@ -249,6 +249,7 @@ pub(crate) mod tests {
             revision: 5,
             state_hash: None,
             peers: (0..3).filter(|ordinal| *ordinal != member).map(peer).collect(),
+            voters: Vec::new(),
             last_checkpoint: None,
             note: None,
         }

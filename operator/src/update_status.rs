@@ -318,6 +318,7 @@ mod tests {
                 round_trip_ms: None,
                 last_heartbeat_ms_ago: None,
             }],
+            voters: Vec::new(),
             last_checkpoint: None,
             note: None,
         }

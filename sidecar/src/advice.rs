@@ -14,13 +14,17 @@ const IN_USE: &str = "end that process, or give another folder by --data (HOLDFA
 const FOREIGN: &str = "give this member's own folder by --data (HOLDFAST_DATA); nothing was changed in the one that it was given";
 const POLICY: &str = "go back to the settings that the folder was made with, or begin anew in an empty folder by --data (HOLDFAST_DATA)";
 const DAMAGED: &str = "the member does not serve what it cannot read. Put the file back from a copy; or keep the folder \
-    aside and start with an empty one: the member then copies the state from the others, if there are any, but does \
-    not vote any more";
+    aside and start with an empty one: the member then copies the state from the others, if there are any, and takes \
+    its own place";
 const VERSION: &str = "run the version that wrote it, or a newer one";
 const DISK: &str = "look after the disk and its free space; what was acknowledged is durable, and a new start goes on \
     from there";
 const DIVERGED: &str = "keep the folder aside for a report and start with an empty one; the member then copies the \
-    state from the others, but does not vote any more";
+    state from the others and takes its own place";
+const REMOVED: &str = "nothing is missing in the store. To have a member at this ordinal again, start it with an empty \
+    folder by --data (HOLDFAST_DATA), and see that the store is to have so many members";
+const OLD_DISK: &str = "put the newest folder back; or start with an empty one: the member then copies the state from \
+    the others and takes its own place";
 
 /// What to do about it, unless the error says so itself.
 pub(crate) fn advice(error: &RunError) -> Option<&'static str> {
@@ -28,6 +32,8 @@ pub(crate) fn advice(error: &RunError) -> Option<&'static str> {
         RunError::Start(StartError::Open { source, .. }) => Some(for_folder(source)),
         RunError::Start(StartError::Checkpoint { .. } | StartError::State { .. }) => Some(DAMAGED),
         RunError::Broken(Broken::Log(_)) => Some(DISK),
+        RunError::Broken(Broken::Removed) => Some(REMOVED),
+        RunError::Broken(Broken::OldDisk { .. }) => Some(OLD_DISK),
         RunError::Broken(Broken::Diverged { .. }) => Some(DIVERGED),
         _ => None,
     }

@@ -32,6 +32,9 @@ pub struct Status {
     pub leader: Option<u8>,
     /// Its term; 0 before the first election.
     pub term: u64,
+    /// The ordinals that vote, ascending, by the last change in this member's log. Empty before the store is formed.
+    #[serde(default)]
+    pub voters: Vec<u8>,
     /// How far its log has come.
     pub positions: Positions,
     /// The keyspace's committed revision; an empty store is at 1.

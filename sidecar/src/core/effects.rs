@@ -23,6 +23,9 @@ impl Core {
                 self.apply(apply)?;
             }
             self.answer(&mut effects);
+            if let Some(outcast) = effects.outcast {
+                return Err(outcast.into());
+            }
             if let Some((source, checkpoint)) = effects.fetch.take() {
                 self.fetch(source, checkpoint);
             }
@@ -121,7 +124,12 @@ impl Core {
         if self.store.committed() < index {
             self.commit_in_store(index);
         }
-        self.writes.committed(index, self.members / 2 + 1, &mut self.done);
+        let membership = self.engine.membership_at(index);
+        if std::mem::replace(&mut self.voters, membership) != membership {
+            let voters: Vec<String> = membership.voters().map(|voter| voter.to_string()).collect();
+            tracing::info!(%index, voters = voters.join(" "), "the voters have changed");
+        }
+        self.writes.committed(index, membership.majority() as u8, &mut self.done);
         self.terms.forget_before(index);
     }
 
@@ -220,4 +228,5 @@ fn is_empty(effects: &Effects) -> bool {
         && effects.fetch.is_none()
         && effects.progress.is_none()
         && effects.role.is_none()
+        && effects.outcast.is_none()
 }

@@ -1,6 +1,6 @@
 //! Why a running member cannot go on.
 
-use holdfast_engine::{Index, Position};
+use holdfast_engine::{Index, Outcast, Position};
 use holdfast_storage::WriteError;
 
 /// Why a running member ended by itself. The process must end, with a non-zero code: what is in memory and what is on
@@ -26,7 +26,30 @@ pub enum Broken {
         /// The last entry in it.
         position: Position,
     },
+    /// The store has removed this member, or put another in its place.
+    #[error("this member was removed from the store, or replaced by a newer incarnation of its ordinal")]
+    Removed,
+    /// The disk has forgotten what the member acknowledged.
+    #[error(
+        "the folder is older than what this member has acknowledged: the leader knows that it had the log up to entry \
+         {acknowledged}, and it ends at {last}"
+    )]
+    OldDisk {
+        /// It had the log durable up to here.
+        acknowledged: Index,
+        /// The log ends here.
+        last: Index,
+    },
     /// The core thread panicked; the log says where.
     #[error("the core broke an invariant of its own")]
     Panicked,
+}
+
+impl From<Outcast> for Broken {
+    fn from(outcast: Outcast) -> Broken {
+        match outcast {
+            Outcast::Removed => Broken::Removed,
+            Outcast::OldDisk { acknowledged, last } => Broken::OldDisk { acknowledged, last },
+        }
+    }
 }

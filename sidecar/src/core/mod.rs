@@ -27,7 +27,8 @@ mod writes;
 use std::sync::Arc;
 
 use holdfast_engine::{
-    Checkpoint, Config, Effects, Engine, Formation, MEMBERS_MAX, MemberId, Moment, Restored, Role, Term,
+    Checkpoint, Config, Effects, Engine, Formation, MEMBERS_MAX, MemberId, Membership, Moment, Restored,
+    Role, Term,
 };
 use holdfast_storage::LogWriter;
 use holdfast_store::{Revision, Store, View};
@@ -100,6 +101,8 @@ pub(crate) struct Core {
     /// The last leader that this member knew, and its term.
     last_leader: Option<(MemberId, Term)>,
     formation: Option<Formation>,
+    /// Who votes by what is committed.
+    voters: Membership,
     election_timeout: std::time::Duration,
     log_kept: bool,
     disk: Disk,
@@ -151,6 +154,7 @@ impl Core {
             metrics: options.metrics,
             role: engine.role(),
             last_leader: None,
+            voters: engine.membership_at(start.index),
             engine,
             effects: Effects::default(),
             formation,

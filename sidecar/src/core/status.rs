@@ -44,6 +44,7 @@ impl Core {
             role: role_name(&engine.role),
             leader: engine.role.leader(self.me).map(|leader| leader.ordinal.0),
             term: self.term().0,
+            voters: engine.membership.voters().map(|voter| voter.ordinal.0).collect(),
             positions: Positions {
                 written: last,
                 durable: engine.durable.0,
