@@ -3,9 +3,11 @@
 //! ```text
 //! lock            locked while a process has the folder open; empty
 //! identity        whose folder this is, and how its store began
+//! identity.copy   the same
 //! vote            term and vote, twice
 //! log/            segments, and the next one while it is filled with zeros
 //! checkpoints/    one file per checkpoint
+//! damaged/        files of a former life that could not be used; nobody needs them
 //! ```
 //!
 //! What it refuses to do: touch files that are not its own; a volume's `lost+found` may lie beside them.
@@ -22,6 +24,9 @@ use crate::identity::Identity;
 
 /// How names of unfinished files end; whatever has such a name when the folder is opened is removed.
 pub(crate) const UNFINISHED: &str = "tmp";
+
+/// Where files are moved that nobody can use any more and somebody may want to look at.
+const ASIDE: &str = "damaged";
 
 /// An open folder. It is locked as long as this lives.
 #[derive(Debug)]
@@ -69,6 +74,10 @@ impl Folder {
         self.root.join("identity")
     }
 
+    pub(crate) fn identity_copy_path(&self) -> PathBuf {
+        self.root.join("identity.copy")
+    }
+
     pub(crate) fn vote_path(&self) -> PathBuf {
         self.root.join("vote")
     }
@@ -97,11 +106,45 @@ impl Folder {
         identity.clone().expect("the folder was identified when it was opened")
     }
 
-    /// Write down whose folder this is, durably. Returns how many bytes that took.
+    /// Write down whose folder this is, durably and twice. Returns how many bytes that took.
     pub(crate) fn identify(&self, identity: Identity) -> Result<usize, FileError> {
-        let bytes = identity.write(&self.files, &self.identity_path())?;
+        let mut bytes = identity.write(&self.files, &self.identity_path())?;
+        bytes += identity.write(&self.files, &self.identity_copy_path())?;
         self.know(identity);
         Ok(bytes)
+    }
+
+    /// Whose folder this is by the first of the two files, or else by the copy; [`Folder::mend`] writes what is wrong.
+    /// If neither can be read, the error is the first one's.
+    pub(crate) fn read_identity(&self) -> Result<Identity, OpenError> {
+        let first = Identity::read(&self.files, &self.identity_path());
+        match first {
+            Err(OpenError::Damaged { path, offset, what }) => {
+                match Identity::read(&self.files, &self.identity_copy_path()) {
+                    Ok(copy) => Ok(copy),
+                    Err(OpenError::Damaged { .. }) => Err(OpenError::Damaged { path, offset, what }),
+                    Err(error) => Err(error),
+                }
+            }
+            first => first,
+        }
+    }
+
+    /// Make both identity files say this, if they do not.
+    pub(crate) fn mend(&self, identity: &Identity) -> Result<(), FileError> {
+        for path in [self.identity_path(), self.identity_copy_path()] {
+            match Identity::read(&self.files, &path) {
+                Ok(found) if found == *identity => {}
+                found => {
+                    if let Err(error) = found {
+                        tracing::warn!(path = %path.display(), %error, "wrote the identity anew from its copy");
+                    }
+                    identity.write(&self.files, &path)?;
+                }
+            }
+        }
+        self.know(identity.clone());
+        Ok(())
     }
 
     /// Remember what the identity file says.
@@ -121,6 +164,33 @@ impl Folder {
         }
         paths.sort();
         Ok(paths)
+    }
+
+    /// Move everything into a folder of its own, in place of what was moved there before. Returns where the files are.
+    /// That something was there is remembered by that folder.
+    ///
+    /// Until the last step there are files without an identity, which no start takes for a new folder.
+    pub(crate) fn put_aside(&self) -> Result<PathBuf, FileError> {
+        let aside = self.root.join(ASIDE);
+        let failed = |error| FileError::new("move aside", &aside, error);
+        match fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => fs::create_dir(&aside).map_err(failed)?,
+        }
+        for name in ["identity", "identity.copy", "vote", "checkpoints", "log"] {
+            match fs::rename(self.root.join(name), aside.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+            self.files.sync_folder(&self.root)?;
+        }
+        self.files.sync_folder(&aside)?;
+        Ok(aside)
+    }
+
+    /// Whether a former life's files were moved aside.
+    pub(crate) fn has_put_aside(&self) -> bool {
+        self.root.join(ASIDE).exists()
     }
 
     /// Make the folder's own name durable, as far as its parent lets us: that one is not ours.

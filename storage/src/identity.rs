@@ -1,6 +1,9 @@
 //! Whose folder this is: the store's name, the member, and how the store began.
 //!
-//! The file is replaced by rename, so it is never torn: one that cannot be read is damaged.
+//! There are two files with the same content, replaced by rename one after the other, so neither is ever torn and one
+//! is whole while the other one rots. The first counts; the copy stands in for it when it cannot be read, and whatever
+//! the copy is behind by shows: a formation that it lacks in entries without a store, an incarnation in files that are
+//! not its own.
 //!
 //! What it refuses to do: draw an incarnation. Whoever opens the folder has the randomness.
 
@@ -27,7 +30,13 @@ pub(crate) struct Identity {
     pub(crate) formation: Option<Formation>,
     /// An earlier life of this ordinal was part of a formed store. Only without a log.
     pub(crate) formed_before: bool,
+    /// Earlier incarnations whose log and checkpoints this one goes on with, oldest first: those that lost their vote.
+    pub(crate) former: Vec<Incarnation>,
 }
+
+/// Most former incarnations that are remembered. Each is a lost vote of a member whose log from before is still here;
+/// the files of more than a few have long been released.
+const FORMER_MAX: usize = 8;
 
 /// Who wrote a file; in the first bytes of every file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +48,12 @@ pub(crate) struct Stamp {
 
 impl Identity {
     pub(crate) fn read(files: &Files, path: &Path) -> Result<Identity, OpenError> {
-        let file = files.open(path)?;
+        let file = match files.open(path) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {
+                return Err(OpenError::Damaged { path: path.to_owned(), offset: 0, what: Damage::Missing });
+            }
+            file => file?,
+        };
         let bytes = file.read(file.bytes()?.min(2 * IDENTITY_BYTES_MAX))?;
         let (identity, length) = block::decode(KIND, &bytes).map_err(|error| error.at(path, 0))?;
         if length != bytes.len() {
@@ -49,10 +63,26 @@ impl Identity {
         Ok(identity)
     }
 
+    /// Write one of the two files.
     pub(crate) fn write(&self, files: &Files, path: &Path) -> Result<usize, FileError> {
         let bytes = block::encode(KIND, self);
         files.replace(path, &bytes)?;
         Ok(bytes.len())
+    }
+
+    /// Whether files of this incarnation of the member are this one's own.
+    pub(crate) fn goes_on_from(&self, incarnation: Incarnation) -> bool {
+        self.stamp.member.incarnation == incarnation || self.former.contains(&incarnation)
+    }
+
+    /// The same member in a new life, which keeps what the old one had but its vote.
+    pub(crate) fn renewed(&self, fresh: Incarnation) -> Identity {
+        let mut renewed = self.clone();
+        renewed.former.push(renewed.stamp.member.incarnation);
+        let excess = renewed.former.len().saturating_sub(FORMER_MAX);
+        renewed.former.drain(..excess);
+        renewed.stamp.member.incarnation = fresh;
+        renewed
     }
 
     /// The store that this life of the member is part of.
@@ -88,7 +118,8 @@ impl Stamp {
         Ok(())
     }
 
-    /// Whether the file at `path` with this stamp was written by exactly this life of this member, for this store.
+    /// Whether the file at `path` with this stamp was written by this life of this member, or by one that it goes on
+    /// from, for this store.
     pub(crate) fn check(
         &self,
         path: &Path,
@@ -97,7 +128,7 @@ impl Stamp {
     ) -> Result<(), OpenError> {
         let expected = &identity.stamp;
         self.check_owner(path, &expected.store, expected.member.ordinal)?;
-        if self.member != expected.member {
+        if !identity.goes_on_from(self.member.incarnation) {
             return Err(OpenError::ForeignMember {
                 path: path.to_owned(),
                 found: self.member.to_string(),

@@ -71,10 +71,19 @@ impl Mark {
 
     /// Whether a seal of this segment stands anywhere in `bytes`, which begin at `place`.
     pub(crate) fn any_seal(bytes: &[u8], place: Place) -> bool {
+        Mark::all(bytes, place).any(|(_, mark, _)| matches!(mark, Mark::Seal(_)))
+    }
+
+    /// The first mark of this segment in `bytes`, which begin at `place`: where it begins in them, and its digest.
+    pub(crate) fn first(bytes: &[u8], place: Place) -> Option<(usize, u32)> {
+        Mark::all(bytes, place).next().map(|(at, _, digest)| (at, digest))
+    }
+
+    fn all(bytes: &[u8], place: Place) -> impl Iterator<Item = (usize, Mark, u32)> {
         let starts = bytes.windows(MARK_BYTES).enumerate().filter(|(_, window)| window[..4] == MARKER);
-        starts.into_iter().any(|(at, window)| {
+        starts.filter_map(move |(at, window)| {
             let place = Place { offset: place.offset + at as u64, ..place };
-            matches!(Mark::decode(window, place), Some((Mark::Seal(_), _)))
+            Mark::decode(window, place).map(|(mark, digest)| (at, mark, digest))
         })
     }
 }

@@ -18,7 +18,7 @@
 //! from a first one. A newest checkpoint that is damaged is an error there too: an older one would silently lose more
 //! than the interval that the user chose. Whoever wants the older one removes the damaged file.
 //!
-//! What it refuses to do: repair damage, start empty where something was, or change anything before all is checked.
+//! What it refuses to do: repair damage beyond what has a copy in the same folder, start empty where something was, or change anything before all is checked.
 
 use std::fmt;
 use std::io;
@@ -29,12 +29,14 @@ use holdfast_engine::{Entry, Incarnation, Ordinal, Position, Restored};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, CheckpointReader};
+use crate::damaged::Damaged;
 use crate::files::Files;
 use crate::folder::Folder;
 use crate::identity::{Identity, STORE_NAME_BYTES_MAX, Stamp};
 use crate::log::Resumed;
 use crate::recovery;
 use crate::span::Span;
+use crate::stamps;
 use crate::vote::Vote;
 use crate::writer::{Disk, Observer};
 use crate::{CheckpointError, Damage, OpenError};
@@ -79,7 +81,7 @@ pub struct TornTail {
 /// A checkpoint that cannot be read and is not needed: the log reaches back to an older one, or to its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedCheckpoint {
-    /// The file. It stays where it is.
+    /// The file. It is removed: the next reader of all files must not find the same damage again.
     pub path: PathBuf,
     /// What it covers, by its name.
     pub position: Position,
@@ -106,6 +108,25 @@ pub struct Opened {
     pub previously_formed: bool,
     /// The way to write, and to the checkpoints.
     pub disk: Disk,
+}
+
+/// What a folder turned out to be.
+#[derive(Debug)]
+pub enum Survey {
+    /// All that was durable is there.
+    Whole(Box<Opened>),
+    /// Some of it is not, and can be put back.
+    Damaged(Box<Damaged>),
+}
+
+impl Survey {
+    fn whole(opened: Opened) -> Survey {
+        Survey::Whole(Box::new(opened))
+    }
+
+    fn damaged(damaged: Damaged) -> Survey {
+        Survey::Damaged(Box::new(damaged))
+    }
 }
 
 /// The least length of a segment: a header and as much again.
@@ -145,6 +166,21 @@ pub fn open_with(
     open_through(Files::default(), path, &owner, policy, fresh, options)
 }
 
+/// As [`open_with`], but a folder that is damaged and can be repaired is no error.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub fn survey(
+    path: &Path,
+    owner: &Owner,
+    policy: LogPolicy,
+    fresh: Incarnation,
+    options: Options,
+) -> Result<Survey, OpenError> {
+    survey_through(Files::default(), path, owner, policy, fresh, options)
+}
+
 /// As [`open_with`], through a file system that tests watch.
 pub(crate) fn open_through(
     files: Files,
@@ -154,24 +190,53 @@ pub(crate) fn open_through(
     fresh: Incarnation,
     options: Options,
 ) -> Result<Opened, OpenError> {
+    match survey_through(files, path, owner, policy, fresh, options)? {
+        Survey::Whole(opened) => Ok(*opened),
+        Survey::Damaged(damaged) => Err(damaged.into_error()),
+    }
+}
+
+pub(crate) fn survey_through(
+    files: Files,
+    path: &Path,
+    owner: &Owner,
+    policy: LogPolicy,
+    fresh: Incarnation,
+    options: Options,
+) -> Result<Survey, OpenError> {
     let options = Options { segment_bytes: options.segment_bytes.max(SEGMENT_BYTES_MIN) };
     if owner.store.len() > STORE_NAME_BYTES_MAX {
         return Err(OpenError::Name { bytes: owner.store.len() });
     }
     let folder = Arc::new(Folder::lock(path, files)?);
-    let identity_path = folder.identity_path();
-    let there = identity_path.try_exists();
-    if !there.map_err(|source| OpenError::Io { action: "read", path: identity_path.clone(), source })? {
-        return create(folder, owner, policy, fresh, options);
-    }
-    let identity = Identity::read(&folder.files, &identity_path)?;
-    identity.stamp.check_owner(&identity_path, &owner.store, owner.ordinal)?;
+    let identity = match folder.read_identity() {
+        Ok(identity) => identity,
+        Err(OpenError::Damaged { what: Damage::Missing, .. }) if is_untouched(&folder)? => {
+            return create(folder, owner, policy, fresh, options).map(Survey::whole);
+        }
+        Err(error @ OpenError::Damaged { .. }) if policy == LogPolicy::Kept => {
+            let identity = stamps::identity(&folder, owner)?;
+            return Damaged::look(folder, identity, fresh, options, error).map(Survey::damaged);
+        }
+        Err(error) => return Err(error),
+    };
+    identity.stamp.check_owner(&folder.identity_path(), &owner.store, owner.ordinal)?;
     if identity.policy != policy {
-        return Err(OpenError::Policy { path: identity_path, found: identity.policy, expected: policy });
+        let path = folder.identity_path();
+        return Err(OpenError::Policy { path, found: identity.policy, expected: policy });
     }
-    match policy {
-        LogPolicy::Kept => restore(folder, identity, options),
-        LogPolicy::None => begin_again(folder, identity, fresh, options),
+    if policy == LogPolicy::None {
+        return begin_again(folder, identity, fresh, options).map(Survey::whole);
+    }
+    match restore(Arc::clone(&folder), identity.clone(), options) {
+        Err(error @ OpenError::Damaged { what: Damage::Unformed, .. }) => {
+            let identity = stamps::identity(&folder, owner)?;
+            Damaged::look(folder, identity, fresh, options, error).map(Survey::damaged)
+        }
+        Err(error @ OpenError::Damaged { .. }) => {
+            Damaged::look(folder, Some(identity), fresh, options, error).map(Survey::damaged)
+        }
+        opened => opened.map(Survey::whole),
     }
 }
 
@@ -184,12 +249,15 @@ fn create(
     fresh: Incarnation,
     options: Options,
 ) -> Result<Opened, OpenError> {
-    if !is_untouched(&folder)? {
-        return Err(OpenError::Damaged { path: folder.identity_path(), offset: 0, what: Damage::Missing });
-    }
     folder.settle()?;
-    let identity =
-        Identity { stamp: Stamp::new(owner, fresh), policy, formation: None, formed_before: false };
+    let identity = Identity {
+        stamp: Stamp::new(owner, fresh),
+        policy,
+        formation: None,
+        formed_before: folder.has_put_aside(),
+        former: Vec::new(),
+    };
+    let previously_formed = identity.formed_before;
     let log = match policy {
         LogPolicy::Kept => {
             let log = Resumed::begin(&folder, &identity, 1, Position::ZERO, options.segment_bytes)?;
@@ -201,11 +269,11 @@ fn create(
     folder.sync_parent();
     Ok(Opened {
         incarnation: fresh,
-        restored: Restored::default(),
+        restored: Restored { formed_before: previously_formed, ..Restored::default() },
         checkpoint: None,
         torn: None,
         damaged_checkpoints: Vec::new(),
-        previously_formed: false,
+        previously_formed,
         disk: Disk { folder, options, log, observer: Observer::default() },
     })
 }
@@ -225,6 +293,10 @@ fn restore(folder: Arc<Folder>, identity: Identity, options: Options) -> Result<
     let mut log = recovery::read(&folder, &identity)?;
     let mut vote = Vote::read(&folder.files, &folder.vote_path())?;
     vote.stamp().check(&folder.vote_path(), None, &identity)?;
+    if vote.stamp().member != identity.stamp.member {
+        // A life that goes on from another one began, and its vote was not written yet.
+        return Err(OpenError::Damaged { path: folder.vote_path(), offset: 0, what: Damage::Vote });
+    }
     let span = &log.resumed.span;
     let (checkpoint, damaged_checkpoints) = choose(&folder, &identity, span)?;
     let position = checkpoint.as_ref().map(|reader| reader.checkpoint().position);
@@ -244,6 +316,10 @@ fn restore(folder: Arc<Folder>, identity: Identity, options: Options) -> Result<
 
     folder.know(identity.clone());
     folder.settle()?;
+    folder.mend(&identity)?;
+    for DamagedCheckpoint { path, .. } in &damaged_checkpoints {
+        folder.files.remove(path)?;
+    }
     log.repair(&folder)?;
     vote.repair()?;
     if behind {
@@ -289,11 +365,7 @@ fn begin_again(
     let covered = checkpoint.as_ref().map(CheckpointReader::checkpoint);
     Ok(Opened {
         incarnation: fresh,
-        restored: Restored {
-            checkpoint: covered,
-            formed_before: previously_formed,
-            ..Restored::default()
-        },
+        restored: Restored { checkpoint: covered, formed_before: previously_formed, ..Restored::default() },
         checkpoint,
         torn: None,
         damaged_checkpoints: Vec::new(),

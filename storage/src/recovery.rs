@@ -68,16 +68,21 @@ struct Extent {
 
 /// Read the whole log. Changes nothing; [`Found::repair`] does.
 pub(crate) fn read(folder: &Folder, identity: &Identity) -> Result<Found, OpenError> {
-    let mut segments = Vec::new();
-    for path in folder.list(&folder.log(), EXTENSION)? {
+    let mut paths = folder.list(&folder.log(), EXTENSION)?;
+    let mut rest = Vec::new();
+    // From the newest back to the one that begins the log; what is before that is void, whatever it holds.
+    while let Some(path) = paths.pop() {
         let file = folder.files.open(&path)?;
         let (header, digest) = Header::read(folder, &file)?;
         header.stamp.check(&path, header.formed, identity)?;
-        segments.push(Headed { file, header, digest });
+        let restart = header.restart;
+        rest.push(Headed { file, header, digest });
+        if restart {
+            break;
+        }
     }
-    let begin = segments.iter().rposition(|segment| segment.header.restart).unwrap_or(0);
-    let rest = segments.split_off(begin);
-    let void = segments.into_iter().map(|segment| segment.file.path().to_owned()).collect();
+    rest.reverse();
+    let void = paths;
     let Some(first) = rest.first() else {
         return Err(OpenError::Damaged { path: folder.log(), offset: 0, what: Damage::Missing });
     };
@@ -196,7 +201,7 @@ fn content(file: &OpenFile, header: &Header) -> Result<(Bytes, usize), OpenError
 }
 
 /// How many bytes there are up to the last one that is not zero.
-fn used(bytes: &[u8]) -> usize {
+pub(crate) fn used(bytes: &[u8]) -> usize {
     /// Compared at once: byte by byte a whole segment takes too long.
     const PAGE: [u8; 4096] = [0; 4096];
     let mut end = bytes.len();

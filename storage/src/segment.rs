@@ -67,10 +67,15 @@ impl Header {
         folder.log().join(format!("{:010}-{:020}.{EXTENSION}", self.number, self.previous.index.next()))
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut page = block::encode(KIND, self);
         page.resize(HEADER_BYTES as usize, 0);
         page
+    }
+
+    /// The number in a segment's name.
+    pub(crate) fn number_of(path: &Path) -> Option<u64> {
+        path.file_stem()?.to_str()?.split_once('-')?.0.parse().ok()
     }
 
     /// Decode a file's first page and hold it against the file's name and length. Also returns its digest.
@@ -82,17 +87,24 @@ impl Header {
             return Err(damaged(Damage::Length { found: bytes, expected: HEADER_BYTES }));
         }
         let page = file.read(HEADER_BYTES)?;
-        let (header, _) = block::decode::<Header>(KIND, &page).map_err(|error| error.at(path, 0))?;
+        let header = Header::decode(folder, path, &page)?;
         if page != header.encode() {
             return Err(damaged(Damage::Content));
         }
         if header.bytes != bytes {
             return Err(damaged(Damage::Length { found: bytes, expected: header.bytes }));
         }
+        Ok((header, crc32c::crc32c(&page)))
+    }
+
+    /// Decode the header in a first page and hold it against the file's name. What is behind it is not looked at.
+    pub(crate) fn decode(folder: &Folder, path: &Path, page: &[u8]) -> Result<Header, OpenError> {
+        let damaged = |what| OpenError::Damaged { path: path.to_owned(), offset: 0, what };
+        let (header, _) = block::decode::<Header>(KIND, page).map_err(|error| error.at(path, 0))?;
         if header.path(folder) != path {
             return Err(damaged(Damage::Name));
         }
-        Ok((header, crc32c::crc32c(&page)))
+        Ok(header)
     }
 
     /// The place of a mark at `offset`.
@@ -103,14 +115,25 @@ impl Header {
 
 impl Segment {
     /// Give a flushed file of zeros its header and then its name.
-    pub(crate) fn create(folder: &Folder, mut file: OpenFile, header: Header) -> Result<Segment, FileError> {
+    pub(crate) fn create(folder: &Folder, file: OpenFile, header: Header) -> Result<Segment, FileError> {
+        let mut segment = Segment::unnamed(folder, file, header)?;
+        segment.name(folder)?;
+        Ok(segment)
+    }
+
+    /// Give a flushed file of zeros its header. It counts when it has its name.
+    pub(crate) fn unnamed(folder: &Folder, file: OpenFile, header: Header) -> Result<Segment, FileError> {
         let page = header.encode();
         folder.files.write_at(&file, 0, &page)?;
-        folder.files.sync(&file)?;
-        folder.files.rename(&mut file, header.path(folder))?;
-        folder.files.sync_folder(&folder.log())?;
         let digest = crc32c::crc32c(&page);
         Ok(Segment { file, header, end: HEADER_BYTES, digest, unsealed: false, pending: Vec::new() })
+    }
+
+    /// Make it durable as it is, and part of the log.
+    pub(crate) fn name(&mut self, folder: &Folder) -> Result<(), FileError> {
+        folder.files.sync(&self.file)?;
+        folder.files.rename(&mut self.file, self.header.path(folder))?;
+        folder.files.sync_folder(&folder.log())
     }
 
     /// Go on in a segment that was read up to `end`, everything before which is durable.

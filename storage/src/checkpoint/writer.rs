@@ -40,8 +40,7 @@ impl CheckpointWriter {
         checkpoint: Checkpoint,
     ) -> Result<CheckpointWriter, CheckpointError> {
         let identity = folder.identity();
-        let header =
-            Header { stamp: identity.stamp, formation: identity.formation, checkpoint };
+        let header = Header { stamp: identity.stamp, formation: identity.formation, checkpoint };
         let header = block::encode(KIND, &header);
         let file = folder.files.create(&folder.unfinished(&path(&folder, checkpoint.position)))?;
         let mut writer = CheckpointWriter {

@@ -8,7 +8,7 @@ use holdfast_engine::{Entry, Write};
 use holdfast_storage::{Damage, OpenError};
 use tempfile::TempDir;
 
-use crate::member::{Member, copy, entries, position, reopen, segments, state};
+use crate::member::{Member, copy, entries, formation, position, reopen, segments, state};
 
 /// Bytes of a seal, which ends what a batch wrote.
 const SEAL_BYTES: usize = 48;
@@ -284,7 +284,7 @@ fn missing_renamed_exchanged_and_shortened_segments_are_damage() {
 }
 
 #[test]
-fn flipped_bits_of_identity_are_damage_and_of_the_vote_are_mended() {
+fn flipped_bits_of_the_identity_and_of_the_vote_are_mended() {
     let folder = closed(&[entries(1, 3, 1, 30)]);
     let path = folder.path().join("identity");
     let whole = fs::read(&path).expect("readable");
@@ -292,13 +292,18 @@ fn flipped_bits_of_identity_are_damage_and_of_the_vote_are_mended() {
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         fs::write(&path, &flipped).expect("writable");
-        assert_eq!(damage(reopen(folder.path()), &format!("bit {bit}")).0, path);
+        assert_eq!(reopen(folder.path()).expect("the copy is whole").restored.formation, Some(formation(5)));
+        assert_eq!(fs::read(&path).expect("readable"), whole, "bit {bit} is mended");
     }
+    let copy = folder.path().join("identity.copy");
     for length in 0..whole.len() {
         fs::write(&path, &whole[..length]).expect("writable");
-        damage(reopen(folder.path()), &format!("{length} bytes"));
+        fs::write(&copy, &whole[..length]).expect("writable");
+        assert_eq!(damage(reopen(folder.path()), &format!("{length} bytes")).0, path);
     }
     fs::write(&path, &whole).expect("writable");
+    reopen(folder.path()).expect("one is whole");
+    assert_eq!(fs::read(&copy).expect("readable"), whole, "the copy is mended");
     let path = folder.path().join("vote");
     let whole = fs::read(&path).expect("readable");
     for bit in [9, 100, 300, 4096 * 8 + 9, 4096 * 8 + 300] {
@@ -327,9 +332,11 @@ fn an_old_vote_and_an_old_identity_are_found_out() {
         let copied = tempfile::tempdir().expect("a temporary folder");
         copy(folder.path(), copied.path());
         fs::copy(old.path().join(file), copied.path().join(file)).expect("copied");
+        fs::remove_file(copied.path().join("identity.copy")).expect("removed");
         assert_eq!(damage(reopen(copied.path()), file).2, expected);
     }
     fs::remove_file(folder.path().join("identity")).expect("removed");
+    fs::remove_file(folder.path().join("identity.copy")).expect("removed");
     let (path, _, what) = damage(reopen(folder.path()), "no identity");
     assert_eq!((path, what), (folder.path().join("identity"), Damage::Missing));
 }

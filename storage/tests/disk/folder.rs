@@ -144,6 +144,7 @@ fn an_interrupted_first_start_is_begun_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     drop(reopen(folder.path()).expect("a new folder"));
     fs::remove_file(folder.path().join("identity")).expect("removed");
+    fs::remove_file(folder.path().join("identity.copy")).expect("removed");
     let opened = open_with(folder.path(), owner(), LogPolicy::Kept, Incarnation(3), OPTIONS);
     assert_eq!(opened.expect("nothing was written yet").incarnation, Incarnation(3));
     assert_eq!(reopen(folder.path()).expect("whole").incarnation, Incarnation(3));

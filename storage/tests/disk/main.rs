@@ -6,3 +6,4 @@ mod damage;
 mod folder;
 mod log;
 mod member;
+mod repair;

@@ -121,7 +121,10 @@ impl Member {
     }
 
     pub(crate) fn checkpoint(&self, at: Position) {
-        let mut writer = self.checkpoints.create(Checkpoint { position: at, membership: Default::default() }).expect("created");
+        let mut writer = self
+            .checkpoints
+            .create(Checkpoint { position: at, membership: Default::default() })
+            .expect("created");
         writer.chunk(format!("state at {at}").as_bytes()).expect("written");
         writer.finish().expect("finished");
     }
