@@ -41,12 +41,16 @@ const PINGS_PER_SILENCE: u32 = 4;
 /// Bytes that are read in one go. What comes on this connection is an occasional pong.
 const READ_BYTES: usize = 1024;
 
-/// Keep a connection to `peer` for ever.
+/// Keep a connection to `peer` for ever, while it has an address.
 pub(super) async fn dial(shared: Arc<Shared>, ordinal: Ordinal) {
     let peer = shared.peer(ordinal);
     let mut pause = PAUSE_FIRST;
     let mut failures = Failures::default();
     loop {
+        if peer.address().is_none() {
+            peer.appeared.notified().await;
+            continue;
+        }
         match connect(&shared, peer, Purpose::Replication).await {
             Ok((stream, hello, read)) => {
                 pause = PAUSE_FIRST;
@@ -100,7 +104,9 @@ async fn connect_to(
 /// Where the peer may be: what its name says, and where it connected from, while it is connected. Name services take a
 /// while to follow a restarted pod; on the other hand, connections may come from an address that is not the peer's.
 async fn addresses(peer: &Peer) -> io::Result<Vec<SocketAddr>> {
-    let address = peer.address();
+    let Some(address) = peer.address() else {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the settings know of no such member"));
+    };
     let named = lookup_host(&address).await.map(Iterator::collect::<Vec<_>>);
     let seen_at: Option<IpAddr> = *peer.seen_at.lock().unwrap_or_else(PoisonError::into_inner);
     let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());

@@ -1,14 +1,15 @@
 //! How two members find out that they mean each other, before anything else is said.
 //!
 //! The caller proves nothing that it could not make up: authentication is the transport's business. What is refused
-//! here is every mistake: another store's member, a store of the same name formed apart, an ordinal that does not
-//! exist or is this member's own, a version that is not spoken, another protocol.
+//! here is every mistake: another store's member, a store of the same name formed apart, an ordinal that no member can
+//! have or that is this member's own, a version that is not spoken, another protocol. An ordinal that this member does
+//! not know of yet is none: its settings may be older than the caller's.
 
 use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use holdfast_engine::{MemberId, Ordinal, StoreId};
+use holdfast_engine::{MEMBERS_MAX, MemberId, Ordinal, StoreId};
 use holdfast_wire::{
     Greeting, GreetingError, HELLO_BYTES_MAX, Hello, Purpose, TurnedAway, VERSION, VERSION_MIN,
 };
@@ -141,8 +142,8 @@ fn objection(shared: &Shared, hello: &Hello) -> Option<TurnedAway> {
     {
         return Some(TurnedAway::OtherFormation { store });
     }
-    if ordinal.0 >= shared.members() {
-        return Some(TurnedAway::NoSuchOrdinal { ordinal, members: shared.members() });
+    if usize::from(ordinal.0) >= MEMBERS_MAX {
+        return Some(TurnedAway::NoSuchOrdinal { ordinal, members: MEMBERS_MAX as u8 });
     }
     (ordinal == shared.me.ordinal).then_some(TurnedAway::OwnOrdinal { ordinal })
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use holdfast_engine::{MemberId, Ordinal, StoreId};
+use holdfast_engine::{MEMBERS_MAX, MemberId, Ordinal, StoreId};
 use holdfast_storage::Checkpoints;
 use holdfast_wire::Fingerprint;
 use tokio::net::{TcpListener, TcpStream};
@@ -48,7 +48,7 @@ pub(crate) struct PeersOptions {
     pub(crate) store: String,
     /// Which store of that name, if this member knows already.
     pub(crate) store_id: Option<StoreId>,
-    /// The peer addresses of all members by ordinal, `host:port`.
+    /// The peer addresses of all members by ordinal, `host:port`; at most [`MEMBERS_MAX`].
     pub(crate) addresses: Vec<String>,
     /// Where the others connect to.
     pub(crate) listener: TcpListener,
@@ -76,18 +76,19 @@ pub(crate) struct Shared {
     store_id: OnceLock<StoreId>,
     silence_ns: AtomicU64,
     fingerprint: Mutex<Option<Fingerprint>>,
-    /// By ordinal; the one at this member's own ordinal is never used.
-    peers: Vec<Peer>,
+    /// By ordinal; the one at this member's own ordinal is never used, and those beyond the store's members have no
+    /// address: members come and go.
+    peers: [Peer; MEMBERS_MAX],
 }
 
 /// What is known of one peer outside the core.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) ordinal: Ordinal,
-    /// `host:port`, as the settings say.
-    address: Mutex<String>,
+    /// `host:port`, as the settings say; `None` if they know of no such member.
+    address: Mutex<Option<String>>,
     pub(crate) link: Arc<Link>,
-    /// It has just connected here, so that dialing it is worth a try now.
+    /// It has just connected here, or has another address, so that dialing it is worth a try now.
     pub(crate) appeared: Notify,
     /// Where it connected from, while it is connected: name services take a while to follow a restarted pod.
     pub(crate) seen_at: Mutex<Option<IpAddr>>,
@@ -108,11 +109,12 @@ impl Peers {
     /// Listen, and dial everybody. Must run inside a tokio runtime.
     pub(crate) fn start(options: PeersOptions) -> Peers {
         let metrics = options.metrics;
-        let peers = options.addresses.into_iter().zip(0..).map(|(address, ordinal)| {
-            let ordinal = Ordinal(ordinal);
+        let mut addresses = options.addresses.into_iter();
+        let peers = std::array::from_fn(|ordinal| {
+            let ordinal = Ordinal(ordinal as u8);
             Peer {
                 ordinal,
-                address: Mutex::new(address),
+                address: Mutex::new(addresses.next()),
                 link: Arc::new(Link::new(metrics.peer(ordinal).clone())),
                 appeared: Notify::new(),
                 seen_at: Mutex::default(),
@@ -130,7 +132,7 @@ impl Peers {
             store_id: options.store_id.map_or_else(OnceLock::new, OnceLock::from),
             silence_ns: AtomicU64::default(),
             fingerprint: Mutex::default(),
-            peers: peers.collect(),
+            peers,
             metrics,
         });
         shared.set_heartbeat_timeout(options.heartbeat_timeout);
@@ -166,18 +168,14 @@ impl Drop for Peers {
 }
 
 impl Shared {
-    /// The way out to a peer. There is one to this member itself too, which is never connected.
+    /// The way out to a peer. There is one to every ordinal that a member can have; those to this member itself and to
+    /// ordinals without a member are never connected.
     ///
     /// # Panics
     ///
-    /// If there is no such member.
+    /// If no member can have the ordinal: [`MEMBERS_MAX`] and beyond.
     pub(crate) fn link(&self, ordinal: Ordinal) -> &Arc<Link> {
         &self.peer(ordinal).link
-    }
-
-    /// How many members the store has.
-    pub(crate) fn members(&self) -> u8 {
-        self.peers.len() as u8
     }
 
     /// The store is formed now, or this member has learned it. The first answer stays.
@@ -196,8 +194,10 @@ impl Shared {
         *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
     }
 
-    /// The members' peer ports are elsewhere from now on; connections that are established stay.
+    /// The members' peer ports are elsewhere from now on, or there are more members, or fewer; connections that are
+    /// established stay.
     pub(crate) fn readdress(&self, addresses: Vec<String>) {
+        let addresses = addresses.into_iter().map(Some).chain(std::iter::repeat(None));
         for (peer, address) in self.peers.iter().zip(addresses) {
             *peer.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
             peer.appeared.notify_one();
@@ -222,8 +222,8 @@ impl Shared {
 }
 
 impl Peer {
-    /// `host:port`, as the settings say.
-    fn address(&self) -> String {
+    /// `host:port`, as the settings say, if they know of such a member.
+    fn address(&self) -> Option<String> {
         self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

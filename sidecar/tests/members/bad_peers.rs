@@ -58,8 +58,8 @@ async fn callers_that_are_mistaken_are_told_so() {
     let same_name = Hello { store_id: Some(StoreId(1)), ..hello(&cluster, 1) };
     let why = turned_away(greet(address, same_name).await);
     assert!(matches!(why, TurnedAway::OtherFormation { .. }), "{why:?}");
-    let why = turned_away(greet(address, hello(&cluster, 3)).await);
-    assert_eq!(why, TurnedAway::NoSuchOrdinal { ordinal: Ordinal(3), members: 3 });
+    let why = turned_away(greet(address, hello(&cluster, 7)).await);
+    assert_eq!(why, TurnedAway::NoSuchOrdinal { ordinal: Ordinal(7), members: 7 });
     let why = turned_away(greet(address, hello(&cluster, leader)).await);
     assert_eq!(why, TurnedAway::OwnOrdinal { ordinal: Ordinal(leader) });
     let position = holdfast_engine::Position::ZERO;
