@@ -24,7 +24,7 @@ mod step;
 #[cfg(feature = "seeded-bugs")]
 pub use bug::Bug;
 pub use config::{Config, Restored};
-pub use engine::{Engine, Peer, Status};
+pub use engine::{Engine, Given, Peer, Status};
 pub use entry::{ENTRY_PAYLOAD_BYTES_MAX, Entry, EntryKind, RECORD_HEADER_BYTES, RecordError};
 pub use identity::{Formation, Incarnation, MEMBERS_MAX, MemberId, Ordinal, StoreId};
 pub use membership::Membership;

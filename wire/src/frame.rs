@@ -11,6 +11,7 @@ use holdfast_engine::{
 
 use crate::cursor::Cursor;
 use crate::message;
+use crate::repair::{self, Repair};
 
 /// Longest frame, without its length. Room for an append of a few of the largest entries.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -80,6 +81,8 @@ pub enum Frame {
         /// The ping's.
         nonce: u64,
     },
+    /// A damaged log is repaired.
+    Repair(Repair),
 }
 
 /// A member's state at one committed index, in one number.
@@ -156,6 +159,9 @@ pub(crate) mod kind {
     pub(crate) const CHECKPOINT_END: u8 = 49;
     pub(crate) const PING: u8 = 64;
     pub(crate) const PONG: u8 = 65;
+    pub(crate) const REPAIR_ASK: u8 = 80;
+    pub(crate) const REPAIR_ENTRIES: u8 = 81;
+    pub(crate) const REPAIR_LACKING: u8 = 82;
 }
 
 /// How a number of members that means "all" travels.
@@ -229,6 +235,7 @@ impl Frame {
                 out.put_u64_le(*nonce);
                 kind::PONG
             }
+            Frame::Repair(repair) => repair::encode(repair, out),
         }
     }
 
@@ -277,6 +284,10 @@ impl Frame {
                 Frame::Ping { nonce, fingerprint }
             }
             kind::PONG => Frame::Pong { nonce: b.u64()? },
+            kind::REPAIR_ASK..=kind::REPAIR_LACKING => {
+                let repair = repair::decode(kind, body)?;
+                return repair.map(Frame::Repair).ok_or(FrameError::Kind(kind));
+            }
             _ => {
                 let message = message::decode(kind, body)?;
                 return message.map(Frame::Message).ok_or(FrameError::Kind(kind));

@@ -55,6 +55,8 @@ pub enum Purpose {
         /// The last entry that it covers.
         position: Position,
     },
+    /// The caller repairs its log and asks for entries.
+    Repair,
 }
 
 /// Why a caller is turned away; the texts are for the caller's log, and "it" is who turned it away.
@@ -72,12 +74,12 @@ pub enum TurnedAway {
         /// Whose member this is.
         store: StoreId,
     },
-    /// The caller's ordinal is not one of the store's.
-    #[error("its store has {members} members, and so no ordinal {ordinal}")]
+    /// No member can have the caller's ordinal.
+    #[error("it takes members with ordinals below {members}, and not {ordinal}")]
     NoSuchOrdinal {
         /// Whom the caller claims to be.
         ordinal: Ordinal,
-        /// How many members there are.
+        /// How many ordinals there are.
         members: u8,
     },
     /// The caller claims to be whom it called.
@@ -103,6 +105,9 @@ pub enum TurnedAway {
     /// Too many connections of this kind.
     #[error("it has too many connections of this kind")]
     Busy,
+    /// Its disk is damaged, and until it is repaired it takes no part in replication.
+    #[error("it is repairing its disk")]
+    Repairing,
 }
 
 /// The first thing that each side says.
@@ -227,6 +232,7 @@ mod tests {
         vec![
             hello(Purpose::Replication),
             hello(Purpose::CheckpointFetch { position }),
+            hello(Purpose::Repair),
             Greeting::TurnedAway(TurnedAway::OtherStore { store: "a/b".to_owned() }),
             Greeting::TurnedAway(TurnedAway::OtherFormation { store: StoreId(u128::MAX) }),
             Greeting::TurnedAway(TurnedAway::NoSuchOrdinal { ordinal: Ordinal(9), members: 3 }),
@@ -234,6 +240,7 @@ mod tests {
             Greeting::TurnedAway(TurnedAway::Version { min: 1, max: 9 }),
             Greeting::TurnedAway(TurnedAway::NoCheckpoint { position }),
             Greeting::TurnedAway(TurnedAway::Busy),
+            Greeting::TurnedAway(TurnedAway::Repairing),
         ]
     }
 

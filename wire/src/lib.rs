@@ -12,6 +12,7 @@ mod frame;
 mod hello;
 mod message;
 pub mod native;
+mod repair;
 
 pub use frame::{
     CHUNK_BYTES_MAX, FORWARD_BYTES_MAX, FRAME_BYTES_MAX, Fingerprint, Frame, FrameError, TooLarge,
@@ -20,3 +21,4 @@ pub use hello::{
     Greeting, GreetingError, HELLO_BYTES_MAX, Hello, Purpose, STORE_NAME_BYTES_MAX, TurnedAway, VERSION,
     VERSION_MIN,
 };
+pub use repair::{Lack, REPAIR_BYTES_MAX, Repair};
