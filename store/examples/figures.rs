@@ -1,7 +1,7 @@
 //! What the state costs: nanoseconds per put, bytes per key, and how fast a checkpoint is cut and restored.
 //!
 //! ```text
-//! cargo run --release -p holdfast-store --example figures -- [KEYS] [VALUE_BYTES]
+//! cargo run --release -p holdfast-store --example figures -- [KEYS] [VALUE_BYTES] [PUTS]
 //! ```
 //!
 //! It refuses to judge: machines differ, and what counts are ratios of one run.
@@ -28,44 +28,88 @@ fn main() {
     let before = resident_bytes();
     let mut store = Store::new();
     let took = put(&mut store, keys, |number| number, value_bytes);
-    report("put, new keys in order", took, keys, value_bytes);
+    took.report("put, new keys in order", keys);
     let memory = resident_bytes() - before;
-    println!("memory: {} bytes per key and value with its share of the history", memory / keys);
+    println!("memory: {} bytes for each key and value, with its share of the history", memory / keys);
 
     let mut random = Random::new(7);
-    let puts = keys.max(500_000);
-    let took = put(&mut store, puts, |_| random.below(keys), value_bytes);
-    report("put, existing keys at random", took, puts, value_bytes);
+    let puts = arguments.get(2).copied().unwrap_or(keys.max(500_000));
+    put(&mut store, puts, |_| random.below(keys), value_bytes).report("put, existing keys at random", puts);
 
-    let begin = Instant::now();
+    let start = Spent::start();
     let mut cursor = store.begin_checkpoint();
-    println!("checkpoint begun in {:?}", begin.elapsed());
-    let mut chunks = Vec::new();
-    while let Some(chunk) = cursor.chunk(CHUNK_BYTES) {
-        chunks.push(chunk);
-    }
-    report("cut", begin.elapsed(), keys, value_bytes);
+    start.end().report("begin a checkpoint", 1);
+    let start = Spent::start();
+    let chunks: Vec<Bytes> = std::iter::from_fn(|| cursor.chunk(CHUNK_BYTES)).collect();
+    start.end().report("cut", keys);
     let bytes: usize = chunks.iter().map(Bytes::len).sum();
-    let begin = Instant::now();
+    drop(cursor);
+    let start = Spent::start();
     drop(store);
-    println!("dropped in {:?}", begin.elapsed());
+    start.end().report("drop", keys);
 
-    let before = resident_bytes();
-    let begin = Instant::now();
-    let mut restore = Restore::new();
-    for chunk in &chunks {
-        restore.chunk(chunk).expect("as it was cut");
+    // The second time is in memory that the process had before: what fresh memory costs is the system's matter.
+    for time in ["first", "second"] {
+        let before = resident_bytes();
+        let start = Spent::start();
+        let mut restore = Restore::new();
+        for chunk in &chunks {
+            restore.chunk(chunk).expect("as it was cut");
+        }
+        let store = restore.finish().expect("whole");
+        let took = start.end();
+        took.report(&format!("restore, {time} time"), keys);
+        println!("restore: {:.2} GB/s of {bytes} bytes", bytes as f64 / took.wall.as_secs_f64() / 1e9);
+        println!("memory: {} bytes more for each key and value", (resident_bytes() - before) / keys);
+        assert_eq!(store.statistics().keys, keys);
     }
-    let store = restore.finish().expect("whole");
-    let took = begin.elapsed();
-    report("restore", took, keys, value_bytes);
-    println!("restore: {:.2} GB/s of {bytes} bytes", bytes as f64 / took.as_secs_f64() / 1e9);
-    println!("memory: {} bytes per key and value, restored", resident_bytes().saturating_sub(before) / keys);
-    assert_eq!(store.statistics().keys, keys);
 }
 
-fn put(store: &mut Store, puts: u64, mut key: impl FnMut(u64) -> u64, value_bytes: usize) -> Duration {
-    let mut took = Duration::ZERO;
+/// Time on the clock, and of the processor in this thread: the second says more on a busy machine.
+#[derive(Clone, Copy, Default)]
+struct Took {
+    wall: Duration,
+    processor: Duration,
+}
+
+struct Spent {
+    wall: Instant,
+    processor: Duration,
+}
+
+impl Spent {
+    fn start() -> Spent {
+        let processor = processor_time();
+        Spent { processor, wall: Instant::now() }
+    }
+
+    fn end(self) -> Took {
+        let wall = self.wall.elapsed();
+        Took { wall, processor: processor_time() - self.processor }
+    }
+}
+
+impl Took {
+    fn report(self, what: &str, times: u64) {
+        let each = |took: Duration| took.as_nanos() / u128::from(times);
+        let Took { wall, processor } = self;
+        println!(
+            "{what}: {times} in {wall:.2?}, {} ns each, {} ns of the processor",
+            each(wall),
+            each(processor)
+        );
+    }
+}
+
+/// What the scheduler has counted for this thread.
+fn processor_time() -> Duration {
+    let counted = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = counted.split_whitespace().next().and_then(|figure| figure.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
+}
+
+fn put(store: &mut Store, puts: u64, mut key: impl FnMut(u64) -> u64, value_bytes: usize) -> Took {
+    let mut took = Took::default();
     let value = vec![b'v'; value_bytes];
     let mut number = 0;
     while number < puts {
@@ -80,19 +124,16 @@ fn put(store: &mut Store, puts: u64, mut key: impl FnMut(u64) -> u64, value_byte
             })
             .collect();
         number += batch.len() as u64;
-        let begin = Instant::now();
+        let start = Spent::start();
         for entry in &batch {
             store.execute(entry);
             store.commit_unwatched(entry.index());
         }
-        took += begin.elapsed();
+        let batch = start.end();
+        took.wall += batch.wall;
+        took.processor += batch.processor;
     }
     took
-}
-
-fn report(what: &str, took: Duration, keys: u64, value_bytes: usize) {
-    let (each, rate) = (took.as_nanos() / u128::from(keys), keys as f64 / took.as_secs_f64() / 1e6);
-    println!("{what}: {keys} of {value_bytes} bytes in {took:.2?}, {each} ns each, {rate:.2} M/s");
 }
 
 fn resident_bytes() -> u64 {

@@ -259,7 +259,7 @@ impl CheckpointCursor {
                 if version.modified <= last {
                     continue;
                 }
-                let value = version.value.as_deref();
+                let value = version.value();
                 let bytes = value.map_or(0, <[u8]>::len);
                 // A key goes with its first version, so that no chunk ends in between.
                 let first = last == Revision(0);

@@ -5,8 +5,6 @@
 //! a function of the log alone, and is undone with the command. The *physical* half ([`History::prune`]) gives memory
 //! back; it happens some time after the commit and nobody can see whether it did.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::blocks::Blocks;
@@ -22,8 +20,7 @@ const FIRST: Revision = Revision(2);
 /// What one revision did to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyChange {
-    pub(crate) key: Arc<[u8]>,
-    /// What it is from this revision on.
+    /// What it is from this revision on; it holds the key.
     pub(crate) after: Version,
     /// What it was; [`Version::NONE`] also if nobody can read it any more.
     pub(crate) before: Version,
@@ -60,6 +57,12 @@ pub(crate) struct History {
     first: Revision,
     /// What this revision and those before it superseded is dropped.
     pruned: Revision,
+}
+
+impl KeyChange {
+    pub(crate) fn key(&self) -> &[u8] {
+        self.after.key()
+    }
 }
 
 impl Changed {
@@ -103,23 +106,23 @@ impl Changed {
     /// Put the keys in order.
     fn sort(&mut self) {
         if let Changed::Many(changes) = self {
-            changes.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+            changes.sort_unstable_by(|one, other| one.key().cmp(other.key()));
         }
     }
 
     fn find(&self, key: &[u8]) -> Option<&KeyChange> {
         let changes = self.as_slice();
-        changes.binary_search_by(|change| (*change.key).cmp(key)).ok().map(|at| &changes[at])
+        changes.binary_search_by(|change| change.key().cmp(key)).ok().map(|at| &changes[at])
     }
 }
 
 impl Change {
     /// Record what a key became, and what it was; what ended with that.
-    pub(crate) fn record(&mut self, key: Arc<[u8]>, after: Version, before: Version) -> Option<Superseded> {
-        let superseded = Superseded::of(&key, &before);
-        self.recorded += cost(&key, 0);
+    pub(crate) fn record(&mut self, after: Version, before: Version) -> Option<Superseded> {
+        let superseded = Superseded::of(&before);
+        self.recorded += cost(after.key(), 0);
         self.superseded += superseded.map_or(0, |superseded| superseded.cost);
-        self.keys.push(KeyChange { key, after, before });
+        self.keys.push(KeyChange { after, before });
         superseded
     }
 }
@@ -216,7 +219,7 @@ impl History {
             if self.first < self.pruned {
                 let gone = self.changes.get(0).expect("a change for every revision");
                 let deleted = gone.keys.as_slice().iter().filter(|change| !change.after.is_live());
-                deleted.for_each(|change| keyspace.drop_deletion(&change.key, compacted));
+                deleted.for_each(|change| keyspace.drop_deletion(change.key(), compacted));
                 self.changes.drop_front();
                 self.first = self.first.next();
             }
@@ -241,8 +244,8 @@ impl History {
         let mut revision = from.max(self.first);
         while revision <= to {
             let keys = self.get(revision).expect("a change for every revision").keys.as_slice();
-            let start = keys.partition_point(|change| &change.key[..] < prefix);
-            let matching = keys[start..].iter().take_while(|change| change.key.starts_with(prefix));
+            let start = keys.partition_point(|change| change.key() < prefix);
+            let matching = keys[start..].iter().take_while(|change| change.key().starts_with(prefix));
             let complete = events.len();
             events.extend(matching.map(event));
             if complete > 0 && events.len() > limit {
@@ -258,9 +261,9 @@ impl History {
     }
 }
 
-fn event(KeyChange { key, after, .. }: &KeyChange) -> Event {
-    let deleted = || Event::Deleted { key: Bytes::copy_from_slice(key), revision: after.modified };
-    after.item(key).map_or_else(deleted, Event::Put)
+fn event(KeyChange { after, .. }: &KeyChange) -> Event {
+    let deleted = || Event::Deleted { key: Bytes::copy_from_slice(after.key()), revision: after.modified };
+    after.item().map_or_else(deleted, Event::Put)
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 //!
 //! It refuses to know which revisions are committed, compacted or allowed: callers name the revision.
 
-use std::sync::Arc;
-
 use crate::Revision;
 use crate::limits::cost;
 use crate::tree::{Builder, Tree};
@@ -27,9 +25,9 @@ pub(crate) struct Superseded {
 
 impl Superseded {
     /// `version` as something that ends; `None` if the key did not exist in it.
-    pub(crate) fn of(key: &[u8], version: &Version) -> Option<Superseded> {
-        let value = version.value.as_ref()?;
-        Some(Superseded { modified: version.modified, cost: cost(key, value.len()) })
+    pub(crate) fn of(version: &Version) -> Option<Superseded> {
+        let value = version.value()?;
+        Some(Superseded { modified: version.modified, cost: cost(version.key(), value.len()) })
     }
 }
 
@@ -69,10 +67,9 @@ impl Keyspace {
 
     /// Give a key a value; what it is then, and what it was.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8], at: Revision) -> (Version, Version) {
-        let value: Arc<[u8]> = value.into();
         let mut after = Version::NONE;
         let before = self.versions.update(key, |before| {
-            after = Version::put(before.unwrap_or(&Version::NONE), at, value);
+            after = Version::put(before.unwrap_or(&Version::NONE), at, key, value);
             after.clone()
         });
         let before = before.unwrap_or(Version::NONE);
@@ -80,11 +77,13 @@ impl Keyspace {
         (after, before)
     }
 
-    /// Delete a key; what it was. `None` if it does not exist.
-    pub(crate) fn delete(&mut self, key: &[u8], at: Revision) -> Option<Version> {
+    /// Delete a key; what it is then, and what it was. `None` if it does not exist.
+    pub(crate) fn delete(&mut self, key: &[u8], at: Revision) -> Option<(Version, Version)> {
         let version = self.versions.get_mut(key).filter(|version| version.is_live())?;
         assert!(version.modified < at, "a key changes once per revision");
-        Some(std::mem::replace(version, Version::deleted(at)))
+        let after = Version::deleted(key, at);
+        let before = std::mem::replace(version, after.clone());
+        Some((after, before))
     }
 
     /// Take back what the newest revision, `at`, did to a key that was `before`. `remembered` is the oldest revision
@@ -164,13 +163,13 @@ mod tests {
         let mut keyspace = keyspace(&[b"a"]);
         let (_, first) = keyspace.put(b"a", b"new", Revision(3));
         let (_, nothing) = keyspace.put(b"b", b"", Revision(4));
-        let second = keyspace.delete(b"a", Revision(5)).expect("it is there");
+        let (_, second) = keyspace.delete(b"a", Revision(5)).expect("it is there");
         let reverts: [(&[u8], u64, Version); 3] = [(b"a", 5, second), (b"b", 4, nothing), (b"a", 3, first)];
         for (key, at, before) in reverts {
             keyspace.revert(key, Revision(at), before, Revision(2));
         }
         assert_eq!(keyspace.len(), 1);
-        let expected = Version::put(&Version::NONE, Revision(2), [].into());
+        let expected = Version::put(&Version::NONE, Revision(2), b"a", b"");
         assert_eq!(keyspace.newest(b"a"), Some(&expected));
     }
 
@@ -193,6 +192,6 @@ mod tests {
         assert_eq!(keyspace.delete(b"a", Revision(5)), None, "deleting twice does nothing");
         let (after, before) = keyspace.put(b"a", b"", Revision(5));
         assert_eq!((after.version, after.created), (1, Revision(5)));
-        assert_eq!(before, Version::deleted(Revision(4)));
+        assert_eq!(before, Version::deleted(b"a", Revision(4)));
     }
 }

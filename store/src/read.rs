@@ -79,12 +79,12 @@ pub(crate) fn range(
         let version = history.at(key, newest, revision).filter(|version| version.is_live());
         let Some(version) = version else { continue };
         count += 1;
-        let size = key.len() + version.value.as_ref().map_or(0, |value| value.len());
+        let size = key.len() + version.value_bytes();
         let full = range.items.len() >= *limit || (bytes + size > RANGE_BYTES_MAX && !range.items.is_empty());
         range.more |= full;
         if !range.more {
             bytes += size;
-            range.items.extend(version.item(key));
+            range.items.extend(version.item());
         } else if !counts {
             break;
         }

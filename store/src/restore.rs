@@ -148,8 +148,8 @@ impl Restore {
             }
             (Some(_), Item::Key(key)) => self.begin_key(key),
             (Some(header), Item::Version { created, modified, version, value }) => {
-                let value = value.map(|Raw(value)| value.into());
-                self.version(&header, Version { created, modified, version, value })
+                let value = value.map(|Raw(value)| value);
+                self.version(&header, &Figures { created, modified, version, value })
             }
             (Some(_), Item::Footer(footer)) => {
                 self.end_key()?;
@@ -227,7 +227,7 @@ impl Restore {
         if !newest.is_known() {
             return Err(Fault::Invalid("a key without versions"));
         }
-        if let Some(value) = &newest.value {
+        if let Some(value) = newest.value() {
             self.counted.live_keys += 1;
             self.counted.live_bytes += cost(&key, value.len());
         }
@@ -235,24 +235,24 @@ impl Restore {
         Ok(())
     }
 
-    fn version(&mut self, header: &Header, version: Version) -> Result<(), Fault> {
+    fn version(&mut self, header: &Header, figures: &Figures<'_>) -> Result<(), Fault> {
         let (key, newest) = self.key.as_mut().ok_or(Fault::Misplaced("a version"))?;
-        check_version(header, Some(&*newest).filter(|before| before.is_known()), &version)?;
+        check_version(header, Some(&*newest).filter(|before| before.is_known()), figures)?;
         self.counted.versions += 1;
-        self.counted.bytes += cost(key, version.value.as_ref().map_or(0, |value| value.len()));
+        self.counted.bytes += cost(key, figures.value.map_or(0, <[u8]>::len));
         // Live versions are within the quota, superseded ones within the history's limit; deletions of the last
         // revision were live versions just before it.
         if self.counted.bytes > 2 * self.limits.quota_bytes + self.limits.history_bytes {
             return Err(Fault::TooLarge("keys and values"));
         }
-        let before = std::mem::replace(newest, version);
+        let before = std::mem::replace(newest, figures.of(key));
         let first = History::starting_at(header.compacted).first();
         if let Some(place) = newest.modified.0.checked_sub(first.0) {
             let place = place as usize;
             if self.changes.len() <= place {
                 self.changes.resize_with(place + 1, Change::default);
             }
-            let superseded = self.changes[place].record(key[..].into(), newest.clone(), before);
+            let superseded = self.changes[place].record(newest.clone(), before);
             self.counted.history_bytes += superseded.map_or(0, |superseded| superseded.cost) + cost(key, 0);
         }
         Ok(())
@@ -310,9 +310,28 @@ impl Restore {
     }
 }
 
+/// A version as it stands in a checkpoint.
+struct Figures<'a> {
+    created: Revision,
+    modified: Revision,
+    version: u64,
+    value: Option<&'a [u8]>,
+}
+
+impl Figures<'_> {
+    /// The version, of this key.
+    fn of(&self, key: &[u8]) -> Version {
+        let Figures { created, modified, version, value } = *self;
+        match value {
+            Some(value) => Version::with_value(created, modified, version, key, value),
+            None => Version::deleted(key, modified),
+        }
+    }
+}
+
 /// Whether a key can have `version` right after `before`, in a checkpoint with this header.
-fn check_version(header: &Header, before: Option<&Version>, version: &Version) -> Result<(), Fault> {
-    let Version { created, modified, version: number, value } = version;
+fn check_version(header: &Header, before: Option<&Version>, version: &Figures<'_>) -> Result<(), Fault> {
+    let Figures { created, modified, version: number, value } = version;
     let impossible = Err(Fault::Invalid("an impossible version"));
     if *modified <= Revision::EMPTY || *modified > header.revision {
         return impossible;

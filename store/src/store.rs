@@ -14,6 +14,7 @@ use crate::keyspace::Keyspace;
 use crate::sessions::{SessionUndo, Sessions, Verdict};
 use crate::transaction::{self, State};
 use crate::undo::{Executed, Marks, Undo};
+use crate::version::Version;
 use crate::{
     CheckpointCursor, Command, Event, KeyValue, Limits, Operation, Outcome, Range, RangeQuery, ReadError,
     Reason, Revision, View, read,
@@ -223,8 +224,8 @@ impl Store {
             let undone = self.undo.pop().expect("as many as are executed and not committed");
             if undone.after.revision > self.revision(View::Executed) {
                 let (change, remembered) = (self.history.pop(), self.history.first());
-                for KeyChange { key, before, .. } in change.keys.into_reversed() {
-                    self.keyspace.revert(&key, undone.after.revision, before, remembered);
+                for KeyChange { after, before } in change.keys.into_reversed() {
+                    self.keyspace.revert(after.key(), undone.after.revision, before, remembered);
                 }
             }
             if let Some(session) = undone.session {
@@ -285,7 +286,7 @@ impl Store {
     pub fn get(&self, key: &[u8], at: Option<Revision>, view: View) -> Result<Option<KeyValue>, ReadError> {
         let revision = self.resolve(at, view)?;
         let Some(newest) = self.keyspace.newest(key) else { return Ok(None) };
-        Ok(self.history.at(key, newest, revision).and_then(|version| version.item(key)))
+        Ok(self.history.at(key, newest, revision).and_then(Version::item))
     }
 
     /// Keys in order.

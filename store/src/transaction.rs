@@ -3,8 +3,6 @@
 //! It refuses to know about sessions and the log. What it refuses to users is decided from the state and the limits
 //! alone, so that every member refuses the same.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::history::{Change, History, KeyChange};
@@ -110,7 +108,7 @@ impl<'a, 's> Writing<'a, 's> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Option<Revision> {
         let (after, before) = self.state.keyspace.put(key, value, self.revision());
         self.marks.live_bytes += cost(key, value.len());
-        let superseded = self.change.record(key.into(), after, before);
+        let superseded = self.change.record(after, before);
         match superseded {
             Some(superseded) => self.marks.live_bytes -= superseded.cost,
             None => self.marks.live_keys += 1,
@@ -121,20 +119,19 @@ impl<'a, 's> Writing<'a, 's> {
     /// Delete keys; how many there were.
     fn delete(&mut self, keys: &Keys<&[u8]>) -> u64 {
         match keys {
-            Keys::Key(key) => u64::from(self.delete_one((*key).into())),
+            Keys::Key(key) => u64::from(self.delete_one(key)),
             Keys::Prefix(prefix) => {
                 let there = self.state.keyspace.scan(prefix, None).filter(|(_, version)| version.is_live());
-                let there: Vec<Arc<[u8]>> = there.map(|(key, _)| key.into()).collect();
-                there.into_iter().map(|key| u64::from(self.delete_one(key))).sum()
+                let there: Vec<Version> = there.map(|(_, version)| version.clone()).collect();
+                there.iter().map(|version| u64::from(self.delete_one(version.key()))).sum()
             }
         }
     }
 
     /// Delete a key; whether it was there.
-    fn delete_one(&mut self, key: Arc<[u8]>) -> bool {
-        let revision = self.revision();
-        let Some(before) = self.state.keyspace.delete(&key, revision) else { return false };
-        let superseded = self.change.record(key, Version::deleted(revision), before);
+    fn delete_one(&mut self, key: &[u8]) -> bool {
+        let Some((after, before)) = self.state.keyspace.delete(key, self.revision()) else { return false };
+        let superseded = self.change.record(after, before);
         self.marks.live_keys -= 1;
         self.marks.live_bytes -= superseded.map_or(0, |Superseded { cost, .. }| cost);
         true
@@ -152,7 +149,7 @@ impl<'a, 's> Writing<'a, 's> {
             if exact && key.len() > prefix.len() {
                 break;
             }
-            let Some(found) = version.item(key) else { continue };
+            let Some(found) = version.item() else { continue };
             if items.len() as u64 >= limit {
                 return Some((items, true));
             }
@@ -183,8 +180,8 @@ impl<'a, 's> Writing<'a, 's> {
     /// Leave everything as it was before.
     fn abandon(self) {
         let (revision, remembered) = (self.revision(), self.state.history.first());
-        for KeyChange { key, before, .. } in self.change.keys.into_reversed() {
-            self.state.keyspace.revert(&key, revision, before, remembered);
+        for KeyChange { after, before } in self.change.keys.into_reversed() {
+            self.state.keyspace.revert(after.key(), revision, before, remembered);
         }
     }
 }
@@ -212,8 +209,8 @@ impl Compare<&[u8]> {
             Target::Version(operand) => version.cmp(operand),
             Target::Created(operand) => created.cmp(operand),
             Target::Modified(operand) => modified.cmp(operand),
-            Target::Value(operand) => match live.and_then(|version| version.value.as_ref()) {
-                Some(value) => (**value).cmp(operand),
+            Target::Value(operand) => match live.and_then(Version::value) {
+                Some(value) => value.cmp(operand),
                 None => return false,
             },
         };
