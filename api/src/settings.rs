@@ -177,7 +177,9 @@ impl Settings {
         if self.consensus == Consensus::InSync {
             wrong.add("consensus", "InSync does not exist yet; write Majority");
         }
-        if self.durability != self.strategy.durability() {
+        // Replication with several members is safe without a log: one that stops comes back as another member.
+        let replicated = self.strategy == Strategy::Replication && self.replicas > 1;
+        if self.durability != self.strategy.durability() && !replicated {
             let durability = self.strategy.durability();
             wrong.add("durability", format!("strategy {strategy} goes with {durability:?}"));
         }

@@ -53,7 +53,7 @@ impl Strategy {
         matches!(self, Strategy::Checkpointing | Strategy::Hybrid)
     }
 
-    /// The durability of a store that names none, and the only one that the strategy can have so far.
+    /// The durability of a store that names none. Only Replication can have the other one too, with several members.
     pub const fn durability(self) -> Durability {
         if self.replicates() { Durability::Disk } else { Durability::Memory }
     }

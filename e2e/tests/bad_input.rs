@@ -76,7 +76,7 @@ fn contradictions() -> anyhow::Result<()> {
         ("{replicas: 3, strategy: Checkpointing}", "replicas: 1"),
         ("{replicas: 3, strategy: Replication, checkpoint: {interval: 1m}}", "checkpoint"),
         ("{replicas: 3, heartbeat: {interval: 100ms, timeout: 200ms}}", "timeout"),
-        ("{replicas: 3, durability: Memory}", "Memory"),
+        ("{replicas: 3, strategy: Hybrid, durability: Memory}", "Hybrid"),
         ("{replicas: 3, consensus: InSync}", "InSync"),
         ("{replicas: 8}", "7"),
     ] {

@@ -132,7 +132,8 @@ fn seen(member: &Member, revision: &str) -> roll::Member {
     let answer = member.answer.as_ref().map(|status| Answer {
         leads: status.role == Role::Leader,
         term: status.term,
-        safe: status.positions.durable,
+        // What a learner has counts for nothing: the store cannot spare another voter before it is one again.
+        safe: if status.role.votes() { status.positions.durable } else { 0 },
         commit: status.positions.commit,
     });
     roll::Member { ordinal: member.ordinal, pod, answer }
@@ -140,7 +141,9 @@ fn seen(member: &Member, revision: &str) -> roll::Member {
 
 /// Whether a member of this store has nothing left after its process has ended.
 fn forgets(valid: &Valid) -> bool {
-    valid.settings.durability == holdfast_api::Durability::Memory && valid.settings.checkpoint.is_none()
+    let settings = &valid.settings;
+    let alone = settings.replicas == 1;
+    settings.durability == holdfast_api::Durability::Memory && settings.checkpoint.is_none() && alone
 }
 
 fn holds_something(observed: &Observed, ordinal: u8) -> bool {

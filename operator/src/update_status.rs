@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use holdfast_api::http::{CheckpointStatus, Role, Status};
+use holdfast_api::http::{CheckpointStatus, Status};
 use holdfast_api::kind::{LastCheckpoint, MemberStatus, Phase};
 use holdfast_api::names::condition::{self, reason};
 use holdfast_api::names::{self, FIELD_MANAGER};
@@ -90,7 +90,7 @@ fn view(
     members: &[MemberStatus],
     work: &Work,
 ) -> View {
-    let voter = |status: &Status| matches!(status.role, Role::Leader | Role::Follower | Role::Candidate);
+    let voter = |status: &Status| status.role.votes();
     let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
     let unwell: Vec<_> = members
         .iter()
@@ -247,6 +247,7 @@ pub async fn write(
 
 #[cfg(test)]
 mod tests {
+    use holdfast_api::http::Role;
     use std::sync::Arc;
 
     use holdfast_api::http::{PeerStatus, Positions};

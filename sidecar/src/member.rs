@@ -154,7 +154,8 @@ impl Member {
         check(&options)?;
         let (data, log) = (options.data.clone(), options.log);
         let owner = Owner { store: options.store.clone(), ordinal: options.ordinal };
-        let restoring = tokio::task::spawn_blocking(move || restore(data, owner, log));
+        let alone = options.peers.len() == 1;
+        let restoring = tokio::task::spawn_blocking(move || restore(data, owner, log, alone));
         let restored = restoring.await.map_err(|_| StartError::Ending)??;
         let found = found(&options, &restored)?;
         let queue = Arc::new(Queue::default());
@@ -201,8 +202,6 @@ fn check(options: &MemberOptions) -> Result<(), StartError> {
         format!("a store has 1 to {MEMBERS_MAX} members, not {members}")
     } else if usize::from(options.ordinal.0) >= members {
         format!("there is no member {} in a store of {members}", options.ordinal)
-    } else if options.log == LogPolicy::None && members > 1 {
-        format!("a store of {members} members keeps its log on disk")
     } else {
         return Ok(());
     };
@@ -210,10 +209,15 @@ fn check(options: &MemberOptions) -> Result<(), StartError> {
 }
 
 /// Open the folder and build the state up from its newest checkpoint. Takes as long as reading that takes.
-fn restore(path: PathBuf, owner: Owner, log: LogPolicy) -> Result<Restored, StartError> {
+fn restore(path: PathBuf, owner: Owner, log: LogPolicy, alone: bool) -> Result<Restored, StartError> {
     let fresh = Incarnation(random());
     let mut opened = holdfast_storage::open(&path, owner, log, fresh)
         .map_err(|source| StartError::Open { path: path.clone(), source })?;
+    if log == LogPolicy::None && !alone {
+        // Without a log it is a new member, which the others bring up; its old checkpoints served those alone.
+        opened.checkpoint = None;
+        opened.restored.checkpoint = None;
+    }
     for damaged in &opened.damaged_checkpoints {
         let (path, offset, what) = (damaged.path.display(), damaged.offset, damaged.what);
         tracing::warn!(%path, offset, %what, "a checkpoint is damaged; it is not needed");
@@ -237,7 +241,8 @@ fn restore(path: PathBuf, owner: Owner, log: LogPolicy) -> Result<Restored, Star
 /// What is worth telling, and whether the member may start at all with what there is.
 fn found(options: &MemberOptions, restored: &Restored) -> Result<Found, StartError> {
     let opened = &restored.opened;
-    let empty = options.log == LogPolicy::None && opened.restored.checkpoint.is_none();
+    let alone = options.peers.len() == 1;
+    let empty = options.log == LogPolicy::None && alone && opened.restored.checkpoint.is_none();
     let lost_everything = empty && opened.previously_formed;
     if lost_everything && options.timing.checkpoint_interval.is_some() {
         return Err(StartError::CheckpointsGone { path: options.data.clone() });
@@ -291,9 +296,10 @@ fn assemble(
         restored: opened.restored,
         store,
         writer,
+        log_kept: options.log == LogPolicy::Kept,
         checkpoints: CheckpointSettings {
             files,
-            log_kept: options.log == LogPolicy::Kept,
+            log_is_needed: options.log == LogPolicy::Kept || members > 1,
             interval: options.timing.checkpoint_interval,
             retain: options.timing.checkpoint_retain,
             ordinal: me.ordinal,

@@ -139,6 +139,11 @@ pub struct CheckpointStatus {
 }
 
 impl Role {
+    /// Whether it is a voter.
+    pub fn votes(self) -> bool {
+        matches!(self, Role::Follower | Role::Candidate | Role::Leader)
+    }
+
     /// The name, as in JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_status_comes_back_as_it_was() {
-        let json = r#"{"store":"shop/orders","storeId":"00000000000000000000000000000001","strategy":"Replication","member":0,"incarnation":"00000000000000ab","version":"0.1.0","role":"leader","leader":0,"term":3,"positions":{"written":9,"durable":9,"commit":8,"applied":9},"revision":7,"stateHash":{"index":8,"hash":"00000000000000cd"},"peers":[{"ordinal":1,"incarnation":"00000000000000ac","connected":true,"match":9,"durable":8,"lag":1,"roundTripMs":0.25,"lastHeartbeatMsAgo":40},{"ordinal":2,"connected":false}],"lastCheckpoint":{"index":5,"term":2,"revision":4,"time":"2026-11-21T08:00:00Z","bytes":1024},"note":"n"}"#;
+        let json = r#"{"store":"shop/orders","storeId":"00000000000000000000000000000001","strategy":"Replication","member":0,"incarnation":"00000000000000ab","version":"0.1.0","role":"leader","leader":0,"term":3,"voters":[0,1,2],"positions":{"written":9,"durable":9,"commit":8,"applied":9},"revision":7,"stateHash":{"index":8,"hash":"00000000000000cd"},"peers":[{"ordinal":1,"incarnation":"00000000000000ac","connected":true,"match":9,"durable":8,"lag":1,"roundTripMs":0.25,"lastHeartbeatMsAgo":40},{"ordinal":2,"connected":false}],"lastCheckpoint":{"index":5,"term":2,"revision":4,"time":"2026-11-21T08:00:00Z","bytes":1024},"note":"n"}"#;
         let status: Status = serde_json::from_str(json).expect("readable");
         assert_eq!(serde_json::to_string(&status).ok().as_deref(), Some(json));
         assert_eq!(status.peers[0].match_, Some(9));

@@ -64,9 +64,9 @@ use crate::{Span, WriteConcern};
     validation = Rule::new("!has(self.checkpoint) || self.strategy in ['Checkpointing', 'Hybrid']")
         .field_path(".checkpoint")
         .message("strategies Baseline and Replication take no checkpoints: remove checkpoint, or write strategy: Checkpointing or Hybrid"),
-    validation = Rule::new("!has(self.durability) || self.durability != 'Memory' || self.replicas == 1")
+    validation = Rule::new("!has(self.durability) || self.durability != 'Memory' || self.strategy != 'Hybrid'")
         .field_path(".durability")
-        .message("durability Memory goes with one member only, until members can rejoin under a new incarnation: write durability: Disk"),
+        .message("strategy Hybrid keeps its log on disk: remove durability, or write strategy: Replication"),
     validation = Rule::new("!has(self.durability) || self.durability != 'Memory' || self.replicas > 1 || self.strategy in ['Baseline', 'Checkpointing']")
         .field_path(".durability")
         .message("one member without a log is strategy Baseline or Checkpointing: write one of these, or durability: Disk"),

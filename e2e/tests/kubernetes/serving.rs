@@ -49,7 +49,7 @@ pub(crate) fn written_here_read_there(shared: &mut Shared) -> anyhow::Result<()>
 pub(crate) fn invalid_refused(shared: &mut Shared) -> anyhow::Result<()> {
     for (spec, words) in [
         ("{replicas: 3, strategy: Baseline}", "replicas: 1"),
-        ("{replicas: 3, durability: Memory}", "Memory"),
+        ("{replicas: 3, strategy: Hybrid, durability: Memory}", "Hybrid"),
         ("{replicas: 3, consensus: InSync}", "InSync"),
         ("{replicas: 3, heartbeat: {interval: 100ms, timeout: 200ms}}", "timeout"),
         ("{replicas: 8}", "7"),

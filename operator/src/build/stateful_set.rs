@@ -35,7 +35,11 @@ pub(super) fn build(valid: &Valid, surroundings: &Surroundings<'_>) -> StatefulS
 
 /// Whether a member has anything that must outlive its pod.
 fn keeps_files(valid: &Valid) -> bool {
-    valid.settings.durability == holdfast_api::Durability::Disk || valid.settings.checkpoint.is_some()
+    let settings = &valid.settings;
+    // Members without a log remember that their store was formed: they must not form another one, empty.
+    settings.durability == holdfast_api::Durability::Disk
+        || settings.checkpoint.is_some()
+        || settings.replicas > 1
 }
 
 /// The template of a member's volume. Its size is the one that the StatefulSet was made with: Kubernetes lets nobody change it,

@@ -49,8 +49,8 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 pub(crate) struct CheckpointSettings {
     /// The files.
     pub(crate) files: holdfast_storage::Checkpoints,
-    /// Whether there is a log on disk, which checkpoints release.
-    pub(crate) log_kept: bool,
+    /// Whether the log is needed until a checkpoint covers it: it is on disk, or other members may ask for it.
+    pub(crate) log_is_needed: bool,
     /// How often; `None`: only when the log has grown, or on request.
     pub(crate) interval: Option<Duration>,
     /// How many are kept.
@@ -187,7 +187,7 @@ impl Checkpoints {
 
     /// Whether checkpoints exist in this store at all.
     fn are_taken(&self) -> bool {
-        self.settings.log_kept || self.settings.interval.is_some()
+        self.settings.log_is_needed || self.settings.interval.is_some()
     }
 
     /// Somebody wants one. Answers at once if there is nothing to do.
@@ -238,10 +238,10 @@ impl Checkpoints {
             return false;
         }
         // Without a log, there has to be one from the beginning: a store that was formed never starts empty.
-        let first = !self.settings.log_kept && self.settings.interval.is_some() && self.newest.is_none();
+        let first = !self.settings.log_is_needed && self.settings.interval.is_some() && self.newest.is_none();
         let by_time = self.next.is_some_and(|next| next <= now);
         let stagger = LOG_BYTES_STAGGER * u64::from(self.settings.ordinal.0);
-        let by_log = self.settings.log_kept && self.log_bytes >= LOG_BYTES_MAX + stagger;
+        let by_log = self.settings.log_is_needed && self.log_bytes >= LOG_BYTES_MAX + stagger;
         let news = self.newest.map_or(Index(0), |newest| newest.position.index) < committed.index;
         if by_time && !news {
             self.next = self.settings.interval.map(|interval| now + interval);
@@ -348,7 +348,7 @@ impl Checkpoints {
 
     /// Whether the log in memory is only a burden: nobody will ever ask for it, and it has grown.
     fn log_is_a_burden(&mut self) -> bool {
-        let burden = !self.settings.log_kept && self.log_bytes >= MEMORY_LOG_BYTES_MAX;
+        let burden = !self.settings.log_is_needed && self.log_bytes >= MEMORY_LOG_BYTES_MAX;
         if burden {
             self.log_bytes = 0;
         }

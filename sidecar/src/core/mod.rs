@@ -67,6 +67,8 @@ pub(crate) struct CoreOptions {
     pub(crate) store: Store,
     /// The way to the disk.
     pub(crate) writer: LogWriter,
+    /// Whether log and votes are on disk.
+    pub(crate) log_kept: bool,
     /// When and where checkpoints are written.
     pub(crate) checkpoints: CheckpointSettings,
     /// The store's name.
@@ -159,7 +161,7 @@ impl Core {
             effects: Effects::default(),
             formation,
             election_timeout,
-            log_kept: options.checkpoints.log_kept,
+            log_kept: options.log_kept,
             disk: Disk::new(options.writer),
             store: options.store,
             terms: Terms::after(start),

@@ -104,7 +104,7 @@ impl Core {
     }
 
     fn strategy(&self) -> Strategy {
-        match (self.log_kept, self.checkpoints.interval()) {
+        match (self.log_kept || self.members > 1, self.checkpoints.interval()) {
             (false, None) => Strategy::Baseline,
             (false, Some(_)) => Strategy::Checkpointing,
             (true, None) => Strategy::Replication,

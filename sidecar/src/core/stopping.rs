@@ -69,7 +69,7 @@ impl Core {
             return false;
         }
         let (checkpoint_until, committed) = (stopping.checkpoint_until, self.committed_position());
-        if !self.log_kept && now < checkpoint_until {
+        if !self.log_kept && self.members == 1 && now < checkpoint_until {
             // What was written until now is in it, and nothing is written any more.
             self.checkpoints.want_one(committed);
             return !self.checkpoints.is_busy();

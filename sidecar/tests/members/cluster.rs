@@ -34,13 +34,17 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A store of so many members with logs on disk, all started.
     pub(crate) async fn start(members: usize) -> Cluster {
-        let timing = Timing {
+        Cluster::start_with(members, LogPolicy::Kept, Cluster::timing()).await
+    }
+
+    /// Short intervals, and no checkpoints by time.
+    pub(crate) fn timing() -> Timing {
+        Timing {
             heartbeat_interval: Duration::from_millis(50),
             heartbeat_timeout: Duration::from_millis(500),
             checkpoint_interval: None,
             checkpoint_retain: NonZeroUsize::MIN,
-        };
-        Cluster::start_with(members, LogPolicy::Kept, timing).await
+        }
     }
 
     pub(crate) async fn start_with(members: usize, log: LogPolicy, timing: Timing) -> Cluster {

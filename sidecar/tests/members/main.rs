@@ -4,5 +4,6 @@ mod bad_peers;
 mod checkpoints;
 mod cluster;
 mod failover;
+mod membership;
 mod one_member;
 mod serving;
