@@ -46,7 +46,7 @@ pub(crate) enum Fault {
     Checkpoint,
     /// Ask the leader to hand over.
     HandOver,
-    /// The next member that votes is killed before its disk is done, and starts again at once.
+    /// The next voters are killed before their votes are durable, and a rival campaigns in the same term.
     AmbushVoter,
     /// The next few leaders are killed right after their election.
     AmbushLeaders,

@@ -8,12 +8,14 @@
 //! What it refuses to do: run real sockets, threads or files. Those are tested with real processes.
 
 mod clients;
+mod clock;
 mod disk;
 mod faults;
 mod history;
 mod invariants;
 mod member;
 mod network;
+mod queue;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +33,8 @@ pub struct Scenario {
     clients: usize,
     election_timeout: Duration,
     faults_for: Duration,
+    /// How far clocks may run wrong, in parts per million.
+    drift_max: u64,
     append_bytes_max: usize,
     appends_in_flight_max: usize,
     uncommitted_bytes_max: usize,
@@ -87,6 +91,7 @@ impl Scenario {
             clients: 1 + random.below(5) as usize,
             election_timeout: Duration::from_millis([150, 300, 1000][random.below(3) as usize]),
             faults_for: Duration::from_secs(8),
+            drift_max: [0, 200, 200, 100_000][random.below(4) as usize],
             append_bytes_max: [1, 100, 1000, 64 * 1024][random.below(4) as usize],
             appends_in_flight_max: [1, 4, 64][random.below(3) as usize],
             uncommitted_bytes_max: [500, 10_000, 1 << 20][random.below(3) as usize],

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use holdfast_engine::{
-    Apply, Config, Effects, Engine, Incarnation, Index, Input, MemberId, Moment, Ordinal, Position, Progress,
-    ProposalToken, Random, ReadToken, Term, WriteConcern,
+    Apply, Config, Effects, Engine, Incarnation, Index, Input, MemberId, Membership, Moment, Ordinal,
+    Position, Progress, ProposalToken, Random, ReadToken, Term, WriteConcern,
 };
 use holdfast_store::{Outcome, Restore, Store, View};
 
+use crate::clock::Clock;
 use crate::disk::{CheckpointFile, Disk};
 use crate::invariants::{Broken, Invariants};
 
@@ -43,10 +44,12 @@ pub(crate) struct Member {
     /// Counts the starts, so that what was meant for an earlier process does not reach a later one.
     pub(crate) life: u64,
     pub(crate) paused: bool,
+    pub(crate) paused_since: Moment,
     /// What arrived while it was paused.
     pub(crate) held: Vec<Input>,
-    /// Its clock is ahead of the world's by this.
-    pub(crate) clock_ahead: u64,
+    pub(crate) clock: Clock,
+    /// When its process will be woken next; the end of time if nothing is arranged.
+    pub(crate) wakes_at: Moment,
 }
 
 /// What a crash takes away.
@@ -61,7 +64,6 @@ pub(crate) struct Process {
     reads: Vec<(Index, RequestId, Bytes)>,
     tokens: u64,
     commit: Index,
-    pub(crate) wakeup: Moment,
 }
 
 #[derive(Debug)]
@@ -74,15 +76,17 @@ struct WaitingWrite {
 }
 
 impl Member {
-    pub(crate) fn new(ordinal: Ordinal, random: &mut Random) -> Member {
+    pub(crate) fn new(ordinal: Ordinal, drift_max: u64, random: &mut Random) -> Member {
         Member {
             ordinal,
             disk: Disk::empty(Incarnation(random.draw())),
             process: None,
             life: 0,
             paused: false,
+            paused_since: Moment(0),
             held: Vec::new(),
-            clock_ahead: random.below(1 << 40),
+            clock: Clock::draw(drift_max, random),
+            wakes_at: Moment(u64::MAX),
         }
     }
 
@@ -90,18 +94,14 @@ impl Member {
         MemberId { ordinal: self.ordinal, incarnation: self.disk.incarnation }
     }
 
-    pub(crate) fn clock(&self, now: Moment) -> Moment {
-        Moment(now.0 + self.clock_ahead)
-    }
-
     /// Start a process on what the disk has.
     pub(crate) fn start(&mut self, config: Config, now: Moment) {
         let restored = self.disk.recover();
         let store = self.disk.checkpoint().map_or_else(Store::new, restore);
-        let engine = Engine::new(config, restored, self.clock(now));
+        let engine = Engine::new(config, restored, self.clock.at(now));
         self.life += 1;
+        self.wakes_at = Moment(u64::MAX);
         self.process = Some(Process {
-            wakeup: engine.deadline(),
             commit: store.committed(),
             engine,
             store,
@@ -147,6 +147,11 @@ fn invariant_commit_never_falls(me: MemberId, commit: &mut Index, changes: &[App
 }
 
 impl Process {
+    /// Who votes, by the last change in this member's log.
+    pub(crate) fn membership(&self) -> Membership {
+        self.engine.membership_at(Index(u64::MAX))
+    }
+
     fn token(&mut self) -> u64 {
         self.tokens += 1;
         self.tokens

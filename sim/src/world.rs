@@ -1,17 +1,17 @@
 //! The world: members, network, disks, clients and faults around one queue of events in virtual time.
 
+mod ambush;
 mod members;
 mod nemesis;
 mod requests;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use holdfast_engine::{
     Bug, Checkpoint, Index, Input, MemberId, Membership, Message, Moment, Ordinal, Random,
 };
 
+use self::ambush::VoterAmbush;
 use crate::clients::Client;
 use crate::disk::CheckpointFile;
 use crate::faults::Mixture;
@@ -19,6 +19,7 @@ use crate::history::{self, Operation};
 use crate::invariants::{Broken, Invariants};
 use crate::member::{Answer, Member, RequestId};
 use crate::network::Network;
+use crate::queue::Queue;
 use crate::{Report, Scenario};
 
 /// What happens next, and to whom.
@@ -46,15 +47,14 @@ pub(crate) struct World {
     random: Random,
     now: Moment,
     order: u64,
-    queue: BinaryHeap<Reverse<(Moment, u64)>>,
-    events: BTreeMap<u64, Event>,
+    queue: Queue<Event>,
     members: Vec<Member>,
     clients: Vec<Client>,
     network: Network,
     slow: Vec<bool>,
     mixture: Mixture,
     calm: bool,
-    ambush_voter: bool,
+    voter_ambush: VoterAmbush,
     ambush_leaders: u64,
     fetch_takes_up_to: Duration,
     invariants: Invariants,
@@ -66,7 +66,9 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(scenario: Scenario, bug: Option<Bug>, trace: bool) -> World {
         let mut random = Random::new(scenario.seed);
-        let members = (0..scenario.members).map(|at| Member::new(Ordinal(at), &mut random)).collect();
+        let members = (0..scenario.members)
+            .map(|at| Member::new(Ordinal(at), scenario.drift_max, &mut random))
+            .collect();
         let mixture = Mixture::draw(&mut random);
         let fetch_takes_up_to = Duration::from_millis([20, 200, 2000][random.below(3) as usize]);
         World {
@@ -79,10 +81,9 @@ impl World {
             random,
             now: Moment(0),
             order: 0,
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
+            queue: Queue::new(),
             calm: false,
-            ambush_voter: false,
+            voter_ambush: VoterAmbush::None,
             ambush_leaders: 0,
             fetch_takes_up_to,
             invariants: Invariants::new(),
@@ -119,14 +120,9 @@ impl World {
     }
 
     fn run_until(&mut self, end: Moment) -> Result<(), Broken> {
-        while let Some(&Reverse((at, key))) = self.queue.peek() {
-            if at > end {
-                break;
-            }
-            self.queue.pop();
+        while let Some((at, event)) = self.queue.pop_until(end) {
             self.now = at;
             self.order += 1;
-            let event = self.events.remove(&key).expect("every key has its event");
             self.report.events += 1;
             self.happen(event)?;
         }
@@ -135,13 +131,7 @@ impl World {
     }
 
     fn after(&mut self, delay: Duration, event: Event) {
-        self.at(self.now + delay, event);
-    }
-
-    fn at(&mut self, at: Moment, event: Event) {
-        self.order += 1;
-        self.queue.push(Reverse((at, self.order)));
-        self.events.insert(self.order, event);
+        self.queue.push(self.now + delay, event);
     }
 
     fn note(&self, line: impl FnOnce() -> String) {
@@ -163,7 +153,12 @@ impl World {
             Event::Happen { member, life, input } if self.is_this_life(member, life) => {
                 self.step(member, input)
             }
-            Event::Wake { member, life } if self.is_this_life(member, life) => self.wake(member),
+            Event::Wake { member, life }
+                if self.is_this_life(member, life) && self.now >= self.members[member].wakes_at =>
+            {
+                self.members[member].wakes_at = Moment(u64::MAX);
+                self.wake(member)
+            }
             Event::DiskDone { member, life } if self.is_this_life(member, life) => {
                 let ticket = self.members[member].disk.finish();
                 self.begin_writing(member);
@@ -195,7 +190,7 @@ impl World {
 
     fn membership_of(&self, member: usize) -> Membership {
         let process = self.members[member].process.as_ref();
-        process.map(|process| process.engine.status(self.now).membership).unwrap_or_default()
+        process.map(|process| process.membership()).unwrap_or_default()
     }
 
     /// Without faults the store must work again: one leader, everybody equal, every client served.

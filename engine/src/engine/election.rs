@@ -20,6 +20,7 @@ const QUICK_TRIES: u32 = 10;
 const QUICK_RETRY: Duration = Duration::from_millis(2);
 
 /// How long a quick candidate waits for votes, each of which costs one write to disk, before it takes them for split.
+/// Doubled with each try: slow disks must not make every vote come too late.
 const QUICK_VOTE: Duration = Duration::from_millis(10);
 
 /// An attempt to become leader.
@@ -99,7 +100,8 @@ impl Engine {
         let State::Campaigning(campaign) = &mut self.state else { return };
         let timeout = self.config.election_timeout;
         let wait = if campaign.cause == CampaignCause::ConnectionLost && campaign.tries < QUICK_TRIES {
-            self.random.between(QUICK_VOTE, 3 * QUICK_VOTE)
+            let quick = (QUICK_VOTE * (1 << campaign.tries)).min(timeout / 4);
+            self.random.between(quick, (3 * quick).min(timeout / 2))
         } else {
             self.random.between(timeout / 4, timeout / 2)
         };

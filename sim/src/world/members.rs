@@ -90,17 +90,37 @@ impl World {
             return Ok(());
         }
         self.members[member].paused = false;
+        self.clock_after_pause(member);
         for input in std::mem::take(&mut self.members[member].held) {
             self.step(member, input)?;
         }
         self.wake(member)
     }
 
+    /// What a clock makes of a pause: it counted it, did not, or was set right and beyond by a jump.
+    fn clock_after_pause(&mut self, member: usize) {
+        let (now, timeout) = (self.now, self.scenario.election_timeout);
+        let jump = self.random.between(Duration::ZERO, timeout * 3);
+        let kind = self.random.below(3);
+        let member = &mut self.members[member];
+        match kind {
+            0 => member.clock.stood_still(member.paused_since, now),
+            1 => member.clock.jump(now, jump),
+            _ => {}
+        }
+        // A clock that stood still is due later than was arranged, one that jumped earlier.
+        member.wakes_at = Moment(u64::MAX);
+    }
+
     pub(super) fn wake(&mut self, member: usize) -> Result<(), Broken> {
-        let now = self.members[member].clock(self.now);
+        let now = self.members[member].clock.at(self.now);
         let due =
             self.members[member].process.as_ref().is_some_and(|process| process.engine.deadline() <= now);
-        if due { self.step(member, Input::Tick) } else { Ok(()) }
+        if due {
+            return self.step(member, Input::Tick);
+        }
+        self.schedule_wakeup(member);
+        Ok(())
     }
 
     /// Step one member and carry out what follows.
@@ -121,7 +141,7 @@ impl World {
         }
         let member = &mut self.members[at];
         let process = member.process.as_mut().expect("looked at above");
-        let now = Moment(self.now.0 + member.clock_ahead);
+        let now = member.clock.at(self.now);
         let mut effects = Effects::default();
         process.engine.step(now, input, &mut effects);
         self.carry_out(at, effects)
@@ -132,9 +152,16 @@ impl World {
         let member = &mut self.members[at];
         let process = member.process.as_mut().expect("the member was just stepped");
         self.invariants.persisting(me, &effects.persist, |index| process.engine.position_at(index))?;
-        let votes = effects.persist.iter().any(|persist| {
-            matches!(persist.write, Write::HardState(HardState { voted_for: Some(voted_for), .. }) if voted_for != me)
+        let vote = effects.persist.iter().rev().find_map(|persist| match persist.write {
+            Write::HardState(HardState { term, voted_for: Some(voted_for) }) => Some((term, voted_for)),
+            _ => None,
         });
+        if let Some((term, voted_for)) = vote
+            && voted_for == me
+        {
+            self.spring_voter_ambush(at, term);
+        }
+        let member = &mut self.members[at];
         member.disk.submit(effects.persist.drain(..));
         self.begin_writing(at);
         for (to, message) in std::mem::take(&mut effects.send) {
@@ -166,7 +193,7 @@ impl World {
         if let Some(outcast) = effects.outcast {
             return self.cast_out(at, outcast);
         }
-        self.ambush(at, votes, role);
+        self.ambush(at, vote, role);
         Ok(())
     }
 
@@ -180,32 +207,16 @@ impl World {
         Ok(())
     }
 
-    /// Kill the member at its worst moment, if such a fault lies in wait.
-    fn ambush(&mut self, at: usize, votes: bool, role: Option<Role>) {
-        if self.calm {
-            return;
-        }
-        if votes && self.ambush_voter {
-            self.ambush_voter = false;
-            self.crash(at, Duration::from_micros(100));
-        }
-        if role.is_some_and(|role| role.is_leader()) && self.ambush_leaders > 0 {
-            self.ambush_leaders -= 1;
-            let life = self.members[at].life;
-            let delay = self.random.between(Duration::ZERO, Duration::from_millis(3));
-            self.after(delay, Event::Kill { member: at, life });
-        }
-    }
-
+    /// Arrange to be woken at the engine's deadline. A deadline that moves away is met by waking too early once, so that
+    /// a follower's heartbeats do not fill the queue with wakings.
     fn schedule_wakeup(&mut self, at: usize) {
         let member = &mut self.members[at];
-        let (life, ahead) = (member.life, member.clock_ahead);
-        let Some(process) = &mut member.process else { return };
-        let deadline = process.engine.deadline();
-        if deadline != process.wakeup {
-            process.wakeup = deadline;
-            let due = Moment(deadline.0.saturating_sub(ahead)).max(self.now);
-            self.at(due, Event::Wake { member: at, life });
+        let Some(process) = &member.process else { return };
+        let due = member.clock.when(process.engine.deadline()).max(self.now);
+        if due < member.wakes_at {
+            member.wakes_at = due;
+            let life = member.life;
+            self.queue.push(due, Event::Wake { member: at, life });
         }
     }
 
@@ -215,7 +226,7 @@ impl World {
         if role.is_leader() {
             self.report.elections += 1;
         }
-        let base = process.store.committed().min(process.engine.status(self.now).commit);
+        let base = process.store.committed();
         self.invariants.role(member.id(), role, base, |position| {
             process.engine.position_at(position.index) == Some(position)
         })
@@ -225,7 +236,7 @@ impl World {
         let Some(progress) = &effects.progress else { return Ok(()) };
         let member = &self.members[at];
         let process = member.process.as_ref().expect("the member was just stepped");
-        let membership = process.engine.status(self.now).membership;
+        let membership = process.membership();
         let voters: Vec<_> = membership
             .voters()
             .map(|voter| (voter, &self.members[usize::from(voter.ordinal.0)].disk))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holdfast_engine::{Incarnation, Input, MemberId, Membership};
 
+use super::ambush::VoterAmbush;
 use super::{Event, World};
 use crate::disk::Disk;
 use crate::faults::Fault;
@@ -54,7 +55,7 @@ impl World {
             Fault::SlowDisk => self.slow[any] = !self.slow[any],
             Fault::Checkpoint => self.take_checkpoint(any),
             Fault::HandOver => self.step(leader, Input::HandOver { to: None })?,
-            Fault::AmbushVoter => self.ambush_voter = true,
+            Fault::AmbushVoter => self.voter_ambush = VoterAmbush::Armed,
             Fault::AmbushLeaders => self.ambush_leaders += self.random.below(5) + 1,
             Fault::Wipe => self.wipe(any),
         }
@@ -64,6 +65,7 @@ impl World {
     fn pause(&mut self, member: usize, time: Duration) {
         if self.members[member].process.is_some() && !self.members[member].paused {
             self.members[member].paused = true;
+            self.members[member].paused_since = self.now;
             self.after(time, Event::Resume { member });
         }
     }
@@ -101,7 +103,7 @@ impl World {
         let memberships: Vec<Membership> =
             self.members.iter_mut().map(|member| member.disk.membership()).collect();
         let running = self.members.iter().filter_map(|member| member.process.as_ref());
-        let running = running.map(|process| process.engine.status(self.now).membership);
+        let running = running.map(|process| process.membership());
         memberships.into_iter().chain(running).filter(|membership| !membership.is_empty()).all(|membership| {
             let intact = membership.voters().filter(|voter| {
                 let at = usize::from(voter.ordinal.0);
