@@ -3,7 +3,6 @@
 //! It refuses to know which revisions are committed, compacted or allowed: callers name the revision.
 
 use crate::Revision;
-use crate::limits::cost;
 use crate::tree::{Builder, Tree};
 use crate::version::Version;
 
@@ -26,8 +25,7 @@ pub(crate) struct Superseded {
 impl Superseded {
     /// `version` as something that ends; `None` if the key did not exist in it.
     pub(crate) fn of(version: &Version) -> Option<Superseded> {
-        let value = version.value()?;
-        Some(Superseded { modified: version.modified, cost: cost(version.key(), value.len()) })
+        version.is_live().then(|| Superseded { modified: version.modified, cost: version.cost() })
     }
 }
 

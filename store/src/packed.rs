@@ -69,13 +69,16 @@ impl Packed {
 
     /// Where `key` is, or else where it would be.
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let (prefix, behind) = (&self.bytes[..self.prefix], key.get(self.prefix..));
-        let Some(behind) = behind.filter(|_| key.starts_with(prefix)) else {
-            return Err(if key < prefix { 0 } else { self.len() });
-        };
+        let Some(last) = self.len().checked_sub(1) else { return Err(0) };
+        let behind = key.get(self.prefix..).unwrap_or_default();
         let head = head(behind);
         let start = self.heads.partition_point(|other| *other < head);
-        let alike = self.heads[start..].partition_point(|other| *other == head);
+        // The prefix is compared last, with a string that is read anyway.
+        let nearest = self.get(start.min(last));
+        if !key.starts_with(&nearest[..self.prefix]) {
+            return Err(if key < nearest { 0 } else { self.len() });
+        }
+        let alike = self.heads[start..].iter().take_while(|other| **other == head).count();
         self.search_in(start, start + alike, key)
     }
 

@@ -227,9 +227,9 @@ impl Restore {
         if !newest.is_known() {
             return Err(Fault::Invalid("a key without versions"));
         }
-        if let Some(value) = newest.value() {
+        if newest.is_live() {
             self.counted.live_keys += 1;
-            self.counted.live_bytes += cost(&key, value.len());
+            self.counted.live_bytes += newest.cost();
         }
         self.keyspace.push(&key, newest);
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{KeyValue, Revision};
+use crate::{ITEM_BYTES, KeyValue, Revision};
 
 /// The key's length stands before the key; `KEY_BYTES_MAX` fits.
 const LENGTH_BYTES: usize = 2;
@@ -98,6 +98,12 @@ impl Version {
         self.is_live().then(|| &content[end..])
     }
 
+    /// What it counts; reads nothing of key and value, which may be far from every cache. For the key's deletion, what
+    /// its record counts.
+    pub(crate) fn cost(&self) -> u64 {
+        self.record.as_ref().map_or(0, |record| (record.len() - LENGTH_BYTES) as u64 + ITEM_BYTES)
+    }
+
     /// The value's length; 0 if there is none.
     pub(crate) fn value_bytes(&self) -> usize {
         self.value().map_or(0, <[u8]>::len)
@@ -136,6 +142,7 @@ mod tests {
                 let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
                 let version = Version::put(&Version::NONE, Revision(2), &key, &value);
                 assert_eq!((version.key(), version.value()), (&key[..], Some(&value[..])));
+                assert_eq!(version.cost(), crate::limits::cost(&key, value.len()));
                 let item = version.item().expect("it is live");
                 assert_eq!((&item.key, &item.value), (&Bytes::from(key), &Bytes::from(value)));
             }
