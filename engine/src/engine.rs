@@ -15,6 +15,8 @@ mod tickets;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use self::election::Campaign;
 use self::formation::Forming;
 use self::leading::Leading;
@@ -27,7 +29,7 @@ use crate::membership::Memberships;
 use crate::random::Random;
 use crate::{
     Apply, Checkpoint, Config, Effects, Formation, HardState, Index, Input, MEMBERS_MAX, MemberId,
-    Membership, Message, Moment, Ordinal, Position, Refusal, Restored, Role, Term,
+    Membership, Message, Moment, Ordinal, Position, ProposalToken, Refusal, Restored, Role, Term,
 };
 
 /// One member's replication state: a Raft state machine with pre-votes, check-quorum, pipelined replication,
@@ -147,7 +149,8 @@ impl Engine {
             Input::Receive { from, message } => self.receive(now, from, message, effects),
             Input::Connected { peer } => self.connected(now, peer, effects),
             Input::ConnectionLost { peer } => self.connection_lost(now, peer),
-            Input::Propose { token, payload } => self.propose(token, &payload, effects),
+            Input::Propose { token, payload } => self.propose(token, &[payload], effects),
+            Input::ProposeAll { first, payloads } => self.propose(first, &payloads, effects),
             Input::Read { token } => self.read(token, effects),
             Input::Durable { ticket } => self.became_durable(now, ticket, effects),
             Input::CheckpointTaken { checkpoint } => self.checkpoint_taken(checkpoint, effects),
@@ -290,23 +293,33 @@ impl Engine {
         self.random.between(timeout, timeout + timeout / 4)
     }
 
-    /// Append a proposal, if this member leads.
-    fn propose(&mut self, token: crate::ProposalToken, payload: &[u8], effects: &mut Effects) {
-        let refusal = match &self.state {
+    /// Append proposals, if this member leads, and send them on together.
+    fn propose(&mut self, first: ProposalToken, payloads: &[Bytes], effects: &mut Effects) {
+        let accepted = effects.accepted.len();
+        for (payload, token) in payloads.iter().zip(first.0..) {
+            let token = ProposalToken(token);
+            if let Some(refusal) = self.refusal() {
+                effects.refused.push((token, refusal));
+                continue;
+            }
+            let position = self.append_own(crate::EntryKind::Command, payload, effects);
+            effects.accepted.push((token, position));
+        }
+        if effects.accepted.len() > accepted {
+            self.replicate(effects);
+        }
+    }
+
+    /// Why a proposal would not be taken now.
+    fn refusal(&self) -> Option<Refusal> {
+        match &self.state {
             State::Leading(leading) if leading.is_handing_over() => Some(Refusal::HandingOver),
             State::Leading(leading) if leading.uncommitted_bytes >= self.config.uncommitted_bytes_max => {
                 Some(Refusal::Overloaded)
             }
             State::Leading(_) => None,
             _ => Some(Refusal::NotLeader { leader: self.leader }),
-        };
-        if let Some(refusal) = refusal {
-            effects.refused.push((token, refusal));
-            return;
         }
-        let position = self.append_own(crate::EntryKind::Command, payload, effects);
-        effects.accepted.push((token, position));
-        self.replicate(effects);
     }
 
     /// Tell the owner to execute everything up to `index` that it has not executed yet.

@@ -157,6 +157,11 @@ impl Entry {
         self.record.slice(RECORD_HEADER_BYTES..)
     }
 
+    /// How long the record is.
+    pub fn record_bytes(&self) -> usize {
+        self.record.len()
+    }
+
     /// The whole record, as it stands on disk and on the wire. Shares the entry's memory.
     pub fn record(&self) -> Bytes {
         self.record.clone()

@@ -71,7 +71,7 @@ impl Log {
         let start = (from.0 - self.base.index.0 - 1) as usize;
         let mut batch = Vec::new();
         for entry in self.entries.range(start.min(self.entries.len())..) {
-            bytes += entry.record().len();
+            bytes += entry.record_bytes();
             if bytes > bytes_max && !batch.is_empty() {
                 break;
             }
@@ -88,7 +88,13 @@ impl Log {
 
     /// Bytes of the records of all entries after `index`.
     pub(crate) fn bytes_after(&self, index: Index) -> usize {
-        self.after(index).map(|entry| entry.record().len()).sum()
+        self.after(index).map(|entry| entry.record_bytes()).sum()
+    }
+
+    /// Bytes of the records of the entries after `from` up to `to`.
+    pub(crate) fn bytes_between(&self, from: Index, to: Index) -> usize {
+        let entries = to.0.saturating_sub(from.0.max(self.base.index.0)) as usize;
+        self.after(from).take(entries).map(Entry::record_bytes).sum()
     }
 
     /// Append one entry.
@@ -96,7 +102,7 @@ impl Log {
         let last = self.last();
         assert!(entry.index() == last.index.next(), "entry {} after {last}", entry.position());
         assert!(entry.term() >= last.term, "entry {} after {last}", entry.position());
-        self.bytes += entry.record().len();
+        self.bytes += entry.record_bytes();
         self.entries.push_back(entry);
     }
 
@@ -104,7 +110,7 @@ impl Log {
     pub(crate) fn cut_after(&mut self, index: Index) {
         while self.last().index > index && !self.entries.is_empty() {
             let entry = self.entries.pop_back().expect("not empty");
-            self.bytes -= entry.record().len();
+            self.bytes -= entry.record_bytes();
         }
     }
 
@@ -119,8 +125,8 @@ impl Log {
                 break;
             }
             self.base = entry.position();
-            behind -= entry.record().len();
-            self.bytes -= entry.record().len();
+            behind -= entry.record_bytes();
+            self.bytes -= entry.record_bytes();
             self.entries.pop_front();
         }
         (self.base.index > before).then_some(self.base.index)
@@ -177,7 +183,9 @@ mod tests {
     fn a_release_keeps_what_followers_may_still_need() {
         let mut log = log(&[1; 10]);
         let record = log.bytes() / 10;
+        assert_eq!(log.bytes_between(Index(2), Index(4)), 2 * record);
         assert_eq!(log.release(Index(8), 3 * record), Some(Index(5)));
+        assert_eq!(log.bytes_between(Index(2), Index(8)), 3 * record, "what is released does not count");
         assert_eq!(log.bytes(), 5 * record);
         assert_eq!(log.release(Index(8), 3 * record), None);
     }

@@ -62,6 +62,14 @@ pub enum Input {
         /// The command, at most [`crate::ENTRY_PAYLOAD_BYTES_MAX`] bytes.
         payload: Bytes,
     },
+    /// Append commands in this order, as if each were proposed by itself; they reach the followers together. Some may be
+    /// accepted and later ones refused.
+    ProposeAll {
+        /// Names the first proposal; each next one has the next higher number.
+        first: ProposalToken,
+        /// The commands, each at most [`crate::ENTRY_PAYLOAD_BYTES_MAX`] bytes.
+        payloads: Vec<Bytes>,
+    },
     /// Ask for the index from which a read is linearizable. Answered in [`Effects::reads`], now or later; a lost
     /// message means no answer, so the owner gives up after a time of its own and may ask again with a new token.
     Read {

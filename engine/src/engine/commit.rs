@@ -35,7 +35,7 @@ impl Engine {
     }
 
     fn commit_as_leader(&mut self, index: Index, effects: &mut Effects) {
-        let committed_bytes = self.log.bytes_after(self.commit) - self.log.bytes_after(index);
+        let committed_bytes = self.log.bytes_between(self.commit, index);
         self.set_commit(index, effects);
         let State::Leading(leading) = &mut self.state else { return };
         leading.uncommitted_bytes = leading.uncommitted_bytes.saturating_sub(committed_bytes);

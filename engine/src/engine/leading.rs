@@ -124,7 +124,7 @@ impl Engine {
         let position = Position::new(self.hard_state.term, self.log.last().index.next());
         let entry = Entry::new(position, kind, payload);
         if let State::Leading(leading) = &mut self.state {
-            leading.uncommitted_bytes += entry.record().len();
+            leading.uncommitted_bytes += entry.record_bytes();
         }
         assert!(self.note_membership(&entry), "a membership of this leader's own");
         self.log.push(entry.clone());

@@ -303,7 +303,7 @@ fn push_append(to: Ordinal, append: Append, bytes_max: usize, effects: &mut Effe
     if let Some((_, Message::Append { term: t, previous: p, entries: e, commit: c, round: r, .. })) = last
         && *t == term
         && e.last().map_or(*p, Entry::position) == previous
-        && e.iter().map(|entry| entry.record().len()).sum::<usize>() < bytes_max
+        && e.iter().map(|entry| entry.record_bytes()).sum::<usize>() < bytes_max
     {
         let joined = !e.is_empty();
         e.extend(entries);

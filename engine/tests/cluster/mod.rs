@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use holdfast_engine::{
     AppendOutcome, Apply, Checkpoint, Config, Effects, Engine, Entry, EntryKind, Incarnation, Input,
     MemberId, Membership, Message, Moment, Ordinal, Persist, ProposalToken, ReadToken, Restored, Write,
@@ -33,7 +34,7 @@ impl Cluster {
     ///
     /// `members N` starts N empty members · `run` delivers and writes until nothing is left · `silently COMMAND` prints
     /// nothing · `wait MILLISECONDS` · `deliver A B`, `drop A B`: what A sent to B · `write A`: A's disk is done ·
-    /// `propose A TEXT` · `read A` · `lose A B`: A's connection from B ends · `connect A B` · `hand-over A [B]` ·
+    /// `propose A TEXT…`: several are proposed together · `read A` · `lose A B`: A's connection from B ends · `connect A B` · `hand-over A [B]` ·
     /// `kill A`, `start A` · `wipe A`: A loses its disk and starts in another life · `keep A`, `put-back A`: copy A's disk,
     /// and put the copy in the place of what A has then · `resize N`: N members are wanted · `checkpoint A` · `fetched A`: the checkpoint of A's leader is there · `status`
     pub(crate) fn command(&mut self, line: &str) -> Vec<String> {
@@ -54,9 +55,15 @@ impl Cluster {
             "drop" => self.link(number(1), number(2), false),
             "write" => self.write(number(1)),
             "propose" => {
-                self.tokens = token;
-                let payload = words[2].as_bytes().to_vec().into();
-                self.step(number(1), Input::Propose { token: ProposalToken(token), payload });
+                let mut payloads: Vec<Bytes> =
+                    words[2..].iter().map(|text| text.as_bytes().to_vec().into()).collect();
+                self.tokens += payloads.len() as u64;
+                let first = ProposalToken(token);
+                let input = match payloads.len() {
+                    1 => Input::Propose { token: first, payload: payloads.remove(0) },
+                    _ => Input::ProposeAll { first, payloads },
+                };
+                self.step(number(1), input);
             }
             "read" => {
                 self.tokens = token;
