@@ -26,7 +26,7 @@ use crate::watch::Watch;
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 /// How long one of several members is waited for before another one is asked. Longer than an election with default
 /// settings takes, so that a member that holds a request meanwhile can answer it.
-const ATTEMPT_MAX: Duration = Duration::from_secs(2);
+pub(crate) const ATTEMPT_MAX: Duration = Duration::from_secs(2);
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 

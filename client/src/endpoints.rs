@@ -26,10 +26,10 @@ pub enum EndpointError {
     },
 }
 
-/// Base URLs, at least one, and the place of the preferred one.
+/// Addresses, at least one, and the place of the preferred one. Over HTTP they are base URLs.
 #[derive(Debug)]
-pub(crate) struct Endpoints {
-    urls: Vec<Url>,
+pub(crate) struct Endpoints<A = Url> {
+    addresses: Vec<A>,
     /// The member that answered last, or the leader once it is known.
     preferred: AtomicUsize,
     /// Which member answers at each place, where that is known, else [`NOBODY`].
@@ -43,13 +43,28 @@ impl Endpoints {
     pub(crate) fn parse<S: AsRef<str>>(
         endpoints: impl IntoIterator<Item = S>,
     ) -> Result<Endpoints, EndpointError> {
-        let urls: Vec<Url> =
+        Endpoints::parse_each(endpoints, parse)
+    }
+
+    /// Base URL number `place`.
+    pub(crate) fn url(&self, place: usize) -> &Url {
+        self.address(place)
+    }
+}
+
+impl<A> Endpoints<A> {
+    /// Endpoints of any kind.
+    pub(crate) fn parse_each<S: AsRef<str>>(
+        endpoints: impl IntoIterator<Item = S>,
+        parse: impl Fn(&str) -> Result<A, EndpointError>,
+    ) -> Result<Endpoints<A>, EndpointError> {
+        let addresses: Vec<A> =
             endpoints.into_iter().map(|endpoint| parse(endpoint.as_ref())).collect::<Result<_, _>>()?;
-        match urls.len() {
+        match addresses.len() {
             0 => Err(EndpointError::None),
             1..=ENDPOINTS_MAX => {
-                let ordinals = urls.iter().map(|_| AtomicU8::new(NOBODY)).collect();
-                Ok(Endpoints { urls, preferred: AtomicUsize::new(0), ordinals })
+                let ordinals = addresses.iter().map(|_| AtomicU8::new(NOBODY)).collect();
+                Ok(Endpoints { addresses, preferred: AtomicUsize::new(0), ordinals })
             }
             many => Err(EndpointError::TooMany(many)),
         }
@@ -57,16 +72,16 @@ impl Endpoints {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.urls.len()
+        self.addresses.len()
     }
 
-    /// Base URL number `place`.
-    pub(crate) fn url(&self, place: usize) -> &Url {
-        &self.urls[place]
+    /// Address number `place`.
+    pub(crate) fn address(&self, place: usize) -> &A {
+        &self.addresses[place]
     }
 
     /// All places, the preferred one first and the others after it in turn.
-    pub(crate) fn order(&self) -> impl Iterator<Item = usize> + use<> {
+    pub(crate) fn order(&self) -> impl Iterator<Item = usize> + use<A> {
         let (first, count) = (self.preferred.load(Ordering::Relaxed), self.len());
         (0..count).map(move |step| (first + step) % count)
     }
@@ -85,6 +100,15 @@ impl Endpoints {
     pub(crate) fn prefer_member(&self, ordinal: u8) {
         let known = self.ordinals.iter().position(|known| known.load(Ordering::Relaxed) == ordinal);
         if let Some(place) = known.filter(|_| ordinal != NOBODY) {
+            self.prefer(place);
+        }
+    }
+
+    /// The member `ordinal` leads: ask it first; while it is not known where it answers, one that nobody has seen.
+    pub(crate) fn prefer_member_or_unseen(&self, ordinal: u8) {
+        let place =
+            |wanted: u8| self.ordinals.iter().position(|known| known.load(Ordering::Relaxed) == wanted);
+        if let Some(place) = place(ordinal).or_else(|| place(NOBODY)) {
             self.prefer(place);
         }
     }
@@ -147,6 +171,10 @@ mod tests {
         assert_eq!(order(), [0, 1, 2], "nobody knows where they are");
         endpoints.learn(1, 7);
         endpoints.prefer_member(7);
+        assert_eq!(order(), [1, 2, 0]);
+        endpoints.prefer_member_or_unseen(8);
+        assert_eq!(order(), [0, 1, 2], "it may be any of those that nobody has seen");
+        endpoints.prefer_member_or_unseen(7);
         assert_eq!(order(), [1, 2, 0]);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 /// Lanes kept for the next write. One is needed per write under way; beyond this many a finished lane is forgotten,
 /// which costs the store one of its ten thousand sessions until it is the oldest.
-const LANES_IDLE_MAX: usize = 1024;
+const LANES_IDLE_MAX: usize = 4096;
 
 /// One session and the number that its next write carries, from 1.
 #[derive(Debug, PartialEq, Eq)]

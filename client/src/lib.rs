@@ -27,6 +27,7 @@ mod endpoints;
 mod error;
 mod event_stream;
 mod lanes;
+pub mod native;
 mod request;
 mod transport;
 mod watch;
@@ -39,4 +40,5 @@ pub use client::{Client, Consistency, DEADLINE_DEFAULT, Expect, Pages, ReadOptio
 pub use endpoints::{ENDPOINTS_MAX, EndpointError};
 pub use error::{Error, Tried};
 pub use holdfast_api::http as reply;
+pub use native::NativeClient;
 pub use watch::Watch;

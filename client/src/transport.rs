@@ -59,14 +59,14 @@ pub(crate) struct Transport {
 
 /// What the tries so far say together.
 #[derive(Default)]
-struct Tally {
+pub(crate) struct Tally {
     /// A try that may have changed something.
-    doubt: Option<String>,
+    pub(crate) doubt: Option<String>,
     /// A refusal that may not last.
-    refusal: Option<Box<Problem>>,
+    pub(crate) refusal: Option<Box<Problem>>,
     /// The newest failure at each member.
     tried: Vec<Tried>,
-    attempts: u32,
+    pub(crate) attempts: u32,
 }
 
 impl Transport {
@@ -206,7 +206,7 @@ fn name(url: &Url) -> String {
 /// Whether a refusal for this reason says that an earlier try of the same stamped bytes did nothing either: the session
 /// remembers what the state answered, and what is wrong with the request itself was wrong with it then. A session that
 /// was forgotten or has gone on cannot tell, nor can a member of another version.
-fn settles(code: ProblemCode) -> bool {
+pub(crate) fn settles(code: ProblemCode) -> bool {
     matches!(
         code,
         ProblemCode::PreconditionFailed
@@ -277,20 +277,20 @@ pub(crate) fn words(error: &reqwest::Error) -> String {
 }
 
 impl Tally {
-    fn tried(&mut self, newest: Tried) {
+    pub(crate) fn tried(&mut self, newest: Tried) {
         match self.tried.iter_mut().find(|tried| tried.endpoint == newest.endpoint) {
             Some(tried) => *tried = newest,
             None => self.tried.push(newest),
         }
     }
 
-    fn unknown(&mut self) -> Error {
+    pub(crate) fn unknown(&mut self) -> Error {
         let detail = self.doubt.take().expect("only called in doubt");
         Error::Unknown { detail, attempts: self.attempts }
     }
 
     /// What it comes to when the time is up.
-    fn conclude(mut self) -> Error {
+    pub(crate) fn conclude(mut self) -> Error {
         if self.doubt.is_some() {
             return self.unknown();
         }

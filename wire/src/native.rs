@@ -18,6 +18,8 @@ mod txn;
 use bytes::{Buf, BufMut, BytesMut};
 use holdfast_engine::ENTRY_PAYLOAD_BYTES_MAX;
 
+pub use holdfast_engine::{MemberId, Ordinal, Position, WriteConcern};
+
 use crate::cursor::Cursor;
 use crate::{FrameError, TooLarge};
 

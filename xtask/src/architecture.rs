@@ -10,8 +10,9 @@ use crate::{checkout, command};
 /// Which of our crates each of our crates may use, also in its tests. `*` may use all.
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
+    ("bench", &["*"]),
     ("cli", &["api", "client", "sidecar"]),
-    ("client", &["api"]),
+    ("client", &["api", "wire"]),
     ("e2e", &["*"]),
     ("engine", &[]),
     ("operator", &["api", "client"]),
