@@ -40,5 +40,5 @@ pub use limits::{
 };
 pub use outcome::{Outcome, Reason, TxnResult};
 pub use read::{Range, RangeQuery, ReadError, View};
-pub use restore::{Restore, RestoreError};
+pub use restore::{Decoded, Restore, RestoreError};
 pub use store::{Statistics, Store};

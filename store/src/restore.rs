@@ -3,6 +3,7 @@
 //! It takes nothing on trust: whatever the chunks hold, the result is a store that the same version could have cut the
 //! checkpoint from, or a [`RestoreError`]. It refuses to take more than such a store can hold.
 
+mod decoded;
 mod fault;
 
 use std::fmt;
@@ -10,10 +11,12 @@ use std::sync::Arc;
 
 use holdfast_engine::Index;
 
+pub use self::decoded::Decoded;
+use self::decoded::{Piece, Pieces, Place};
 use self::fault::Fault;
 pub use self::fault::RestoreError;
-use crate::checkpoint::{CHECKPOINT_VERSION, Footer, Header, Item, Raw};
-use crate::digest::{digest, mix};
+use crate::checkpoint::{CHECKPOINT_VERSION, Footer, Header};
+use crate::digest::mix;
 use crate::history::{Change, History};
 use crate::keyspace::Keyspace;
 use crate::limits::cost;
@@ -22,8 +25,7 @@ use crate::tree::Builder;
 use crate::undo::Marks;
 use crate::version::Version;
 use crate::{
-    CodecError, KEY_BYTES_MAX, Limits, Outcome, Revision, SessionId, Store, TXN_RESULT_BYTES_MAX,
-    VALUE_BYTES_MAX,
+    KEY_BYTES_MAX, Limits, Outcome, Revision, SessionId, Store, TXN_RESULT_BYTES_MAX, VALUE_BYTES_MAX,
 };
 
 /// Longest encoded outcome: what a transaction may read, and as much again for its framing.
@@ -46,8 +48,10 @@ pub struct Restore {
     keyspace: Builder<Version>,
     /// By revision, from the first one on record.
     changes: Vec<Change>,
-    /// The key whose versions come at the moment, and the last one that came.
-    key: Option<(Vec<u8>, Version)>,
+    /// The last key that came; empty if none did.
+    key: Vec<u8>,
+    /// The last version of it that came.
+    newest: Version,
     counted: Counted,
 }
 
@@ -93,7 +97,8 @@ impl Restore {
             sessions: Sessions::default(),
             keyspace: Builder::default(),
             changes: Vec::new(),
-            key: None,
+            key: Vec::new(),
+            newest: Version::NONE,
             counted: Counted::default(),
         }
     }
@@ -104,54 +109,75 @@ impl Restore {
     ///
     /// [`RestoreError`]; nothing can come of this `Restore` any more then, and every later call gives the same error.
     pub fn chunk(&mut self, chunk: &[u8]) -> Result<(), RestoreError> {
+        self.next(chunk, Pieces::of(chunk))
+    }
+
+    /// Take the next chunk, which was decoded ahead.
+    ///
+    /// # Errors
+    ///
+    /// As [`Restore::chunk`].
+    pub fn decoded(&mut self, decoded: Decoded) -> Result<(), RestoreError> {
+        let (chunk, pieces) = decoded.into_parts();
+        self.next(&chunk, pieces)
+    }
+
+    fn next(&mut self, chunk: &[u8], pieces: Pieces) -> Result<(), RestoreError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
         self.chunks += 1;
-        let taken = self.take(chunk);
+        let taken = self.take(chunk, pieces);
         self.failed = taken.as_ref().err().cloned();
         taken
     }
 
-    fn take(&mut self, chunk: &[u8]) -> Result<(), RestoreError> {
+    fn take(&mut self, chunk: &[u8], pieces: Pieces) -> Result<(), RestoreError> {
         let number = self.chunks;
         if chunk.is_empty() {
             return Err(RestoreError::Empty { chunk: number });
         }
-        let mut rest = chunk;
-        while !rest.is_empty() {
-            let (item, after) = postcard::take_from_bytes::<Item<'_>>(rest).map_err(|error| {
-                RestoreError::Encoding { chunk: number, source: CodecError::Encoding(error) }
-            })?;
-            rest = after;
-            self.item(item).map_err(|fault| fault.at(number))?;
+        let Pieces { pieces, fault, digest } = pieces;
+        pieces
+            .into_iter()
+            .try_for_each(|piece| self.piece(piece, chunk))
+            .map_err(|fault| fault.at(number))?;
+        if let Some(fault) = fault {
+            return Err(fault.at(number));
         }
         match self.footer {
             // It is in a chunk of its own, which the digest does not cover.
             Some(footer) if footer.digest != self.digest => Err(RestoreError::Damaged { chunks: number }),
             Some(_) => Ok(()),
             None => {
-                self.digest = mix(self.digest, digest(chunk));
+                self.digest = mix(self.digest, digest);
                 Ok(())
             }
         }
     }
 
-    fn item(&mut self, item: Item<'_>) -> Result<(), Fault> {
-        match (self.header, item) {
-            (None, Item::Header(header)) => self.begin(header),
-            (None, _) => Err(Fault::Misplaced("an item before its header")),
-            (Some(_), _) if self.footer.is_some() => Err(Fault::Misplaced("an item after its footer")),
-            (Some(_), Item::Header(_)) => Err(Fault::Misplaced("a second header")),
-            (Some(header), Item::Session { id, sequence, used, outcome }) => {
-                self.session(&header, id, sequence, used, outcome)
+    fn piece(&mut self, piece: Piece, chunk: &[u8]) -> Result<(), Fault> {
+        let at = |place: Place| &chunk[place.start as usize..place.end as usize];
+        let header = match (self.header, piece) {
+            (None, Piece::Header(header)) => return self.begin(header),
+            (None, _) => return Err(Fault::Misplaced("an item before its header")),
+            (Some(_), _) if self.footer.is_some() => {
+                return Err(Fault::Misplaced("an item after its footer"));
             }
-            (Some(_), Item::Key(key)) => self.begin_key(key),
-            (Some(header), Item::Version { created, modified, version, value }) => {
-                let value = value.map(|Raw(value)| value);
-                self.version(&header, &Figures { created, modified, version, value })
+            (Some(header), piece) => (header, piece),
+        };
+        match header {
+            (_, Piece::Header(_)) => Err(Fault::Misplaced("a second header")),
+            (header, Piece::Session { id, sequence, used, outcome }) => {
+                self.session(&header, id, sequence, used, at(outcome))
             }
-            (Some(_), Item::Footer(footer)) => {
+            (_, Piece::Key(key)) => self.begin_key(at(key)),
+            (header, Piece::Version(version)) => self.version(&header, version),
+            (header, Piece::Continued(figures, value)) => {
+                let version = figures.of(&self.key, value.map(at));
+                self.version(&header, version)
+            }
+            (_, Piece::Footer(footer)) => {
                 self.end_key()?;
                 self.footer = Some(footer);
                 Ok(())
@@ -183,9 +209,9 @@ impl Restore {
         id: SessionId,
         sequence: u64,
         used: Index,
-        Raw(outcome): Raw<'_>,
+        outcome: &[u8],
     ) -> Result<(), Fault> {
-        if self.key.is_some() {
+        if !self.key.is_empty() {
             return Err(Fault::Misplaced("a session"));
         }
         if self.sessions.last() >= Some(id) {
@@ -208,8 +234,8 @@ impl Restore {
         Ok(())
     }
 
-    fn begin_key(&mut self, Raw(key): Raw<'_>) -> Result<(), Fault> {
-        if self.key.as_ref().is_some_and(|(before, _)| &before[..] >= key) {
+    fn begin_key(&mut self, key: &[u8]) -> Result<(), Fault> {
+        if !self.key.is_empty() && self.key[..] >= *key {
             return Err(Fault::Misplaced("a key"));
         }
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
@@ -217,13 +243,16 @@ impl Restore {
         }
         self.end_key()?;
         self.counted.keys += 1;
-        self.key = Some((key.to_vec(), Version::NONE));
+        self.key.extend_from_slice(key);
         Ok(())
     }
 
     /// Put the key whose versions came last into the keyspace.
     fn end_key(&mut self) -> Result<(), Fault> {
-        let Some((key, newest)) = self.key.take() else { return Ok(()) };
+        if self.key.is_empty() {
+            return Ok(());
+        }
+        let newest = std::mem::replace(&mut self.newest, Version::NONE);
         if !newest.is_known() {
             return Err(Fault::Invalid("a key without versions"));
         }
@@ -231,29 +260,38 @@ impl Restore {
             self.counted.live_keys += 1;
             self.counted.live_bytes += newest.cost();
         }
-        self.keyspace.push(&key, newest);
+        self.keyspace.push(&self.key, newest);
+        self.key.clear();
         Ok(())
     }
 
-    fn version(&mut self, header: &Header, figures: &Figures<'_>) -> Result<(), Fault> {
-        let (key, newest) = self.key.as_mut().ok_or(Fault::Misplaced("a version"))?;
-        check_version(header, Some(&*newest).filter(|before| before.is_known()), figures)?;
+    /// Take the next version of the last key.
+    fn version(&mut self, header: &Header, version: Version) -> Result<(), Fault> {
+        if self.key.is_empty() {
+            return Err(Fault::Misplaced("a version"));
+        }
+        // Both counted without a look at the value, which is in nobody's cache any more.
+        let record = cost(&self.key, 0);
+        if version.cost() > record + VALUE_BYTES_MAX as u64 {
+            return Err(Fault::Invalid("a value of an impossible length"));
+        }
+        check_version(header, Some(&self.newest).filter(|before| before.is_known()), &version)?;
         self.counted.versions += 1;
-        self.counted.bytes += cost(key, figures.value.map_or(0, <[u8]>::len));
+        self.counted.bytes += version.cost();
         // Live versions are within the quota, superseded ones within the history's limit; deletions of the last
         // revision were live versions just before it.
         if self.counted.bytes > 2 * self.limits.quota_bytes + self.limits.history_bytes {
             return Err(Fault::TooLarge("keys and values"));
         }
-        let before = std::mem::replace(newest, figures.of(key));
+        let before = std::mem::replace(&mut self.newest, version);
         let first = History::starting_at(header.compacted).first();
-        if let Some(place) = newest.modified.0.checked_sub(first.0) {
+        if let Some(place) = self.newest.modified.0.checked_sub(first.0) {
             let place = place as usize;
             if self.changes.len() <= place {
                 self.changes.resize_with(place + 1, Change::default);
             }
-            let superseded = self.changes[place].record(newest.clone(), before);
-            self.counted.history_bytes += superseded.map_or(0, |superseded| superseded.cost) + cost(key, 0);
+            let superseded = self.changes[place].record(self.newest.clone(), before);
+            self.counted.history_bytes += superseded.map_or(0, |superseded| superseded.cost) + record;
         }
         Ok(())
     }
@@ -310,55 +348,30 @@ impl Restore {
     }
 }
 
-/// A version as it stands in a checkpoint.
-struct Figures<'a> {
-    created: Revision,
-    modified: Revision,
-    version: u64,
-    value: Option<&'a [u8]>,
-}
-
-impl Figures<'_> {
-    /// The version, of this key.
-    fn of(&self, key: &[u8]) -> Version {
-        let Figures { created, modified, version, value } = *self;
-        match value {
-            Some(value) => Version::with_value(created, modified, version, key, value),
-            None => Version::deleted(key, modified),
-        }
-    }
-}
-
 /// Whether a key can have `version` right after `before`, in a checkpoint with this header.
-fn check_version(header: &Header, before: Option<&Version>, version: &Figures<'_>) -> Result<(), Fault> {
-    let Figures { created, modified, version: number, value } = version;
+fn check_version(header: &Header, before: Option<&Version>, version: &Version) -> Result<(), Fault> {
+    let Version { created, modified, version: number, .. } = *version;
     let impossible = Err(Fault::Invalid("an impossible version"));
-    if *modified <= Revision::EMPTY || *modified > header.revision {
+    if modified <= Revision::EMPTY || modified > header.revision {
         return impossible;
     }
-    if value.as_ref().is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
-        return Err(Fault::Invalid("a value of an impossible length"));
-    }
     match before {
-        Some(before) if before.modified >= *modified => return Err(Fault::Misplaced("a version")),
+        Some(before) if before.modified >= modified => return Err(Fault::Misplaced("a version")),
         // Only one version can be older than, or as old as, the oldest revision that can be read.
-        Some(_) if *modified <= header.compacted => return impossible,
+        Some(_) if modified <= header.compacted => return impossible,
         _ => {}
     }
-    let possible = match (value, before) {
-        (None, before) => {
-            let deletes = before.map_or(*modified == header.compacted, Version::is_live);
-            deletes && *created == Revision(0) && *number == 0
+    let possible = match before {
+        before if !version.is_live() => before.map_or(modified == header.compacted, Version::is_live),
+        Some(before) if before.is_live() => {
+            created == before.created && Some(number) == before.version.checked_add(1)
         }
-        (Some(_), Some(before)) if before.is_live() => {
-            *created == before.created && Some(*number) == before.version.checked_add(1)
-        }
-        (Some(_), before) => {
+        before => {
             // The versions before the first one of a checkpoint are compacted away.
-            let older = before.is_none() && *modified <= header.compacted;
-            let new = *created == *modified && *number == 1;
+            let older = before.is_none() && modified <= header.compacted;
+            let new = created == modified && number == 1;
             let puts = modified.0.saturating_sub(created.0).saturating_add(1);
-            let again = older && Revision::EMPTY < *created && (2..=puts).contains(number);
+            let again = older && Revision::EMPTY < created && (2..=puts).contains(&number);
             new || again
         }
     };

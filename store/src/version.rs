@@ -160,7 +160,10 @@ mod tests {
     fn what_does_not_exist_has_no_value() {
         let deleted = Version::deleted(b"key", Revision(3));
         assert_eq!((deleted.key(), deleted.value(), deleted.item()), (&b"key"[..], None, None));
-        assert_eq!((Version::NONE.key(), Version::NONE.value(), Version::NONE.item()), (&b""[..], None, None));
+        assert_eq!(
+            (Version::NONE.key(), Version::NONE.value(), Version::NONE.item()),
+            (&b""[..], None, None)
+        );
         assert!(deleted.is_known() && !Version::NONE.is_known());
     }
 }

@@ -68,6 +68,7 @@ pub enum RestoreError {
 }
 
 /// What is wrong with an item; the chunk's number is added later.
+#[derive(Debug)]
 pub(crate) enum Fault {
     Misplaced(&'static str),
     Invalid(&'static str),

@@ -3,6 +3,8 @@
 use holdfast_engine::Random;
 
 use super::*;
+use crate::checkpoint::{Item, Raw};
+use crate::digest::digest;
 use crate::script::{Script, all, delete, put};
 use crate::{ITEM_BYTES, View};
 
@@ -177,6 +179,16 @@ fn impossible_items_are_refused() {
         check(&but(2..4, vec![wrong]), limits, "impossible version");
     }
     check(&but(6..7, vec![deletion(3), deletion(4)]), limits, "impossible version");
+    // A deletion with the figures of a value, and a value with those of a deletion.
+    let wrong = |created, version, value| Item::Version {
+        created: Revision(created),
+        modified: Revision(3),
+        version,
+        value,
+    };
+    for wrong in [wrong(2, 0, None), wrong(0, 1, None), wrong(2, 2, None), wrong(0, 0, Some(Raw(b"v")))] {
+        check(&but(6..7, vec![wrong]), limits, "impossible version");
+    }
 }
 
 #[test]

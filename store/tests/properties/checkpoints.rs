@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use holdfast_engine::Index;
-use holdfast_store::{Limits, Restore, RestoreError, Store, View};
+use holdfast_store::{Decoded, Limits, Restore, RestoreError, Store, View};
 
 use crate::commands::Commands;
 use crate::{SMALL, for_seeds};
@@ -22,11 +22,21 @@ fn cut_in(store: &Store, bytes_max: usize) -> Vec<Bytes> {
     chunks
 }
 
-/// Restore a store from its chunks.
+/// Restore a store from its chunks: the same, whether they are decoded one by one or all ahead.
 pub(crate) fn restore(chunks: &[Bytes], limits: Limits) -> Result<Store, RestoreError> {
     let mut restore = Restore::with_limits(limits);
-    chunks.iter().try_for_each(|chunk| restore.chunk(chunk))?;
-    restore.finish()
+    let restored = chunks.iter().try_for_each(|chunk| restore.chunk(chunk)).and_then(|()| restore.finish());
+    let mut restore = Restore::with_limits(limits);
+    let decoded: Vec<Decoded> = chunks.iter().cloned().map(Decoded::new).collect();
+    let ahead =
+        decoded.into_iter().try_for_each(|chunk| restore.decoded(chunk)).and_then(|()| restore.finish());
+    match (&restored, &ahead) {
+        (Ok(one), Ok(other)) => {
+            assert_eq!((one.hash(), one.statistics()), (other.hash(), other.statistics()))
+        }
+        (one, other) => assert_eq!(one.as_ref().err(), other.as_ref().err()),
+    }
+    ahead.and(restored)
 }
 
 /// A store that has executed a random log, some of it ahead of its commit.
