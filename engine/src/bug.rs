@@ -48,12 +48,66 @@ pub enum Bug {
     RollbackForgotten,
     /// A fetched checkpoint is installed over a log that is already further.
     CheckpointOverNewerLog,
+    /// A leader commits what a majority has in memory.
+    CommitOnWritten,
+    /// Half of an even number of members commits.
+    CommitRoundsDown,
+    /// Half of an even number of members elects.
+    ElectionRoundsDown,
+    /// The end of one flush counts for every write that was asked for by then: completions out of order.
+    OneFlushCompletesAll,
+    /// A write from before a cut vouches for the same entry when it is written again after it.
+    TicketSurvivesCut,
+    /// A leader takes acknowledgements that belong to an earlier term, from before a log was cut.
+    AckIgnoresTerm,
+    /// A follower acknowledges all of its log, also what the leader has not confirmed to be the same.
+    AckWholeLog,
+    /// A follower commits by a heartbeat what it has not compared with the leader's log.
+    CommitBeyondMatched,
+    /// A vote counts in a later term than it was given in.
+    LateVoteCounts,
+    /// Pre-votes are not forgotten when the votes are counted.
+    PreVotesCountAsVotes,
+    /// Who has no vote campaigns, and counts its own.
+    LearnerCampaigns,
+    /// A pre-vote is granted to who was cut off, while the leader is heard.
+    PreVoteDespiteLeader,
+    /// A leader that hears nobody goes on leading.
+    NeverStepsDown,
+    /// A read joins the round that is under way, which was asked before it came.
+    ReadJoinsRound,
+    /// A leader that steps down answers the reads that wait.
+    DeposedAnswersReads,
+    /// A change of the voters counts when it is committed, not when it is appended.
+    MembershipFromCommit,
+    /// A change of the voters begins before the one before it is committed.
+    ChangesOverlap,
+    /// A new leader changes the voters before it has committed anything (Ongaro's correction of 2015).
+    ChangeBeforeOwnCommit,
+    /// A change of the voters that was cut off the log still counts.
+    MembershipSurvivesCut,
+    /// Who fetches a checkpoint goes on with the voters of its former log.
+    CheckpointForgetsMembership,
+    /// What stands behind a fetched checkpoint in a log that contradicts it is kept.
+    CheckpointKeepsTail,
+    /// A member does not care that it has less than it once acknowledged.
+    ReceiptIgnored,
+    /// Ordinal 0 forms a store without hearing from everybody that there is none.
+    FormsWithoutAsking,
+    /// A leader that lost the question where two logs part never asks again.
+    ProbeOnlyOnce,
+    /// A checkpoint whose transfer failed is never fetched again.
+    FailedFetchForgotten,
+    /// A hand-over to a member that does not take over is never given up.
+    HandOverNeverEnds,
+    /// What is committed still counts against the bound on what is not.
+    UncommittedBytesLeak,
 }
 
 #[cfg(feature = "seeded-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 15] = [
+    pub const ALL: [Bug; 42] = [
         Bug::AcknowledgeBeforeDurable,
         Bug::LeaderCountsItselfEarly,
         Bug::VoteBeforeDurable,
@@ -69,5 +123,32 @@ impl Bug {
         Bug::AmnesiacVotes,
         Bug::RollbackForgotten,
         Bug::CheckpointOverNewerLog,
+        Bug::CommitOnWritten,
+        Bug::CommitRoundsDown,
+        Bug::ElectionRoundsDown,
+        Bug::OneFlushCompletesAll,
+        Bug::TicketSurvivesCut,
+        Bug::AckIgnoresTerm,
+        Bug::AckWholeLog,
+        Bug::CommitBeyondMatched,
+        Bug::LateVoteCounts,
+        Bug::PreVotesCountAsVotes,
+        Bug::LearnerCampaigns,
+        Bug::PreVoteDespiteLeader,
+        Bug::NeverStepsDown,
+        Bug::ReadJoinsRound,
+        Bug::DeposedAnswersReads,
+        Bug::MembershipFromCommit,
+        Bug::ChangesOverlap,
+        Bug::ChangeBeforeOwnCommit,
+        Bug::MembershipSurvivesCut,
+        Bug::CheckpointForgetsMembership,
+        Bug::CheckpointKeepsTail,
+        Bug::ReceiptIgnored,
+        Bug::FormsWithoutAsking,
+        Bug::ProbeOnlyOnce,
+        Bug::FailedFetchForgotten,
+        Bug::HandOverNeverEnds,
+        Bug::UncommittedBytesLeak,
     ];
 }

@@ -72,13 +72,16 @@ impl Engine {
         if !newer || matches!(self.state, State::Leading(_) | State::Unformed(_)) {
             return;
         }
-        if self.log.contains(position) {
+        let tail = seeded!(self, CheckpointKeepsTail) && position.index < self.log.last().index;
+        if self.log.contains(position) || tail {
             self.log.release(position.index, 0);
             self.memberships.cover(position.index);
             self.persist(Write::Release(position.index), Wait::Nothing, effects);
         } else {
             self.log.reset(position);
-            self.memberships = Memberships::starting_with(checkpoint.membership);
+            if !seeded!(self, CheckpointForgetsMembership) {
+                self.memberships = Memberships::starting_with(checkpoint.membership);
+            }
             self.matched = position.index;
             self.durable = position.index;
             self.tickets.cut_after(position);

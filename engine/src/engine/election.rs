@@ -63,7 +63,7 @@ impl Engine {
     }
 
     pub(super) fn campaign_if_voter(&mut self, now: Moment, effects: &mut Effects) {
-        if !self.is_voter(self.config.me) {
+        if !self.is_voter(self.config.me) && !seeded!(self, LearnerCampaigns) {
             let deadline = now + self.config.election_timeout;
             self.state = State::Following { deadline };
             return;
@@ -106,7 +106,9 @@ impl Engine {
             self.random.between(timeout / 4, timeout / 2)
         };
         campaign.stage = Stage::Vote;
-        campaign.granted = OrdinalSet::default();
+        if !seeded!(self, PreVotesCountAsVotes) {
+            campaign.granted = OrdinalSet::default();
+        }
         campaign.deadline = now + wait;
         let cause = campaign.cause;
         let term = self.hard_state.term.next();
@@ -156,8 +158,8 @@ impl Engine {
         last: Position,
         effects: &mut Effects,
     ) {
-        let granted =
-            term > self.hard_state.term && !self.hears_leader(now) && self.log_is_at_least_ours(last);
+        let free = !self.hears_leader(now) || seeded!(self, PreVoteDespiteLeader);
+        let granted = term > self.hard_state.term && free && self.log_is_at_least_ours(last);
         let term = if granted { term } else { self.hard_state.term };
         effects.send.push((from.ordinal, Message::PreVoteReply { term, granted }));
     }
@@ -244,7 +246,7 @@ impl Engine {
             self.follow(now, term, None, effects);
             return;
         }
-        if granted && term == self.hard_state.term {
+        if granted && (term == self.hard_state.term || seeded!(self, LateVoteCounts)) {
             self.count_vote(now, from, effects);
         }
     }

@@ -7,15 +7,22 @@
 
 use super::leading::Follower;
 use super::{Engine, State};
+use crate::bug::seeded;
 use crate::{Effects, EntryKind, MemberId, Membership, Moment, Ordinal, Outcast};
 
 impl Engine {
     /// Who votes: by the last change in the log, committed or not.
     pub(super) fn membership(&self) -> &Membership {
+        if seeded!(self, MembershipFromCommit) {
+            return self.memberships.at(self.commit);
+        }
         self.memberships.current()
     }
 
     pub(super) fn majority(&self) -> usize {
+        if seeded!(self, ElectionRoundsDown) && !self.membership().is_empty() {
+            return self.membership().len().div_ceil(2);
+        }
         if self.membership().is_empty() { usize::MAX } else { self.membership().majority() }
     }
 
@@ -43,8 +50,9 @@ impl Engine {
     /// At a leader, with every heartbeat: make the next change, if one is wanted and safe.
     pub(super) fn tend_membership(&mut self, now: Moment, effects: &mut Effects) {
         let State::Leading(leading) = &self.state else { return };
-        let under_way = self.memberships.changed_at() > self.commit;
-        let committed_own = self.log.term_at(self.commit) == Some(self.hard_state.term);
+        let under_way = self.memberships.changed_at() > self.commit && !seeded!(self, ChangesOverlap);
+        let committed_own = self.log.term_at(self.commit) == Some(self.hard_state.term)
+            || seeded!(self, ChangeBeforeOwnCommit);
         if under_way || !committed_own || leading.is_handing_over() {
             return;
         }

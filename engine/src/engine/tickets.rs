@@ -99,6 +99,7 @@ impl Engine {
 
     pub(super) fn became_durable(&mut self, now: Moment, ticket: Ticket, effects: &mut Effects) {
         let before = self.durable;
+        let ticket = if seeded!(self, OneFlushCompletesAll) { self.tickets.last } else { ticket };
         while let Some(wait) = self.tickets.take_done(ticket) {
             match wait {
                 Wait::Nothing => {}
@@ -134,8 +135,12 @@ impl Engine {
     pub(super) fn cut_log_after(&mut self, index: Index, effects: &mut Effects) {
         assert!(index >= self.commit, "a committed entry would be cut: {index} < {}", self.commit);
         self.log.cut_after(index);
-        self.tickets.cut_after(self.log.last());
-        self.memberships.cut_after(index);
+        if !seeded!(self, TicketSurvivesCut) {
+            self.tickets.cut_after(self.log.last());
+        }
+        if !seeded!(self, MembershipSurvivesCut) {
+            self.memberships.cut_after(index);
+        }
         if !seeded!(self, DurableSurvivesCut) {
             self.durable = self.durable.min(index);
         }
