@@ -1,12 +1,15 @@
 //! What the tests with real processes and a real Kubernetes share. Nothing here knows what the product should do;
 //! the tests in `tests/` do.
 
+pub mod faults;
 pub mod history;
 pub mod http;
 pub mod kubernetes;
 pub mod laptop;
+pub mod linearizability;
 pub mod load;
 pub mod programs;
+pub mod revisions;
 pub mod suite;
 pub mod wait;
 
