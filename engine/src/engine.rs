@@ -155,6 +155,7 @@ impl Engine {
             Input::Durable { ticket } => self.became_durable(now, ticket, effects),
             Input::CheckpointTaken { checkpoint } => self.checkpoint_taken(checkpoint, effects),
             Input::CheckpointFetched { checkpoint } => self.checkpoint_fetched(checkpoint, effects),
+            Input::CheckpointFailed if seeded!(self, FailedFetchForgotten) => {}
             Input::CheckpointFailed => self.fetching = None,
             Input::HandOver { to } => self.hand_over(now, to, effects),
         }
@@ -235,8 +236,8 @@ impl Engine {
             Message::PreVoteReply { term, granted } => self.pre_vote_reply(now, from, term, granted, effects),
             Message::Vote { term, last, cause } => self.vote(now, from, term, last, cause, effects),
             Message::VoteReply { term, granted } => self.vote_reply(now, from, term, granted, effects),
-            Message::Append { term, previous, entries, commit, round, receipt } => {
-                let append = replication::Append { term, previous, entries, commit, round, receipt };
+            Message::Append { term, previous, entries, commit, round, receipt, answer } => {
+                let append = replication::Append { term, previous, entries, commit, round, receipt, answer };
                 self.append(now, from, append, effects);
             }
             Message::AppendReply { term, outcome, round } => {
@@ -268,6 +269,9 @@ impl Engine {
     /// Enter a higher term, or fall back to following in this one.
     fn follow(&mut self, now: Moment, term: Term, leader: Option<MemberId>, effects: &mut Effects) {
         if let State::Leading(leading) = &mut self.state {
+            if seeded!(self, DeposedAnswersReads) {
+                leading.answer_unconfirmed(effects);
+            }
             leading.give_up_reads(effects);
         }
         if term > self.hard_state.term {

@@ -72,6 +72,9 @@ pub enum Message {
         round: u64,
         /// What the receiver has told this leader. A receiver that has less was given an old disk.
         receipt: Receipt,
+        /// Whether the leader waits for an answer at once. Else what is new is answered when it is durable, and what
+        /// only tells of a commit is not answered at all.
+        answer: bool,
     },
     /// The answer to [`Message::Append`]; also sent unasked when more became durable.
     AppendReply {

@@ -42,13 +42,14 @@ pub(crate) fn encode(message: &Message, out: &mut BytesMut) -> u8 {
             out.put_u8(u8::from(*granted));
             kind::VOTE_REPLY
         }
-        Message::Append { term, previous, entries, commit, round, receipt } => {
+        Message::Append { term, previous, entries, commit, round, receipt, answer } => {
             out.put_u64_le(term.0);
             put_position(out, *previous);
             out.put_u64_le(commit.0);
             out.put_u64_le(*round);
             out.put_u64_le(receipt.by.0);
             out.put_u64_le(receipt.durable.0);
+            out.put_u8(u8::from(*answer));
             for entry in entries {
                 out.put_slice(&entry.record());
             }
@@ -210,6 +211,7 @@ fn checkpoint_offer(mut body: Cursor) -> Result<Message, FrameError> {
 fn append(mut body: Cursor) -> Result<Message, FrameError> {
     let (term, previous, commit, round) = (body.term()?, body.position()?, body.index()?, body.u64()?);
     let receipt = Receipt { by: Incarnation(body.u64()?), durable: body.index()? };
+    let answer = body.flag("whether an append is to be answered")?;
     let mut records = body.rest();
     let mut entries = Vec::new();
     let mut last = previous;
@@ -222,5 +224,5 @@ fn append(mut body: Cursor) -> Result<Message, FrameError> {
         last = entry.position();
         entries.push(entry);
     }
-    Ok(Message::Append { term, previous, entries, commit, round, receipt })
+    Ok(Message::Append { term, previous, entries, commit, round, receipt, answer })
 }

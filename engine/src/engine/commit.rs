@@ -1,5 +1,6 @@
 //! What is committed: the rule of majority mode, and telling the owner.
 
+use super::replication::Send;
 use super::{Engine, State};
 use crate::bug::seeded;
 use crate::quorum;
@@ -17,13 +18,18 @@ impl Engine {
             *slot = if voter == self.config.me {
                 own
             } else if follower.incarnation == Some(voter.incarnation) || seeded!(self, AmnesiacVotes) {
-                follower.durable
+                if seeded!(self, CommitOnWritten) { follower.written } else { follower.durable }
             } else {
                 Index(0)
             };
         }
         let durable_on = quorum::reached_by(&positions[..membership.len()]);
-        let on_majority = durable_on[membership.majority() - 1];
+        let rounded = if seeded!(self, CommitRoundsDown) {
+            membership.len().div_ceil(2)
+        } else {
+            membership.majority()
+        };
+        let on_majority = durable_on[rounded - 1];
         let own_term = self.log.term_at(on_majority) == Some(self.hard_state.term)
             || seeded!(self, CommitCountsOldTerms);
         let voters = membership.len() as u8;
@@ -38,11 +44,13 @@ impl Engine {
         let committed_bytes = self.log.bytes_between(self.commit, index);
         self.set_commit(index, effects);
         let State::Leading(leading) = &mut self.state else { return };
-        leading.uncommitted_bytes = leading.uncommitted_bytes.saturating_sub(committed_bytes);
+        if !seeded!(self, UncommittedBytesLeak) {
+            leading.uncommitted_bytes = leading.uncommitted_bytes.saturating_sub(committed_bytes);
+        }
         self.start_waiting_reads(effects);
         // Followers hold linearizable reads until they know of the commit: tell them now, not with the next heartbeat.
         for ordinal in self.others() {
-            self.send_entries(ordinal, true, effects);
+            self.send_entries(ordinal, Send::Commit, effects);
         }
     }
 

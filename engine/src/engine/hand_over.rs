@@ -1,6 +1,8 @@
 //! Handing leadership over (Raft thesis, 3.10): stop taking proposals, let one follower catch up, have it campaign.
 
+use super::replication::Send;
 use super::{Engine, State};
+use crate::bug::seeded;
 use crate::{Effects, MemberId, Message, Moment, Ordinal};
 
 /// A hand-over that is under way.
@@ -21,10 +23,11 @@ impl super::leading::Leading {
 impl Engine {
     pub(super) fn hand_over(&mut self, now: Moment, to: Option<Ordinal>, effects: &mut Effects) {
         let Some(to) = self.successor(to) else { return };
-        let deadline = now + self.config.election_timeout;
+        let never = seeded!(self, HandOverNeverEnds);
+        let deadline = if never { Moment(u64::MAX) } else { now + self.config.election_timeout };
         let State::Leading(leading) = &mut self.state else { return };
         leading.hand_over = Some(HandOver { to, told: false, deadline });
-        self.send_entries(to, true, effects);
+        self.send_entries(to, Send::Question, effects);
         self.hand_over_when_caught_up(to, effects);
     }
 

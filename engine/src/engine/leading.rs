@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use super::hand_over::HandOver;
 use super::read::Reads;
+use super::replication::Send;
 use super::{Engine, State};
+use crate::bug::seeded;
 use crate::{
     Effects, Entry, EntryKind, Incarnation, Index, MEMBERS_MAX, MemberId, Moment, Ordinal, Position,
 };
@@ -138,7 +140,7 @@ impl Engine {
         match &mut self.state {
             State::Leading(leading) => {
                 leading.meet(peer, last).probe();
-                self.send_entries(peer.ordinal, true, effects);
+                self.send_entries(peer.ordinal, Send::Question, effects);
             }
             State::Unformed(_) => self.announce(now, effects),
             _ => {}
@@ -155,7 +157,7 @@ impl Engine {
         }
         if now >= leading.quorum_check {
             leading.quorum_check = now + timeout / 2;
-            if !self.hears_majority(now) {
+            if !self.hears_majority(now) && !seeded!(self, NeverStepsDown) {
                 let term = self.hard_state.term;
                 return self.follow(now, term, None, effects);
             }
@@ -164,12 +166,14 @@ impl Engine {
         if now >= leading.next_heartbeat {
             leading.next_heartbeat = now + interval;
             for follower in &mut leading.followers {
-                if let Flow::Probe { sent } = &mut follower.flow {
+                if let Flow::Probe { sent } = &mut follower.flow
+                    && !seeded!(self, ProbeOnlyOnce)
+                {
                     *sent = false;
                 }
             }
             for ordinal in self.others() {
-                self.send_entries(ordinal, true, effects);
+                self.send_entries(ordinal, Send::Question, effects);
             }
             self.tend_membership(now, effects);
             self.leave_if_disk_stalls(now, effects);

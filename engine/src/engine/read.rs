@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::leading::Leading;
+use super::replication::Send;
 use super::{Engine, State};
 use crate::bug::seeded;
 use crate::quorum;
@@ -52,6 +53,15 @@ impl Leading {
                 }
             }
         }
+    }
+}
+
+impl Leading {
+    /// What `Bug::DeposedAnswersReads` does: answer reads whose round nobody has confirmed.
+    pub(super) fn answer_unconfirmed(&mut self, effects: &mut Effects) {
+        let own = |read: &WaitingRead| Some((read.token, Some(read.at.filter(|_| read.from.is_none())?.0)));
+        effects.reads.extend(self.reads.waiting.iter().filter_map(own));
+        self.reads.waiting.retain(|read| own(read).is_none());
     }
 }
 
@@ -107,7 +117,8 @@ impl Engine {
         }
         let reads = &mut leading.reads;
         // A round that was asked before a read came proves nothing for it; it takes the next.
-        let round = reads.asked + 1;
+        let joins = seeded!(self, ReadJoinsRound) && reads.asked > reads.confirmed;
+        let round = if joins { reads.asked } else { reads.asked + 1 };
         let mut any = false;
         for read in
             reads.waiting.iter_mut().rev().take_while(|read| read.at.is_none_or(|(_, at)| at == round))
@@ -124,7 +135,7 @@ impl Engine {
         let State::Leading(leading) = &mut self.state else { return };
         leading.reads.asked += 1;
         for ordinal in self.others() {
-            self.send_entries(ordinal, true, effects);
+            self.send_entries(ordinal, Send::Question, effects);
         }
         self.confirm_reads(effects);
     }

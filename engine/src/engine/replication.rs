@@ -16,6 +16,18 @@ pub(super) struct Append {
     pub(super) commit: Index,
     pub(super) round: u64,
     pub(super) receipt: Receipt,
+    pub(super) answer: bool,
+}
+
+/// Whether to send a follower something although there may be no entries for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Send {
+    /// Only entries.
+    Entries,
+    /// The commit has moved: say so, with entries if there are any.
+    Commit,
+    /// Ask for an answer at once: whether the follower is there, what it has, which round it has seen.
+    Question,
 }
 
 // The leader's side.
@@ -23,21 +35,20 @@ impl Engine {
     /// Send every follower what it may have by now.
     pub(super) fn replicate(&mut self, effects: &mut Effects) {
         for ordinal in self.others() {
-            self.send_entries(ordinal, false, effects);
+            self.send_entries(ordinal, Send::Entries, effects);
         }
     }
 
-    /// Send one follower the entries that its window has room for. `always`: if there are none, an empty message that
-    /// carries the commit and the round.
-    pub(super) fn send_entries(&mut self, ordinal: Ordinal, always: bool, effects: &mut Effects) {
-        let mut always = always;
+    /// Send one follower the entries that its window has room for; if there are none, what else there is to say.
+    pub(super) fn send_entries(&mut self, ordinal: Ordinal, send: Send, effects: &mut Effects) {
+        let mut send = send;
         loop {
             let State::Leading(leading) = &mut self.state else { return };
             let round = leading.reads.round();
             let follower = &mut leading.followers[usize::from(ordinal.0)];
             if follower.flow == Flow::Checkpoint {
                 // Once is enough until it has it; the heartbeat repeats it in case it was lost.
-                if always {
+                if send == Send::Question {
                     self.offer_checkpoint(ordinal, effects);
                 }
                 return;
@@ -56,15 +67,17 @@ impl Engine {
             } else {
                 Vec::new()
             };
-            if entries.is_empty() && !always {
+            if entries.is_empty() && send == Send::Entries {
                 return;
             }
-            always = false;
+            // While the logs are compared, each answer decides what to send next.
+            let answer = send == Send::Question || matches!(follower.flow, Flow::Probe { .. });
+            send = Send::Entries;
             let last = entries.last().map(Entry::index);
             let by = follower.incarnation.unwrap_or_default();
             let receipt = Receipt { by, durable: follower.durable };
             let (term, commit) = (self.hard_state.term, self.commit);
-            let append = Append { term, previous, entries, commit, round, receipt };
+            let append = Append { term, previous, entries, commit, round, receipt, answer };
             let joined = push_append(ordinal, append, self.config.append_bytes_max, effects);
             match (&mut follower.flow, last) {
                 (Flow::Probe { sent }, _) => *sent = true,
@@ -97,7 +110,7 @@ impl Engine {
         }
         let last = self.log.last().index;
         let State::Leading(leading) = &mut self.state else { return };
-        if term < self.hard_state.term {
+        if term < self.hard_state.term && !seeded!(self, AckIgnoresTerm) {
             return;
         }
         let follower = leading.meet(from, last);
@@ -136,7 +149,7 @@ impl Engine {
         if more_durable {
             self.advance_commit(effects);
         }
-        self.send_entries(ordinal, false, effects);
+        self.send_entries(ordinal, Send::Entries, effects);
         self.hand_over_when_caught_up(ordinal, effects);
     }
 
@@ -159,7 +172,7 @@ impl Engine {
         follower.next = agreement.max(follower.durable).next();
         follower.written = follower.written.min(follower.next.previous());
         follower.flow = Flow::Probe { sent: false };
-        self.send_entries(ordinal, false, effects);
+        self.send_entries(ordinal, Send::Entries, effects);
     }
 }
 
@@ -176,7 +189,8 @@ impl Engine {
         if !self.heard_leader(now, from, append.term, effects) || !is_contiguous(&append) {
             return;
         }
-        if append.receipt.by == self.config.me.incarnation && append.receipt.durable > self.durable {
+        let lacks = append.receipt.durable > self.durable && !seeded!(self, ReceiptIgnored);
+        if append.receipt.by == self.config.me.incarnation && lacks {
             let (acknowledged, last) = (append.receipt.durable, self.log.last().index);
             effects.outcast = Some(Outcast::OldDisk { acknowledged, last });
             return;
@@ -191,13 +205,19 @@ impl Engine {
             effects.send.push((from.ordinal, reply));
             return;
         }
+        let asked = append.answer;
         let end = append.entries.last().map_or(append.previous.index, Entry::index);
-        if !self.take_entries(append.previous, append.entries, effects) {
+        let Some(taken) = self.take_entries(append.previous, append.entries, effects) else {
             return; // it contradicts what is committed: only a broken peer sends this
-        }
+        };
         self.matched = self.matched.max(end.min(self.log.last().index));
-        self.commit_as_follower(append.commit.min(self.matched), effects);
-        self.acknowledge(effects);
+        let known = if seeded!(self, CommitBeyondMatched) { self.log.last().index } else { self.matched };
+        self.commit_as_follower(append.commit.min(known), effects);
+        // What was here already is not going to be durable once more.
+        let repeated = taken == 0 && end > append.previous.index;
+        if asked || repeated {
+            self.acknowledge(effects);
+        }
     }
 
     /// A valid word from the leader of `term`; false if it cannot be one.
@@ -228,8 +248,13 @@ impl Engine {
         previous.index < self.log.base().index || self.log.contains(previous)
     }
 
-    /// Make the log say what `entries` say; false if that cannot be.
-    fn take_entries(&mut self, previous: Position, entries: Vec<Entry>, effects: &mut Effects) -> bool {
+    /// Make the log say what `entries` say. Returns how many of them are new; `None` if that cannot be.
+    fn take_entries(
+        &mut self,
+        previous: Position,
+        entries: Vec<Entry>,
+        effects: &mut Effects,
+    ) -> Option<usize> {
         if seeded!(self, AppendAlwaysCuts) && !entries.is_empty() && previous.index >= self.commit {
             self.cut_log_after(previous.index, effects);
         }
@@ -241,21 +266,22 @@ impl Engine {
             }
             if entry.index() <= self.log.last().index {
                 if entry.index() <= self.commit {
-                    return false;
+                    return None;
                 }
                 self.cut_log_after(entry.index().previous(), effects);
             }
             if entry.index() != self.log.last().index.next() {
-                return false;
+                return None;
             }
             if !self.note_membership(&entry) {
-                return false;
+                return None;
             }
             self.log.push(entry.clone());
             new.push(entry);
         }
+        let taken = new.len();
         self.persist_entries(new, effects);
-        true
+        Some(taken)
     }
 
     /// Tell the leader how far this member is.
@@ -264,7 +290,7 @@ impl Engine {
         if leader == self.config.me || !matches!(self.state, State::Following { .. }) {
             return;
         }
-        let written = self.matched;
+        let written = if seeded!(self, AckWholeLog) { self.log.last().index } else { self.matched };
         let durable =
             if seeded!(self, AcknowledgeBeforeDurable) { written } else { self.durable.min(written) };
         let term = self.hard_state.term;
@@ -298,18 +324,19 @@ fn is_contiguous(append: &Append) -> bool {
 /// Send `append`, or join it to the last message to the same member if it goes on where that one ends: several
 /// proposals of one batch become one message. Says whether it joined a message that has entries.
 fn push_append(to: Ordinal, append: Append, bytes_max: usize, effects: &mut Effects) -> bool {
-    let Append { term, previous, entries, commit, round, receipt } = append;
+    let Append { term, previous, entries, commit, round, receipt, answer } = append;
     let last = effects.send.iter_mut().rev().find(|(ordinal, _)| *ordinal == to);
-    if let Some((_, Message::Append { term: t, previous: p, entries: e, commit: c, round: r, .. })) = last
+    if let Some((_, Message::Append { term: t, previous: p, entries: e, commit: c, round: r, answer: a, .. })) =
+        last
         && *t == term
         && e.last().map_or(*p, Entry::position) == previous
         && e.iter().map(|entry| entry.record_bytes()).sum::<usize>() < bytes_max
     {
         let joined = !e.is_empty();
         e.extend(entries);
-        (*c, *r) = (commit, round);
+        (*c, *r, *a) = (commit, round, *a || answer);
         return joined;
     }
-    effects.send.push((to, Message::Append { term, previous, entries, commit, round, receipt }));
+    effects.send.push((to, Message::Append { term, previous, entries, commit, round, receipt, answer }));
     false
 }

@@ -22,7 +22,7 @@ fn entry(term: u64, index: u64, payload: &[u8]) -> Entry {
 fn append(previous: Position, entries: Vec<Entry>) -> Frame {
     let (term, commit, round) = (Term(5), Index(3), 77);
     let receipt = Receipt { by: Incarnation(9), durable: Index(2) };
-    Frame::Message(Message::Append { term, previous, entries, commit, round, receipt })
+    Frame::Message(Message::Append { term, previous, entries, commit, round, receipt, answer: true })
 }
 
 fn messages() -> Vec<Message> {
