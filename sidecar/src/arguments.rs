@@ -59,6 +59,10 @@ pub struct Arguments {
         default_value = "0.0.0.0:7400"
     )]
     pub client_address: SocketAddr,
+    /// A Unix socket at which applications on the same host reach this member too. Made when it starts, removed when it
+    /// stops; its user and its group may connect.
+    #[arg(long, env = "HOLDFAST_CLIENT_SOCKET", value_name = "PATH")]
+    pub client_socket: Option<PathBuf>,
     /// Where the other members reach this one.
     #[arg(long, env = "HOLDFAST_PEER_ADDRESS", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7401")]
     pub peer_address: SocketAddr,
@@ -88,6 +92,8 @@ pub struct Options {
     pub peer_address: SocketAddr,
     /// Where probes, scrapes and operators reach this member.
     pub admin_address: SocketAddr,
+    /// A Unix socket at which applications on the same host reach it too.
+    pub client_socket: Option<PathBuf>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Whether to end when standard input closes.
@@ -147,6 +153,7 @@ impl Arguments {
             lifeline: self.lifeline,
         })
     }
+            client_socket: self.client_socket,
 }
 
 impl Options {
@@ -169,6 +176,9 @@ impl Options {
             line.push("--lifeline".into());
         }
         line
+        if let Some(path) = &self.client_socket {
+            flag("--client-socket", path.clone().into());
+        }
     }
 }
 

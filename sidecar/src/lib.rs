@@ -6,6 +6,8 @@
 //! | `peers` | connections to the other members |
 //! | [`member`] | puts a member together: folder, core, writer, connections |
 //! | `http`, `admin` | the routes of the client port and of the admin port |
+//! | `native` | the binary protocol of the client port |
+//! | [`repair`] | puts a damaged folder right before the member starts |
 //! | [`listener`] | serves them |
 //! | [`process`] | a member as a process: [`main`], [`run`] |
 //!
@@ -22,6 +24,7 @@ pub mod logging;
 pub mod member;
 pub mod metrics;
 mod peers;
+mod native;
 mod problem;
 pub mod process;
 mod running;

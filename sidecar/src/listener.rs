@@ -5,7 +5,9 @@
 //! get a short answer instead of silence; running out of descriptors pauses accepting and ends nothing; and the end
 //! has a deadline.
 
+mod beginning;
 mod bind;
+mod socket;
 
 use std::convert::Infallible;
 use std::io;
@@ -19,15 +21,19 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 pub use bind::{BindError, Purpose, bind};
+pub use socket::{Socket, UnixSocket};
 
+use self::beginning::Begun;
 use crate::ending::Ending;
 use crate::metrics::{Counter, Gauge, Metrics, Port};
+use crate::native;
+use crate::native::stream::Stream;
 
 /// Pause after an accept that failed for want of descriptors or memory: long enough for some connection to end, short
 /// against a client's own timeout.
@@ -43,6 +49,9 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// After so long without an acknowledgement from the client's kernel a connection that has something to send is
 /// dropped: the client is gone, or does not read.
 const SEND_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// After so long without a word the kernel asks whether the client is still there: a host that vanished closes nothing.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 
 /// What a refused client reads. Complete in itself, because nothing else may be done for it.
 const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/problem+json\r\n\
@@ -63,10 +72,11 @@ pub struct Limits {
     pub head_bytes_max: usize,
 }
 
-/// An open port that speaks HTTP/1.
+/// An open port that speaks HTTP/1, and the binary protocol if it is told to.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Socket,
+    native: Option<native::Context>,
     limits: Limits,
     open: Gauge,
     refused: Counter,
@@ -82,9 +92,14 @@ pub struct Served {
 
 impl Listener {
     /// Serve on a socket that is open already.
-    pub fn new(socket: TcpListener, port: Port, limits: Limits, metrics: &Metrics) -> Listener {
+    pub fn new(socket: impl Into<Socket>, port: Port, limits: Limits, metrics: &Metrics) -> Listener {
         let (open, refused) = (metrics.connections(port), metrics.connections_refused(port));
-        Listener { socket, limits, open, refused, port }
+        Listener { socket: socket.into(), native: None, limits, open, refused, port }
+    }
+
+    /// Also take connections that speak the binary protocol.
+    pub(crate) fn with_native(self, native: native::Context) -> Listener {
+        Listener { native: Some(native), ..self }
     }
 
     /// Serve until the end has come: take no new connections then, let each open one finish the request it is at, and
@@ -107,7 +122,7 @@ impl Listener {
                 Some(_) = connections.join_next() => continue,
             };
             let stream = match accepted {
-                Ok((stream, _)) => stream,
+                Ok(stream) => stream,
                 Err(error) => {
                     self.accept_failed(&error).await;
                     continue;
@@ -115,7 +130,8 @@ impl Listener {
             };
             match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let connection = Connection { _place: place, _open: Opened::new(&self.open) };
+                    let native = self.native.clone();
+                    let connection = Connection { native, _place: place, _open: Opened::new(&self.open) };
                     connections.spawn(connection.run(stream, self.limits, service.clone(), ending.clone()));
                 }
                 Err(_) => self.refuse(stream, &refusals),
@@ -141,7 +157,7 @@ impl Listener {
     }
 
     /// Answer a connection that is one too many.
-    fn refuse(&self, stream: TcpStream, refusals: &Arc<Semaphore>) {
+    fn refuse(&self, stream: Stream, refusals: &Arc<Semaphore>) {
         self.refused.increment();
         let Ok(permit) = Arc::clone(refusals).try_acquire_owned() else { return };
         if refusals.available_permits() == REFUSALS_MAX - 1 {
@@ -149,14 +165,14 @@ impl Listener {
         }
         tokio::spawn(async move {
             let _permit = permit;
-            let _ = tokio::time::timeout(REFUSAL_TIME, refusal(stream)).await;
+            let _ = timeout(REFUSAL_TIME, refusal(stream)).await;
         });
     }
 }
 
 /// Write the refusal, and read what the client sends until it closes: closing with unread bytes would reset the
 /// connection, and the client might never see the answer.
-async fn refusal(mut stream: TcpStream) -> io::Result<()> {
+async fn refusal(mut stream: Stream) -> io::Result<()> {
     stream.write_all(REFUSAL).await?;
     stream.shutdown().await?;
     let mut ignored = [0; 1024];
@@ -166,12 +182,13 @@ async fn refusal(mut stream: TcpStream) -> io::Result<()> {
 
 /// What an open connection holds as long as it lives.
 struct Connection {
+    native: Option<native::Context>,
     _place: OwnedSemaphorePermit,
     _open: Opened,
 }
 
 impl Connection {
-    async fn run<S, B>(self, stream: TcpStream, limits: Limits, service: S, mut ending: Ending)
+    async fn run<S, B>(self, stream: Stream, limits: Limits, service: S, mut ending: Ending)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         B: Body + 'static,
@@ -180,6 +197,15 @@ impl Connection {
         if let Err(error) = prepare(&stream) {
             debug!(%error, "the connection was gone at once");
             return;
+        }
+        let begun = tokio::select! {
+            begun = timeout(limits.header_timeout, Begun::look(stream)) => begun,
+            _ = ending.begun() => return,
+        };
+        let Ok(Ok(Some(stream))) = begun else { return }; // closed, broken, or silent for too long
+        if let (true, Some(native)) = (stream.is_native(), &self.native) {
+            let Begun { stream, read } = stream;
+            return native::serve(stream, read, native.clone(), ending).await;
         }
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -199,11 +225,15 @@ impl Connection {
     }
 }
 
-/// Set what every connection needs: answers leave at once, and a client that is gone is noticed.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+/// Set what every connection needs: answers leave at once, and a client that is gone is noticed, also while nothing
+/// is under way.
+fn prepare(stream: &Stream) -> io::Result<()> {
+    let Stream::Tcp(stream) = stream else { return Ok(()) };
     stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(SEND_STALL_MAX))?;
+    socket.set_tcp_user_timeout(Some(SEND_STALL_MAX))?;
     Ok(())
 }
 
@@ -240,7 +270,7 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Say where a port can be reached.
-pub(crate) fn announce(name: &str, socket: &TcpListener) {
+pub(crate) fn announce(name: &str, socket: &tokio::net::TcpListener) {
     if let Ok(address) = socket.local_addr() {
         info!(%address, "the {name} port is open");
     }
@@ -253,6 +283,7 @@ mod tests {
 
     use http_body_util::Full;
     use hyper::service::service_fn;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
     use tokio::time::Instant;
@@ -294,7 +325,7 @@ mod tests {
 
     async fn until_closed(mut stream: TcpStream) -> String {
         let mut text = Vec::new();
-        let read = tokio::time::timeout(LONG, stream.read_to_end(&mut text)).await.expect("closed in time");
+        let read = timeout(LONG, stream.read_to_end(&mut text)).await.expect("closed in time");
         read.expect("closed without a reset");
         String::from_utf8(text).expect("text")
     }
@@ -389,8 +420,7 @@ mod tests {
         get(&mut stuck).await;
         entered.notified().await;
         running.end.begin(Duration::from_millis(100));
-        let served =
-            tokio::time::timeout(LONG, running.served).await.expect("ended in time").expect("no panic");
+        let served = timeout(LONG, running.served).await.expect("ended in time").expect("no panic");
         assert_eq!(served, Served { cut_off: 1 });
     }
 }

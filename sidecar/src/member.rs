@@ -160,7 +160,7 @@ impl Member {
         let found = found(&options, &restored)?;
         let queue = Arc::new(Queue::default());
         let (peers, core) = assemble(options, restored, &found, &queue)?;
-        let handle = Handle::new(queue.clone());
+        let handle = Handle::new(queue.clone(), me);
         Ok(Member { handle, found, queue, peers: Some(peers), core })
     }
 
@@ -178,6 +178,7 @@ impl Member {
     /// returned there is nothing to wait for any more.
     ///
     /// # Errors
+        let me = MemberId { ordinal: options.ordinal, incarnation: restored.opened.incarnation };
     ///
     /// [`Broken`].
     pub async fn ended(&mut self) -> Result<(), Broken> {

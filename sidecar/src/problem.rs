@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use holdfast_api::http as dto;
 use holdfast_store::{Reason, Revision};
+use holdfast_wire::native::Refusal;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use warp::reply::Response;
@@ -95,6 +96,27 @@ impl Problem {
         )
     }
 
+    /// The same for a client of the binary protocol.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        let retry_after = self.retry_after();
+        Refusal {
+            code: self.code.to_string(),
+            retryable: self.retryable,
+            retry_after_ms: retry_after.map(|pause| u32::try_from(pause.as_millis()).unwrap_or(u32::MAX - 1)),
+            leader: None,
+            revision: self.revision.map(|revision| revision.0),
+            detail: self.detail,
+        }
+    }
+
+    /// When to try again, if that is worth it.
+    fn retry_after(&self) -> Option<Duration> {
+        match (self.retryable, self.code.status()) {
+            (true, 421 | 429 | 503) => Some(self.retry_after.unwrap_or(RETRY_AFTER_DEFAULT)),
+            _ => None,
+        }
+    }
+
     /// A response that [`crate::http::service`] writes this problem into.
     pub(crate) fn into_response(self) -> Response {
         let mut response = Response::default();
@@ -105,10 +127,7 @@ impl Problem {
 
     /// Write it into the response to the request named `request_id`.
     pub(crate) fn write(self, response: &mut Response, request_id: &str) {
-        let retry_after = match (self.retryable, self.code.status()) {
-            (true, 421 | 429 | 503) => Some(self.retry_after.unwrap_or(RETRY_AFTER_DEFAULT)),
-            _ => None,
-        };
+        let retry_after = self.retry_after();
         let status = self.status();
         let body = dto::Problem {
             retryable: self.retryable,

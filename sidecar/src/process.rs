@@ -18,16 +18,16 @@ use tracing::{error, info, warn};
 
 use crate::advice::advice;
 use crate::arguments::{ADMIN, Arguments, ArgumentsError, CLIENT, Options, PEER};
-use crate::ending::{End, ending};
+use crate::ending::{End, Ending, ending};
 use crate::http::RequestIds;
-use crate::listener::{BindError, Limits, Listener, Served, announce, bind, chain};
+use crate::listener::{BindError, Limits, Listener, Served, Socket, UnixSocket, announce, bind, chain};
 use crate::logging::{self, LoggingError};
 use crate::member::{Broken, Found, Member, MemberOptions, StartError};
 use crate::metrics::{Metrics, Port};
 use crate::running::Running;
 use crate::settings_file::{self, SettingsError};
 use crate::signals::{Signals, StopReason};
-use crate::{admin, http};
+use crate::{admin, http, native};
 
 /// Clients: room for what a busy machine's processes keep open; each costs some 20 KiB while it is idle.
 const CLIENT_LIMITS: Limits =
@@ -148,6 +148,7 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
     let metrics = Metrics::new(&settings.store.name, options.ordinal, settings.replicas, true);
     let file = options.settings.clone();
     let (end, ending) = ending();
+    let socket = options.client_socket.clone();
     let options = member_options(&options, &settings, ports.peer, &metrics);
     let running = Running::new(settings, ending.clone(), metrics);
     let admin = Admin::start(ports.admin, &running);
@@ -158,10 +159,30 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
     announce_found(member.found());
     running.started(member.handle().clone());
     announce(CLIENT.name, &ports.client);
-    let listener = Listener::new(ports.client, Port::Client, CLIENT_LIMITS, running.metrics());
-    let clients = tokio::spawn(listener.serve(http::service(running.clone(), request_ids()), ending));
+    let socket = socket.map(|path| UnixSocket::bind(&path)).transpose()?;
+    let clients = tokio::spawn(serve_clients(ports.client, socket, running.clone(), ending));
     let follow = tokio::spawn(settings_file::follow(file, running.clone(), member.handle().clone()));
     Serving { member, running, end, admin, clients, follow }.until_stopped(&mut signals).await
+}
+
+/// Serve applications, over HTTP and the binary protocol alike. The Unix socket is bound last, when the member's folder
+/// is locked: whatever is at its path then was left by a process that is gone.
+async fn serve_clients(
+    port: TcpListener,
+    socket: Option<UnixSocket>,
+    running: Running,
+    ending: Ending,
+) -> Served {
+    let service = http::service(running.clone(), request_ids());
+    let native = native::Context::new(running.clone());
+    let listener = |socket: Socket| {
+        Listener::new(socket, Port::Client, CLIENT_LIMITS, running.metrics()).with_native(native.clone())
+    };
+    let on_port = listener(port.into()).serve(service.clone(), ending.clone());
+    let Some(socket) = socket else { return on_port.await };
+    info!(path = %socket.path().display(), "the client socket is open");
+    let (on_port, on_socket) = tokio::join!(on_port, listener(socket.into()).serve(service, ending));
+    Served { cut_off: on_port.cut_off + on_socket.cut_off }
 }
 
 /// What the member is told, out of the command line and the settings.

@@ -103,7 +103,7 @@ impl Queue {
 
 fn bytes_of(persist: &Persist) -> usize {
     match &persist.write {
-        Write::Append(entries) => entries.iter().map(|entry| entry.record().len()).sum(),
+        Write::Append(entries) => entries.iter().map(|entry| entry.record_bytes()).sum(),
         Write::Formation(_) | Write::HardState(_) | Write::Reset(_) | Write::Release(_) => 0,
     }
 }

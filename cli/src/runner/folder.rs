@@ -5,7 +5,7 @@
 //! DATA/STORE/runner.json        its registration: process, ports, socket
 //! DATA/STORE/control.sock       its control channel
 //! DATA/STORE/settings.yaml      the settings that the members follow
-//! DATA/STORE/member-I/data/     what member I keeps
+//! DATA/STORE/member-I/data/     what member I keeps, and its socket for applications
 //! DATA/STORE/member-I/log       what member I said, and log.1 before that
 //! ```
 //!
@@ -114,6 +114,12 @@ impl Folder {
     /// What member `ordinal` keeps.
     pub fn member_data(&self, ordinal: u8) -> PathBuf {
         self.root.join(format!("member-{ordinal}")).join("data")
+    }
+
+    /// The Unix socket of member `ordinal` for applications; none in a folder whose path is too long for that.
+    pub fn member_socket(&self, ordinal: u8) -> Option<PathBuf> {
+        let socket = self.member_data(ordinal).join("client.sock");
+        (socket.as_os_str().len() <= SOCKET_PATH_BYTES_MAX).then_some(socket)
     }
 
     /// What member `ordinal` said.

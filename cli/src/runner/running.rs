@@ -364,6 +364,7 @@ fn member_arguments(setup: &Setup, ordinal: u8) -> Arguments {
         settings: setup.folder.settings(),
         data: setup.folder.member_data(ordinal),
         client_address: setup.ports.client(ordinal),
+        client_socket: setup.folder.member_socket(ordinal),
         peer_address: setup.ports.peer(ordinal),
         admin_address: setup.ports.admin(ordinal),
         log_format: LogFormat::Text,

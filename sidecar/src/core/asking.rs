@@ -1,18 +1,39 @@
 //! Who asked, and how an answer gets back: to a client of this member, or to the member that passed a request on.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use holdfast_engine::{Moment, Ordinal, Position, Term, WriteConcern};
 use holdfast_store::Outcome;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::handle::{Failure, HandedOver, RefusalCode, Written};
+use super::handle::{Failure, HandedOver, ReadReply, RefusalCode, Written};
+use crate::native::{Outbox, Unsent, replies};
+
+/// A client of this member that waits for an answer of type `T`.
+#[derive(Debug)]
+pub(super) enum Client<T> {
+    /// A task of this process.
+    Task(oneshot::Sender<Result<T, Failure>>),
+    /// A client of the binary protocol.
+    Connection {
+        /// The way back.
+        outbox: Arc<Outbox>,
+        /// Its name for the request.
+        id: u64,
+        /// How many bytes the request brought.
+        bytes: usize,
+        /// Whether the request can be sent again without harm even if it took effect.
+        repeatable: bool,
+    },
+}
 
 /// Who waits for an answer of type `T`.
 #[derive(Debug)]
 pub(super) enum Asker<T> {
     /// A client of this member.
-    Client(oneshot::Sender<Result<T, Failure>>),
+    Client(Client<T>),
     /// Another member, whose client waits there.
     Member {
         /// Which member.
@@ -61,6 +82,30 @@ pub(super) enum Answer {
     Refused { code: RefusalCode, detail: String, retryable: bool, retry_after_ms: Option<u64> },
     /// It cannot be told what happened.
     Unknown { detail: String },
+}
+
+impl Client<Written> {
+    /// Answer a write. A client that has gone needs no answer.
+    pub(super) fn answer(self, result: Result<Written, Failure>, unsent: &mut Unsent) {
+        match self {
+            Client::Task(reply) => drop(reply.send(result)),
+            Client::Connection { outbox, id, bytes, repeatable } => {
+                unsent.reply(outbox, id, bytes, &replies::to_write(result, repeatable));
+            }
+        }
+    }
+}
+
+impl Client<ReadReply> {
+    /// Answer a read.
+    pub(super) fn answer(self, result: Result<ReadReply, Failure>, unsent: &mut Unsent) {
+        match self {
+            Client::Task(reply) => drop(reply.send(result)),
+            Client::Connection { outbox, id, bytes, .. } => {
+                unsent.reply(outbox, id, bytes, &replies::to_read(result));
+            }
+        }
+    }
 }
 
 impl Answer {

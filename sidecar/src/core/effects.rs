@@ -14,7 +14,11 @@ use crate::peers::{self, FetchError, Fetched, Transfer};
 impl Core {
     /// Carry out everything that collected, and what follows from it.
     pub(super) fn carry_out(&mut self) -> Result<(), Broken> {
-        while !is_empty(&self.effects) {
+        loop {
+            self.propose_collected();
+            if is_empty(&self.effects) {
+                break;
+            }
             let mut effects = std::mem::take(&mut self.effects);
             let durable = self.persist(&mut effects)?;
             self.send(&mut effects);
@@ -71,12 +75,17 @@ impl Core {
             self.peers.link(to).push(&Frame::Message(message));
             self.unflushed[usize::from(to.0)] = true;
         }
-        self.flush();
+        self.flush_peers();
     }
 
-    /// Write what was put into the connections' buffers.
+    /// Write what was put into the connections' buffers: first to the members, whom others wait for.
     pub(super) fn flush(&mut self) {
         for (unflushed, ordinal) in self.unflushed.iter_mut().zip(0..) {
+        self.flush_peers();
+        self.unsent.flush();
+    }
+
+    fn flush_peers(&mut self) {
             if std::mem::take(unflushed) {
                 self.peers.link(holdfast_engine::Ordinal(ordinal)).flush();
             }
@@ -110,7 +119,7 @@ impl Core {
         let outcome = self.store.execute(entry);
         self.terms.executed(entry.position());
         self.writes.executed(entry.position(), outcome);
-        self.checkpoints.log_grew(entry.record().len());
+        self.checkpoints.log_grew(entry.record_bytes());
         self.metrics.proposals_applied.increment();
     }
 
@@ -135,6 +144,9 @@ impl Core {
 
     fn commit_in_store(&mut self, index: Index) {
         let events = self.store.commit(index);
+        if self.watches.is_empty() {
+            return self.store.commit_unwatched(index);
+        }
         self.watches.publish(&events, self.now, &self.metrics);
     }
 

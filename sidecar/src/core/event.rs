@@ -15,6 +15,7 @@ use super::handle::{
 use super::watches::WatchStream;
 use crate::peers::{FetchError, Fetched};
 
+use crate::native::{Asked, Outbox};
 /// One thing that happened, or that somebody wants.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -24,6 +25,8 @@ pub(crate) enum Event {
     Read { request: ReadRequest, reply: oneshot::Sender<Result<ReadReply, Failure>> },
     /// A client wants to follow writes.
     Watch { from: Option<Revision>, prefix: Bytes, reply: oneshot::Sender<Result<WatchStream, Failure>> },
+    /// What a client of the binary protocol wants; at least one thing.
+    Asked { outbox: Arc<Outbox>, asked: Vec<Asked> },
     /// Somebody wants to know how this member is.
     Status { reply: oneshot::Sender<Status> },
     /// Somebody wants to know what it all comes to.
@@ -79,10 +82,19 @@ impl Event {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Event::Write { request, .. } => request.command.len(),
+    /// How many requests of clients it stands for, or one.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Event::Asked { asked, .. } => asked.len(),
+            _ => 1,
+        }
+    }
+
             Event::Forwarded { command, .. } => command.len(),
             Event::ForwardReplied { body, .. } => body.len(),
             Event::Message { message: Message::Append { entries, .. }, .. } => {
-                entries.iter().map(|entry| entry.record().len()).sum()
+                entries.iter().map(|entry| entry.record_bytes()).sum()
+            Event::Asked { asked, .. } => asked.iter().map(Asked::command_bytes).sum(),
             }
             _ => 0,
         }

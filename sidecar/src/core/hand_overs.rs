@@ -4,7 +4,7 @@ use holdfast_engine::{Input, Ordinal, Term};
 use holdfast_wire::Frame;
 
 use super::Core;
-use super::asking::{Asker, HandOver};
+use super::asking::{Asker, Client, HandOver};
 use super::handle::{Failure, HandedOver, RefusalCode};
 use super::held::Request;
 use super::requests::no_leader;
@@ -76,7 +76,10 @@ impl Core {
 
     pub(super) fn answer_hand_over(&mut self, asker: Asker<HandedOver>, result: Result<HandedOver, Failure>) {
         match asker {
-            Asker::Client(reply) => drop(reply.send(result)),
+            Asker::Client(Client::Task(reply)) => drop(reply.send(result)),
+            Asker::Client(Client::Connection { .. }) => {
+                unreachable!("the binary protocol has no such request")
+            }
             Asker::Member { ordinal, id } => self.reply_to(ordinal, id, &result.into()),
         }
     }

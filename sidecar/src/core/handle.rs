@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_api::http::Status;
-use holdfast_engine::{Ordinal, Position, Term, WriteConcern};
+use holdfast_engine::{MemberId, Ordinal, Position, Term, WriteConcern};
 use holdfast_store::{Event as StoreEvent, KeyValue, Outcome, Range, Revision};
 use tokio::sync::oneshot;
 
 use super::event::Event;
 use super::queue::{PushError, Queue};
 use super::watches::WatchStream;
+use crate::native::{Asked, Outbox};
 
 /// A write on its way to the leader.
 #[derive(Clone, Debug)]
@@ -244,11 +245,30 @@ pub struct Figures {
 #[derive(Clone, Debug)]
 pub struct Handle {
     queue: Arc<Queue>,
+    me: MemberId,
 }
 
 impl Handle {
-    pub(crate) fn new(queue: Arc<Queue>) -> Handle {
-        Handle { queue }
+    pub(crate) fn new(queue: Arc<Queue>, me: MemberId) -> Handle {
+        Handle { queue, me }
+    }
+
+    /// Whose core it is.
+    pub fn member(&self) -> MemberId {
+        self.me
+    }
+
+    /// Ask many things at once, which are answered into `outbox`; or give them back, if nothing of it was done.
+    pub(crate) fn ask_all(
+        &self,
+        outbox: &Arc<Outbox>,
+        asked: Vec<Asked>,
+    ) -> Result<(), (Failure, Vec<Asked>)> {
+        let event = Event::Asked { outbox: outbox.clone(), asked };
+        self.queue.push_now(event).map_err(|(error, event)| match event {
+            Event::Asked { asked, .. } => (error.into(), asked),
+            _ => unreachable!("what was given is given back"),
+        })
     }
 
     /// Write, through whoever leads.
@@ -351,15 +371,7 @@ impl Handle {
         unanswered: fn() -> Failure,
     ) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push_now(question(reply)).map_err(|error| match error {
-            PushError::Full => Failure::Refused {
-                code: RefusalCode::Overloaded,
-                detail: "too many requests wait for this member".to_owned(),
-                retryable: true,
-                retry_after: Some(OVERLOAD_PAUSE),
-            },
-            PushError::Closed => Failure::stopping(),
-        })?;
+        self.queue.push_now(question(reply)).map_err(|(error, _)| Failure::from(error))?;
         answer.await.map_err(|_| unanswered())
     }
 }
@@ -374,6 +386,20 @@ fn died() -> Failure {
 pub(crate) const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
 
 impl Failure {
+impl From<PushError> for Failure {
+    fn from(error: PushError) -> Failure {
+        match error {
+            PushError::Full => Failure::Refused {
+                code: RefusalCode::Overloaded,
+                detail: "too many requests wait for this member".to_owned(),
+                retryable: true,
+                retry_after: Some(OVERLOAD_PAUSE),
+            },
+            PushError::Closed => Failure::stopping(),
+        }
+    }
+}
+
     /// The member is stopping.
     pub(crate) fn stopping() -> Failure {
         Failure::Refused {

@@ -186,7 +186,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::core::asking::Asker;
+    use crate::core::asking::{Asker, Client};
 
     fn write(deadline: u64, bytes: usize) -> Write {
         Write {
@@ -194,7 +194,7 @@ mod tests {
             concern: WriteConcern::Majority,
             deadline: Moment(deadline),
             retryable: false,
-            asker: Asker::Client(oneshot::channel().0),
+            asker: Asker::Client(Client::Task(oneshot::channel().0)),
         }
     }
 

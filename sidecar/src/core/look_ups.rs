@@ -2,9 +2,9 @@
 
 use holdfast_engine::{Input, ReadToken};
 use holdfast_store::{RangeQuery, ReadError, View};
-use tokio::sync::oneshot;
 
 use super::Core;
+use super::asking::Client;
 use super::handle::{
     Answer, Consistency, Failure, OVERLOAD_PAUSE, Query, ReadReply, ReadRequest, RefusalCode,
 };
@@ -12,20 +12,23 @@ use super::reads::Read;
 
 impl Core {
     /// Somebody wants to read.
-    pub(super) fn read(&mut self, request: ReadRequest, reply: oneshot::Sender<Result<ReadReply, Failure>>) {
+    pub(super) fn read(&mut self, request: ReadRequest, client: Client<ReadReply>) {
         let ReadRequest { query, consistency, timeout } = request;
         match consistency {
-            Consistency::Local => drop(reply.send(self.look_up(query, View::Executed))),
+            Consistency::Local => {
+                let result = self.look_up(query, View::Executed);
+                client.answer(result, &mut self.unsent);
+            }
             Consistency::Linearizable => {
-                let read = Read { query, deadline: self.now + timeout, reply };
-                if let Err(Read { reply, .. }) = self.reads.add(read) {
+                let read = Read { query, deadline: self.now + timeout, client };
+                if let Err(Read { client, .. }) = self.reads.add(read) {
                     let failure = Failure::Refused {
                         code: RefusalCode::Overloaded,
                         detail: "too many reads wait for this member".to_owned(),
                         retryable: true,
                         retry_after: Some(OVERLOAD_PAUSE),
                     };
-                    let _ = reply.send(Err(failure));
+                    client.answer(Err(failure), &mut self.unsent);
                 }
             }
         }
@@ -42,8 +45,9 @@ impl Core {
 
     /// Serve all reads that the state has come far enough for.
     pub(super) fn serve_reads(&mut self) {
-        for Read { query, reply, .. } in self.reads.take_ready(self.store.committed()) {
-            let _ = reply.send(self.look_up(query, View::Committed));
+        for Read { query, client, .. } in self.reads.take_ready(self.store.committed()) {
+            let result = self.look_up(query, View::Committed);
+            client.answer(result, &mut self.unsent);
         }
     }
 
@@ -54,7 +58,7 @@ impl Core {
             retryable: true,
             retry_after: None,
         };
-        let _ = read.reply.send(Err(failure));
+        read.client.answer(Err(failure), &mut self.unsent);
     }
 
     fn look_up(&self, query: Query, view: View) -> Result<ReadReply, Failure> {

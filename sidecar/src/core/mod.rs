@@ -40,7 +40,7 @@ pub use handle::{
 pub use member_error::Broken;
 pub use watches::WatchStream;
 
-use self::asking::HandOver;
+use self::asking::{HandOver, Write};
 use self::checkpoints::Checkpoints;
 use self::disk::Disk;
 use self::fingerprints::Fingerprints;
@@ -55,6 +55,7 @@ use self::writes::{Done, Writes};
 use crate::metrics::Metrics;
 use crate::peers::{Shared, Transfer};
 
+use crate::native::Unsent;
 pub(crate) use self::checkpoints::CheckpointSettings;
 
 /// What the core starts from.
@@ -119,9 +120,13 @@ pub(crate) struct Core {
     hand_overs: Vec<HandOver>,
     reads: Reads,
     watches: Watches,
+    /// Writes that this member proposes, as the leader, before anything is carried out.
+    proposals: Vec<Write>,
     checkpoints: Checkpoints,
     /// The checkpoint that is being fetched.
     fetching: Option<Transfer>,
+    /// Answers to clients that are not sent yet.
+    unsent: Unsent,
     /// A fetched checkpoint's state, until the engine says to use it.
     fetched: Option<(Checkpoint, Box<Store>)>,
     /// When each peer was last heard of, and who it was.
@@ -175,8 +180,10 @@ impl Core {
             watches: Watches::default(),
             checkpoints: Checkpoints::new(options.checkpoints, now),
             fetching: None,
+            proposals: Vec::new(),
             fetched: None,
             heard: Default::default(),
+            unsent: Unsent::default(),
             unflushed: Default::default(),
             // Never used again after a restart: a late answer must not meet another question of the same name.
             last_token: crate::peers::random() >> 1,

@@ -34,6 +34,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     events: Vec<Event>,
+    /// Requests and other events among them.
+    count: usize,
     bytes: usize,
     core_sleeps: bool,
     closed: bool,
@@ -49,14 +51,15 @@ pub(crate) enum PushError {
 }
 
 impl Queue {
-    /// For clients: take the event, or refuse it if too much waits.
-    pub(crate) fn push_now(&self, event: Event) -> Result<(), PushError> {
+    /// For clients: take the event, or give it back if too much waits.
+    #[expect(clippy::result_large_err, reason = "the event goes back to where it came from, on the stack")]
+    pub(crate) fn push_now(&self, event: Event) -> Result<(), (PushError, Event)> {
         let state = self.lock();
         if state.closed {
-            return Err(PushError::Closed);
+            return Err((PushError::Closed, event));
         }
-        if state.events.len() >= CLIENT_EVENTS_MAX || state.bytes >= BYTES_MAX {
-            return Err(PushError::Full);
+        if state.count >= CLIENT_EVENTS_MAX || state.bytes >= BYTES_MAX {
+            return Err((PushError::Full, event));
         }
         self.put(state, [event]);
         Ok(())
@@ -86,7 +89,7 @@ impl Queue {
                     events.clear();
                     return Err(PushError::Closed);
                 }
-                if state.events.len() < PEER_EVENTS_MAX && state.bytes < BYTES_MAX {
+                if state.count < PEER_EVENTS_MAX && state.bytes < BYTES_MAX {
                     self.put(state, events.drain(..));
                     return Ok(());
                 }
@@ -106,7 +109,7 @@ impl Queue {
             state.core_sleeps = false;
         }
         mem::swap(&mut state.events, into);
-        state.bytes = 0;
+        (state.count, state.bytes) = (0, 0);
         drop(state);
         self.emptied.notify_waiters();
     }
@@ -123,6 +126,7 @@ impl Queue {
 
     fn put(&self, mut state: MutexGuard<'_, State>, events: impl IntoIterator<Item = Event>) {
         for event in events {
+            state.count += event.count();
             state.bytes += event.bytes();
             state.events.push(event);
         }
@@ -157,14 +161,14 @@ mod tests {
     fn clients_are_refused_when_it_is_full_and_the_core_never_is() {
         let queue = Queue::default();
         for _ in 0..CLIENT_EVENTS_MAX {
-            assert_eq!(queue.push_now(event()), Ok(()));
+            queue.push_now(event()).expect("room");
         }
-        assert_eq!(queue.push_now(event()), Err(PushError::Full));
+        assert!(matches!(queue.push_now(event()), Err((PushError::Full, _))));
         assert_eq!(queue.push_always(event()), Ok(()));
         let mut taken = Vec::new();
         queue.take(&mut taken, Duration::ZERO);
         assert_eq!(taken.len(), CLIENT_EVENTS_MAX + 1);
-        assert_eq!(queue.push_now(event()), Ok(()), "there is room again");
+        queue.push_now(event()).expect("there is room again");
     }
 
     #[test]
@@ -213,7 +217,7 @@ mod tests {
         tokio::task::yield_now().await;
         queue.close();
         assert_eq!(waiting.await.expect("the task ends"), Err(PushError::Closed));
-        assert_eq!(queue.push_now(event()), Err(PushError::Closed));
+        assert!(matches!(queue.push_now(event()), Err((PushError::Closed, _))));
         assert_eq!(queue.push_always(event()), Err(PushError::Closed));
     }
 }

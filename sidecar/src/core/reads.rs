@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use holdfast_engine::{Index, Moment, ReadToken};
-use tokio::sync::oneshot;
 
-use super::handle::{Failure, Query, ReadReply};
+use super::asking::Client;
+use super::handle::{Query, ReadReply};
 
 /// Reads that may wait at one member. A read costs some hundred bytes; more than this and the member is asked for
 /// more than it can do.
@@ -31,7 +31,7 @@ pub(super) struct Read {
     /// When there has to be an answer.
     pub(super) deadline: Moment,
     /// Who waits.
-    pub(super) reply: oneshot::Sender<Result<ReadReply, Failure>>,
+    pub(super) client: Client<ReadReply>,
 }
 
 /// All linearizable reads that wait.
@@ -156,6 +156,7 @@ impl Reads {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -163,7 +164,7 @@ mod tests {
 
     fn read(deadline: Moment) -> Read {
         let query = Query::Get { key: Bytes::from_static(b"key"), at: None };
-        Read { query, deadline, reply: oneshot::channel().0 }
+        Read { query, deadline, client: Client::Task(oneshot::channel().0) }
     }
 
     fn with(count: usize) -> Reads {

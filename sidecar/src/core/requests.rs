@@ -38,7 +38,7 @@ impl Core {
             return self.refuse(write, RefusalCode::TooLarge, detail, false);
         }
         if self.stopping.is_some() && matches!(write.asker, Asker::Client(_)) {
-            return self.answer_write(write.asker, Err(Failure::stopping()));
+            return self.answer_write(write, Err(Failure::stopping()));
         }
         self.route(write);
     }
@@ -46,29 +46,50 @@ impl Core {
     /// Bring a write to whoever leads.
     fn route(&mut self, write: Write) {
         match (self.engine.role().leader(self.me), &write.asker) {
-            (Some(leader), _) if leader == self.me => self.propose(write),
+            (Some(leader), _) if leader == self.me => self.proposals.push(write),
             (Some(leader), Asker::Client(_)) => self.forward(write, leader),
             (None, Asker::Client(_)) => self.hold(write),
             (_, &Asker::Member { ordinal, id }) => self.reply_to(ordinal, id, &Answer::NotTaken),
         }
     }
 
-    fn propose(&mut self, write: Write) {
+    /// Propose what has collected, in one step: all of it goes to the disk and to each member in one piece.
+    pub(super) fn propose_collected(&mut self) {
+        if self.proposals.is_empty() {
+            return;
+        }
+        let mut writes = std::mem::take(&mut self.proposals);
         if self.disk.is_behind() {
-            return self.refuse_overloaded(write, "the disk is behind");
+            writes.drain(..).for_each(|write| self.refuse_overloaded(write, "the disk is behind"));
+            self.proposals = writes;
+            return;
         }
-        let token = ProposalToken(self.next_token());
-        self.step(Input::Propose { token, payload: write.command.clone() });
-        if let Some((_, position)) = self.effects.accepted.pop_if(|(accepted, _)| *accepted == token) {
-            return self.writes.add(position, write, self.now);
-        }
-        let refused = self.effects.refused.pop_if(|(refused, _)| *refused == token);
-        match refused.map(|(_, refusal)| refusal) {
-            Some(Refusal::Overloaded) => {
-                self.refuse_overloaded(write, "too much is under way at the leader");
+        let first = self.last_token + 1;
+        self.last_token += writes.len() as u64;
+        let payloads = writes.iter().map(|write| write.command.clone()).collect();
+        self.step(Input::ProposeAll { first: ProposalToken(first), payloads });
+        // Both come in the order of the proposals.
+        let mut accepted = std::mem::take(&mut self.effects.accepted);
+        let mut refused = std::mem::take(&mut self.effects.refused);
+        let mut positions = accepted.drain(..).peekable();
+        let mut refusals = refused.drain(..).peekable();
+        for (write, token) in writes.drain(..).zip(first..) {
+            let token = ProposalToken(token);
+            if let Some((_, position)) = positions.next_if(|(accepted, _)| *accepted == token) {
+                self.writes.add(position, write, self.now);
+                continue;
             }
-            Some(Refusal::NotLeader { .. } | Refusal::HandingOver) | None => self.not_taken(write),
+            match refusals.next_if(|(refused, _)| *refused == token) {
+                Some((_, Refusal::Overloaded)) => {
+                    self.refuse_overloaded(write, "too much is under way at the leader");
+                }
+                _ => self.not_taken(write),
+            }
         }
+        drop((positions, refusals));
+        // With the memory that they have.
+        (self.effects.accepted, self.effects.refused) = (accepted, refused);
+        self.proposals = writes;
     }
 
     /// Nothing happened yet: hold it for later, or tell the member that passed it on.
@@ -177,16 +198,13 @@ impl Core {
         match answer {
             Answer::Written { position, outcome, concern, reached, satisfied } => {
                 let written = Written { position, outcome, concern, reached, satisfied };
-                self.answer_write(write.asker, Ok(written));
+                self.answer_write(write, Ok(written));
             }
             Answer::NotTaken => self.not_taken(write),
             Answer::Refused { code, detail, retryable, retry_after_ms } => {
                 let retry_after = retry_after_ms.map(Duration::from_millis);
                 self.count_refusal(code);
-                self.answer_write(
-                    write.asker,
-                    Err(Failure::Refused { code, detail, retryable, retry_after }),
-                );
+                self.answer_write(write, Err(Failure::Refused { code, detail, retryable, retry_after }));
             }
             Answer::Unknown { detail } => self.lost(write, detail),
             Answer::HandedOver { .. } => {
@@ -211,7 +229,7 @@ impl Core {
         match request {
             Request::Write(write) => {
                 self.metrics.proposal_failed(ProposalFailure::Timeout);
-                self.answer_write(write.asker, Err(Failure::Unknown { detail }));
+                self.answer_write(write, Err(Failure::Unknown { detail }));
             }
             Request::HandOver(hand_over) => {
                 self.answer_hand_over(hand_over.asker, Err(Failure::Unknown { detail }));
@@ -225,7 +243,7 @@ impl Core {
             return self.not_taken(write);
         }
         self.metrics.proposal_failed(ProposalFailure::Lost);
-        self.answer_write(write.asker, Err(Failure::Unknown { detail }));
+        self.answer_write(write, Err(Failure::Unknown { detail }));
     }
 
     /// Answer all writes that have a verdict by now.
@@ -233,14 +251,14 @@ impl Core {
         let mut done = std::mem::take(&mut self.done);
         for (write, verdict) in done.drain(..) {
             match verdict {
-                Verdict::Written(written) => self.answer_write(write.asker, Ok(written)),
+                Verdict::Written(written) => self.answer_write(write, Ok(written)),
                 Verdict::Superseded => self.not_taken(write),
                 Verdict::Unknown(_) if write.retryable && write.deadline > self.now => self.not_taken(write),
                 Verdict::Unknown(detail) => {
                     let late = write.deadline <= self.now;
                     let reason = if late { ProposalFailure::Timeout } else { ProposalFailure::Lost };
                     self.metrics.proposal_failed(reason);
-                    self.answer_write(write.asker, Err(Failure::Unknown { detail: detail.to_owned() }));
+                    self.answer_write(write, Err(Failure::Unknown { detail: detail.to_owned() }));
                 }
             }
         }
@@ -250,7 +268,7 @@ impl Core {
 
     pub(super) fn refuse_without_leader(&mut self, write: Write) {
         self.metrics.proposal_failed(ProposalFailure::NoLeader);
-        self.answer_write(write.asker, Err(no_leader()));
+        self.answer_write(write, Err(no_leader()));
     }
 
     fn refuse_overloaded(&mut self, write: Write, detail: &str) {
@@ -261,11 +279,11 @@ impl Core {
             retryable: true,
             retry_after: Some(OVERLOAD_PAUSE),
         };
-        self.answer_write(write.asker, Err(failure));
+        self.answer_write(write, Err(failure));
     }
 
     fn refuse(&mut self, write: Write, code: RefusalCode, detail: String, retryable: bool) {
-        self.answer_write(write.asker, Err(Failure::Refused { code, detail, retryable, retry_after: None }));
+        self.answer_write(write, Err(Failure::Refused { code, detail, retryable, retry_after: None }));
     }
 
     fn count_refusal(&self, code: RefusalCode) {
@@ -276,10 +294,9 @@ impl Core {
         }
     }
 
-    pub(super) fn answer_write(&mut self, asker: Asker<Written>, result: Result<Written, Failure>) {
-        match asker {
-            // A client that has gone needs no answer.
-            Asker::Client(reply) => drop(reply.send(result)),
+    pub(super) fn answer_write(&mut self, write: Write, result: Result<Written, Failure>) {
+        match write.asker {
+            Asker::Client(client) => client.answer(result, &mut self.unsent),
             Asker::Member { ordinal, id } => self.reply_to(ordinal, id, &result.into()),
         }
     }

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use holdfast_engine::{Input, Moment, Ordinal};
 
 use super::Core;
-use super::asking::{Asker, HandOver, Write};
+use super::asking::{Asker, Client, HandOver, Write};
 use super::event::Event;
 use super::member_error::Broken;
+use super::handle::{WriteRequest, Written};
 
+use crate::native::{Asked, Wish};
 /// The core looks around at least so often, although nothing is due; clocks of suspended machines jump.
 const NAP_MAX: Duration = Duration::from_millis(500);
 
@@ -87,17 +89,22 @@ impl Core {
 
     fn handle(&mut self, event: Event) -> Result<(), Broken> {
         match event {
-            Event::Write { request, reply } => {
-                let deadline = self.now + request.timeout;
-                self.write(Write {
-                    command: request.command,
-                    concern: request.concern,
-                    deadline,
-                    retryable: request.retryable,
-                    asker: Asker::Client(reply),
-                });
+            Event::Write { request, reply } => self.client_writes(request, Client::Task(reply)),
+            Event::Read { request, reply } => self.read(request, Client::Task(reply)),
+            Event::Asked { outbox, asked } => {
+                for Asked { id, bytes, wish } in asked {
+                    let outbox = outbox.clone();
+                    match wish {
+                        Wish::Write(request) => {
+                            let repeatable = request.retryable;
+                            self.client_writes(request, Client::Connection { outbox, id, bytes, repeatable });
+                        }
+                        Wish::Read(request) => {
+                            self.read(request, Client::Connection { outbox, id, bytes, repeatable: true });
+                        }
+                    }
+                }
             }
-            Event::Read { request, reply } => self.read(request, reply),
             Event::Watch { from, prefix, reply } => {
                 let revision = self.committed_revision();
                 let _ = reply.send(self.watches.begin(&self.store, revision, from, prefix, self.now));
@@ -111,7 +118,7 @@ impl Core {
             Event::Checkpoint { reply } => self.checkpoint_wanted(reply),
             Event::HandOver { to, timeout, reply } => {
                 let deadline = self.now + timeout;
-                self.hand_over(HandOver { to, deadline, asker: Asker::Client(reply) });
+                self.hand_over(HandOver { to, deadline, asker: Asker::Client(Client::Task(reply)) });
             }
             Event::Retime { timing, reply } => {
                 self.retime(timing);
@@ -138,6 +145,12 @@ impl Core {
     fn hear(&mut self, event: Event) -> Result<(), Broken> {
         match event {
             Event::Message { from, message } => {
+    fn client_writes(&mut self, request: WriteRequest, client: Client<Written>) {
+        let WriteRequest { command, concern, timeout, retryable } = request;
+        let deadline = self.now + timeout;
+        self.write(Write { command, concern, deadline, retryable, asker: Asker::Client(client) });
+    }
+
                 self.heard[usize::from(from.ordinal.0)] = Some((from, self.now));
                 self.step(Input::Receive { from, message });
             }

@@ -87,13 +87,14 @@ impl Core {
         }
         self.done = done;
         self.answer_done();
-        for write in self.held.take() {
-            self.answer_write(write.asker, Err(Failure::stopping()));
+        let proposals = std::mem::take(&mut self.proposals);
+        for write in self.held.take().into_iter().chain(proposals) {
+            self.answer_write(write, Err(Failure::stopping()));
         }
         for request in self.forwarded.abandon() {
             let detail = "the member stopped before the leader answered".to_owned();
             match request {
-                Request::Write(write) => self.answer_write(write.asker, Err(Failure::Unknown { detail })),
+                Request::Write(write) => self.answer_write(write, Err(Failure::Unknown { detail })),
                 Request::HandOver(hand_over) => {
                     self.answer_hand_over(hand_over.asker, Err(Failure::Unknown { detail }));
                 }
@@ -103,7 +104,7 @@ impl Core {
             self.answer_hand_over(hand_over.asker, Err(Failure::stopping()));
         }
         for read in self.reads.abandon() {
-            let _ = read.reply.send(Err(Failure::stopping()));
+            read.client.answer(Err(Failure::stopping()), &mut self.unsent);
         }
         self.flush();
         self.queue.close();

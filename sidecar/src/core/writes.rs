@@ -139,13 +139,16 @@ impl Writes {
             }
         }
         let committed = progress.commit.min(end.previous());
-        while self.counted < committed {
-            self.counted = self.counted.next();
-            if let Some(slot) = self.slot(self.counted) {
-                let took = now - slot.appended;
-                metrics.commit_seconds.observe(took);
-                metrics.proposals_committed.increment();
+        if self.counted < committed {
+            let took = metrics.commit_seconds.many();
+            let before = self.counted;
+            while self.counted < committed {
+                self.counted = self.counted.next();
+                if let Some(slot) = self.slot(self.counted) {
+                    took.observe(now - slot.appended);
+                }
             }
+            metrics.proposals_committed.add(committed.0 - before.0);
         }
         while self.first <= self.counted && self.row.front().is_some_and(|slot| slot.write.is_none()) {
             self.row.pop_front();

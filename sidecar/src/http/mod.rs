@@ -42,7 +42,7 @@ use warp::reply::Response;
 use crate::problem::Problem;
 use crate::running::Running;
 pub(crate) use body::{BodyBudget, BodyLimit};
-pub(crate) use parameters::timeout;
+pub(crate) use parameters::{TIMEOUT_DEFAULT, TIMEOUT_MAX, engine_concern, timeout};
 pub(crate) use query::Query;
 pub(crate) use request_id::RequestIds;
 pub(crate) use route::{Route, Routes};

@@ -14,10 +14,10 @@ use crate::core::{Consistency, WriteRequest};
 use crate::problem::Problem;
 
 /// How long a request waits if it does not say: several elections at the default heartbeat timeout.
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+pub(crate) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Longest wait that a request may ask for; what waits holds memory.
-const TIMEOUT_MAX: Span = Span::from_secs(60);
+pub(crate) const TIMEOUT_MAX: Span = Span::from_secs(60);
 
 /// Most hexadecimal digits of a session.
 const SESSION_DIGITS_MAX: usize = 32;
@@ -65,7 +65,7 @@ impl WriteParameters {
 }
 
 /// The concern as the engine has it.
-fn engine_concern(wished: Wished) -> WriteConcern {
+pub(crate) fn engine_concern(wished: Wished) -> WriteConcern {
     match wished {
         Wished::Members(k) => WriteConcern::Members(k),
         Wished::Majority => WriteConcern::Majority,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use tokio::net::TcpListener;
 
@@ -49,6 +50,26 @@ pub enum BindError {
         flag: &'static str,
         /// The environment variable that changes it.
         environment: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something is there already that is not ours to remove.
+    #[error(
+        "there is something at {} already: a socket that another process listens on, or no socket at all; end that \
+         process, or choose another path with --client-socket (HOLDFAST_CLIENT_SOCKET)", path.display()
+    )]
+    SocketTaken {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// A Unix socket cannot be made.
+    #[error(
+        "the client socket {} cannot be made; --client-socket (HOLDFAST_CLIENT_SOCKET) changes the path",
+        path.display()
+    )]
+    Socket {
+        /// What was asked for.
+        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },

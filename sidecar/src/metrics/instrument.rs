@@ -22,6 +22,10 @@ pub struct Gauge(prometheus::Gauge);
 #[derive(Clone, Debug)]
 pub struct Timing(prometheus::Histogram);
 
+/// Observations of a [`Timing`] that are not written down yet.
+#[derive(Debug)]
+pub(crate) struct Many(prometheus::local::LocalHistogram);
+
 /// What kind of family a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -105,9 +109,21 @@ impl Timing {
         self.0.observe(duration.as_secs_f64());
     }
 
+    /// Observe many times in a row, written down together when what this gives is dropped.
+    pub(crate) fn many(&self) -> Many {
+        Many(self.0.local())
+    }
+
     /// How many times it was observed.
     pub fn count(&self) -> u64 {
         self.0.get_sample_count()
+    }
+}
+
+impl Many {
+    /// It took so long this time.
+    pub(crate) fn observe(&self, duration: Duration) {
+        self.0.observe(duration.as_secs_f64());
     }
 }
 

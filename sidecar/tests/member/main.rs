@@ -3,5 +3,6 @@
 
 mod cluster;
 mod lifecycle;
+mod native;
 mod process;
 mod routes;

@@ -5,13 +5,19 @@ use holdfast_store::Revision;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::core::asking::Asker;
+use crate::core::asking::{Asker, Client};
 
 const SECOND: Moment = Moment(1_000_000_000);
 
 fn write(concern: WriteConcern) -> Write {
     let (reply, _) = oneshot::channel();
-    Write { command: Bytes::new(), concern, deadline: SECOND, retryable: false, asker: Asker::Client(reply) }
+    Write {
+        command: Bytes::new(),
+        concern,
+        deadline: SECOND,
+        retryable: false,
+        asker: Asker::Client(Client::Task(reply)),
+    }
 }
 
 fn at(term: u64, index: u64) -> Position {

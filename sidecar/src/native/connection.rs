@@ -1,0 +1,254 @@
+//! One client's connection: greet, then read requests for as long as the client is there.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use holdfast_engine::Ordinal;
+use holdfast_wire::native::{
+    ClientHello, Greeting, REQUEST_BYTES_MAX, Reply, Request, VERSION, VERSION_MIN, Welcome,
+};
+use holdfast_wire::{FrameError, GreetingError};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::outbox::{IN_FLIGHT_MAX, Outbox};
+use super::replies;
+use super::requests::{Asked, Commands, Draft};
+use super::stream::{ReadHalf, Stream};
+use crate::core::{Failure, Handle};
+use crate::ending::Ending;
+use crate::problem::Problem;
+use crate::running::Running;
+
+/// Bytes that are read in one go: some two hundred small requests.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A request larger than this needs room in the memory that is set aside for large ones.
+const LARGE_BYTES: usize = 256 * 1024;
+
+/// Bytes of large requests that may be arriving at one time, over all connections: thirty of the largest.
+const LARGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long the rest of a request may take to arrive: the largest one at 64 KiB/s, with room.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(40);
+
+/// How long a greeting may take to find out who leads.
+const HINT_TIME_MAX: Duration = Duration::from_millis(100);
+
+/// What connections need besides their sockets.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    running: Running,
+    large: Arc<Semaphore>,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum Ended {
+    /// The member has not started yet.
+    Starting,
+    /// By the client.
+    Closed,
+    Broken(io::Error),
+    Malformed(FrameError),
+    /// What the client greeted with.
+    Greeting(GreetingError),
+    /// The client's and our versions do not overlap.
+    Version,
+    /// A request was begun and not finished.
+    Slow,
+    /// The client did not read its answers.
+    Unread,
+}
+
+impl Context {
+    pub(crate) fn new(running: Running) -> Context {
+        Context { running, large: Arc::new(Semaphore::new(LARGE_BYTES_MAX)) }
+    }
+}
+
+/// Serve a connection whose first bytes are in `read`. Once the end has come no more is read, and this returns when
+/// everything that was asked is answered.
+pub(crate) async fn serve(stream: Stream, read: BytesMut, context: Context, mut ending: Ending) {
+    let (stream, write) = stream.split();
+    let outbox = Arc::new(Outbox::new(write));
+    let closing = CloseOnDrop(outbox.clone());
+    let mut reader = Reader { stream, outbox: outbox.clone(), context, read };
+    let ended = tokio::select! {
+        ended = reader.run() => ended.err(),
+        () = outbox.write_left_over() => Some(Ended::Unread),
+        _ = ending.begun() => None,
+    };
+    match ended {
+        Some(ended) => tracing::debug!(reason = %ended, "a client's connection ended"),
+        None => {
+            tokio::select! {
+                () = outbox.idle() => {}
+                () = outbox.write_left_over() => {}
+            }
+        }
+    }
+    drop(closing);
+}
+
+/// However the connection's task ends, what is answered afterwards goes nowhere.
+struct CloseOnDrop(Arc<Outbox>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The way in.
+struct Reader {
+    stream: ReadHalf,
+    outbox: Arc<Outbox>,
+    context: Context,
+    read: BytesMut,
+}
+
+impl Reader {
+    async fn run(&mut self) -> Result<Infallible, Ended> {
+        // The port is opened when the member has started.
+        let Ok(handle) = self.context.running.handle().cloned() else { return Err(Ended::Starting) };
+        let greeted = timeout(REQUEST_TIME_MAX, self.greet(&handle)).await;
+        greeted.map_err(|_| Ended::Slow)??;
+        loop {
+            self.take_requests(&handle)?;
+            self.outbox.has_room().await;
+            match self.missing() {
+                None => self.more().await?,
+                Some(bytes) => {
+                    let whole = timeout(REQUEST_TIME_MAX, self.until_whole(bytes)).await;
+                    whole.map_err(|_| Ended::Slow)??;
+                }
+            }
+        }
+    }
+
+    /// Answer the client's greeting.
+    async fn greet(&mut self, handle: &Handle) -> Result<(), Ended> {
+        let hello = loop {
+            match ClientHello::decode(&mut self.read).map_err(Ended::Greeting)? {
+                Some(hello) => break hello,
+                None => self.more().await?,
+            }
+        };
+        let greeting = match hello.common_version() {
+            Some(version) => Greeting::Welcome(self.welcome(version, handle).await),
+            None => Greeting::TurnedAway { min: VERSION_MIN, max: VERSION },
+        };
+        let mut bytes = BytesMut::new();
+        greeting.encode(&mut bytes);
+        self.outbox.greet(&bytes).map_err(Ended::Broken)?;
+        hello.common_version().map(|_| ()).ok_or(Ended::Version)
+    }
+
+    async fn welcome(&self, version: u16, handle: &Handle) -> Welcome {
+        // Only a hint, which a busy core need not give.
+        let status = timeout(HINT_TIME_MAX, handle.status()).await.ok().and_then(Result::ok);
+        Welcome {
+            version,
+            member: handle.member(),
+            members: self.context.running.settings().replicas,
+            leader: status.and_then(|status| status.leader).map(Ordinal),
+            request_bytes_max: REQUEST_BYTES_MAX as u32,
+            in_flight_max: IN_FLIGHT_MAX as u32,
+        }
+    }
+
+    /// Hand everything that is whole to the core, in one go.
+    fn take_requests(&mut self, handle: &Handle) -> Result<(), Ended> {
+        let usual = self.context.running.settings().write_concern;
+        let mut commands = Commands::default();
+        let mut drafts = Vec::new();
+        let mut total = 0;
+        let malformed = loop {
+            let before = self.read.len();
+            let (id, request) = match Request::decode(&mut self.read) {
+                Ok(Some(read)) => read,
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            };
+            let bytes = before - self.read.len();
+            match commands.draft(request, usual) {
+                Ok(Draft::Ping) => self.answer(id, &Reply::Pong),
+                Ok(draft) => {
+                    total += bytes;
+                    drafts.push((id, bytes, draft));
+                }
+                Err(problem) => self.answer(id, &replies::refused(problem)),
+            }
+        };
+        if !drafts.is_empty() {
+            self.outbox.took(drafts.len(), total);
+            if let Err((failure, asked)) = handle.ask_all(&self.outbox, commands.finish(drafts)) {
+                self.refuse(&failure, asked);
+            }
+        }
+        // What came before a bad frame still counts.
+        malformed.map_or(Ok(()), |error| Err(Ended::Malformed(error)))
+    }
+
+    /// Answer a request that does not go to the core.
+    fn answer(&self, id: u64, reply: &Reply) {
+        self.outbox.took(1, 0);
+        self.outbox.reply(id, 0, reply);
+    }
+
+    fn refuse(&self, failure: &Failure, asked: Vec<Asked>) {
+        let reply = replies::refused(Problem::of_failure(failure.clone(), false));
+        for Asked { id, bytes, .. } in asked {
+            self.outbox.reply(id, bytes, &reply);
+        }
+    }
+
+    /// If a request has begun to arrive: how long it is. Its length is checked already.
+    fn missing(&self) -> Option<usize> {
+        let length = self.read.first_chunk::<4>().map(|length| u32::from_le_bytes(*length) as usize);
+        (!self.read.is_empty()).then(|| length.unwrap_or(0) + 4)
+    }
+
+    /// Read until so many bytes are there.
+    async fn until_whole(&mut self, bytes: usize) -> Result<(), Ended> {
+        let large = self.context.large.clone();
+        let _room: Option<SemaphorePermit<'_>> = match bytes {
+            ..=LARGE_BYTES => None,
+            _ => large.acquire_many(bytes as u32).await.ok(),
+        };
+        while self.read.len() < bytes {
+            self.more().await?;
+        }
+        Ok(())
+    }
+
+    /// Wait for bytes, and read what is there.
+    async fn more(&mut self) -> Result<(), Ended> {
+        self.read.reserve(READ_BYTES);
+        match self.stream.read(&mut self.read).await {
+            Ok(0) => Err(Ended::Closed),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Ended::Broken(error)),
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Starting => f.write_str("this member has not started yet"),
+            Ended::Closed => f.write_str("closed by the client"),
+            Ended::Broken(error) => write!(f, "broken: {error}"),
+            Ended::Malformed(error) => write!(f, "malformed request: {}", crate::listener::chain(error)),
+            Ended::Greeting(error) => write!(f, "no greeting: {}", crate::listener::chain(error)),
+            Ended::Version => f.write_str("no version in common"),
+            Ended::Slow => f.write_str("a request was begun and not finished"),
+            Ended::Unread => f.write_str("the answers were not read, or could not be written"),
+        }
+    }
+}
