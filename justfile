@@ -24,6 +24,10 @@ up *arguments:
 soak minutes="10":
     cargo run --release -p holdfast-sim -- --minutes {{minutes}}
 
+# Holdfast and its peers side by side, into docs/performance/. `just bench --quick` takes three minutes.
+bench *arguments:
+    cargo run --release -p holdfast-bench -- {{arguments}}
+
 # A real Kubernetes of three nodes: build, up, down, kubectl, helm, cut, restore, kill, start.
 cluster *arguments:
     cargo xtask cluster {{arguments}}

@@ -103,7 +103,7 @@ pub fn build() -> anyhow::Result<()> {
         bail!("only root can make the network namespaces and cgroups of a cluster");
     }
     packages::ensure(packages::CLUSTER)?;
-    tools::ensure()?;
+    tools::ensure(tools::CLUSTER)?;
     image::ensure_pause()
 }
 

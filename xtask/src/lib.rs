@@ -11,6 +11,7 @@ pub mod image;
 pub mod lint;
 mod manifests;
 pub mod packages;
+pub mod peers;
 pub mod test;
 pub mod tools;
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use holdfast_xtask::{cluster, codegen, image, lint, test};
+use holdfast_xtask::{cluster, codegen, image, lint, peers, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's commands.")]
@@ -14,6 +14,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Build and install the systems that `bench` compares with; `bench` itself asks for it.
+    BenchTools,
     /// A real Kubernetes of three nodes on this machine, for the tests.
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -29,6 +31,7 @@ enum Verb {
 
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().verb {
+        Verb::BenchTools => peers::run()?,
         Verb::Cluster(verb) => cluster::run(verb)?,
         Verb::Codegen(arguments) => return codegen::run(&arguments),
         Verb::Image(arguments) => image::run(&arguments)?,

@@ -1,4 +1,4 @@
-//! Debian packages that tests need: which are missing, and their installation where that is possible. Nothing is
+//! Debian packages that tests and `bench` need: which are missing, and their installation where that is possible. Nothing is
 //! upgraded or removed.
 
 use anyhow::{Context as _, bail};
@@ -19,6 +19,9 @@ pub const CLUSTER: &[&str] = &[
 
 /// What the tests of dashboards and alerts need.
 pub const PROMETHEUS: &[&str] = &["prometheus"];
+
+/// What `bench` compares with, as far as Debian has it. Its service is not needed; `bench` starts processes of its own.
+pub const BENCH: &[&str] = &["redis-server"];
 
 /// Install those of `packages` that are missing.
 ///

@@ -1,6 +1,6 @@
-//! The programs of the test cluster that Debian does not have: Kubernetes, etcd, helm, CoreDNS, built from Go modules
-//! whose every version is pinned in `xtask/tools/`. They live outside the checkout, so that several checkouts share them.
-//! Nothing but Go modules is fetched.
+//! The programs of the test cluster and of the comparison with other systems that Debian does not have: Kubernetes, etcd,
+//! helm, CoreDNS, NATS, built from Go modules whose every version is pinned in `xtask/tools/`. They live outside the
+//! checkout, so that several checkouts share them. Nothing but Go modules is fetched.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,35 +13,42 @@ use crate::command;
 const KUBERNETES: &str = "v1.34.4";
 
 /// A Go module under `xtask/tools/` and the programs that are built from it: package, program.
-struct Module {
+#[derive(Clone, Copy, Debug)]
+pub struct Module {
     folder: &'static str,
     programs: &'static [(&'static str, &'static str)],
 }
 
-const MODULES: &[Module] = &[
-    Module {
-        folder: "kubernetes",
-        programs: &[
-            ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
-            ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
-            ("k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
-            ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
-            ("k8s.io/kubernetes/cmd/kube-proxy", "kube-proxy"),
-            ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
-        ],
-    },
-    Module {
-        folder: "etcd",
-        programs: &[
-            ("go.etcd.io/etcd/server/v3", "etcd"),
-            ("go.etcd.io/etcd/etcdctl/v3", "etcdctl"),
-            ("go.etcd.io/etcd/v3/tools/benchmark", "benchmark"),
-        ],
-    },
-    Module { folder: "helm", programs: &[("helm.sh/helm/v3/cmd/helm", "helm")] },
-    Module { folder: "coredns", programs: &[(".", "coredns")] },
-    Module { folder: "pause", programs: &[(".", "pause")] },
-];
+const KUBERNETES_MODULE: Module = Module {
+    folder: "kubernetes",
+    programs: &[
+        ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+        ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
+        ("k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
+        ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
+        ("k8s.io/kubernetes/cmd/kube-proxy", "kube-proxy"),
+        ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
+    ],
+};
+const ETCD: Module = Module {
+    folder: "etcd",
+    programs: &[
+        ("go.etcd.io/etcd/server/v3", "etcd"),
+        ("go.etcd.io/etcd/etcdctl/v3", "etcdctl"),
+        ("go.etcd.io/etcd/v3/tools/benchmark", "benchmark"),
+    ],
+};
+const HELM: Module = Module { folder: "helm", programs: &[("helm.sh/helm/v3/cmd/helm", "helm")] };
+const COREDNS: Module = Module { folder: "coredns", programs: &[(".", "coredns")] };
+const PAUSE: Module = Module { folder: "pause", programs: &[(".", "pause")] };
+const NATS: Module =
+    Module { folder: "nats", programs: &[("github.com/nats-io/nats-server/v2", "nats-server")] };
+
+/// What the test cluster runs.
+pub const CLUSTER: &[Module] = &[KUBERNETES_MODULE, ETCD, HELM, COREDNS, PAUSE];
+
+/// What `bench` compares with, as far as Debian does not have it.
+pub const BENCH: &[Module] = &[ETCD, NATS];
 
 /// Where the programs are: `$HOLDFAST_TOOLS`, else the user's cache folder.
 pub fn folder() -> PathBuf {
@@ -52,17 +59,17 @@ pub fn folder() -> PathBuf {
     home.join(".cache/holdfast-kube/bin")
 }
 
-/// Build what is missing or was built from other sources, one program at a time. A few minutes the first time.
+/// Build what is missing of `modules` or was built from other sources, one program at a time. A few minutes the first time.
 ///
 /// # Errors
 ///
 /// If there is no Go, or a build fails.
-pub fn ensure() -> anyhow::Result<()> {
+pub fn ensure(modules: &[Module]) -> anyhow::Result<()> {
     let folder = folder();
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let lock = fs::File::create(folder.join(".lock")).context("cannot make the tools' lock")?;
     lock.lock().context("cannot wait for another build of the tools")?;
-    for module in MODULES {
+    for module in modules {
         build(module, &folder).with_context(|| format!("cannot build {}", module.folder))?;
     }
     Ok(())
@@ -131,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_module_is_there() {
-        for module in MODULES {
+        for module in CLUSTER.iter().chain(BENCH) {
             let folder = crate::checkout().join("xtask/tools").join(module.folder);
             assert!(folder.join("go.mod").is_file(), "{}", folder.display());
         }

@@ -1,0 +1,227 @@
+//! What a run measured: raw figures, as they go into `results.json`, and how several become one line of a table.
+
+use serde::{Deserialize, Serialize};
+
+use crate::floor::Floor;
+use crate::machine::Machine;
+use crate::system::System;
+
+/// Everything of one run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Results {
+    /// When it began, with the offset from UTC.
+    pub(crate) date: String,
+    /// How long it took.
+    pub(crate) seconds: f64,
+    /// How it was asked for.
+    pub(crate) command: String,
+    /// Where.
+    pub(crate) machine: Machine,
+    /// Which versions, and how they were set.
+    pub(crate) systems: Vec<SystemNote>,
+    /// The floor, once per repetition.
+    pub(crate) floors: Vec<Floor>,
+    /// Loads.
+    pub(crate) loads: Vec<Cell>,
+    /// Faults.
+    pub(crate) outages: Vec<Outages>,
+    /// Memory.
+    pub(crate) memory: Vec<Memory>,
+    /// Starts with data.
+    pub(crate) starts: Vec<Start>,
+    /// Writes during a checkpoint.
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    /// What could not be measured, and why.
+    pub(crate) missing: Vec<String>,
+}
+
+/// What is measured of a system.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SystemNote {
+    /// Which.
+    pub(crate) system: System,
+    /// What its program says of itself.
+    pub(crate) version: String,
+    /// What was set.
+    pub(crate) settings: String,
+}
+
+/// One load on one system, once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    /// What was done.
+    pub(crate) scenario: String,
+    /// By whom, and how: a name of `contender.rs`.
+    pub(crate) contender: String,
+    /// Clients.
+    pub(crate) clients: usize,
+    /// Which repetition, from 0.
+    pub(crate) repetition: usize,
+    /// What was measured.
+    pub(crate) figures: Figures,
+    /// Processors that the members kept busy, on average over the whole load, its warm-up included.
+    pub(crate) members_processors: f64,
+    /// Processors that the load tool kept busy, likewise.
+    pub(crate) clients_processors: f64,
+    /// The machine's load average over the last minute.
+    pub(crate) load_average: f64,
+}
+
+/// What a load tool measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// Writes or reads per second.
+    pub(crate) per_second: f64,
+    /// Latencies of requests, in microseconds.
+    pub(crate) p50_us: f64,
+    /// The 99th percentile.
+    pub(crate) p99_us: f64,
+    /// The longest; 0 if the load tool does not say.
+    pub(crate) max_us: f64,
+    /// Writes or reads that were done.
+    pub(crate) done: u64,
+    /// Requests that failed.
+    pub(crate) failed: u64,
+    /// What the first of them was answered.
+    pub(crate) first_failure: Option<String>,
+    /// How long it was counted.
+    pub(crate) seconds: f64,
+}
+
+/// A fault, many times.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Outages {
+    /// Whose.
+    pub(crate) system: System,
+    /// Which fault: `kill`, `term` or `stop`.
+    pub(crate) fault: String,
+    /// How long no write was acknowledged, each time, in milliseconds.
+    pub(crate) ms: Vec<f64>,
+    /// Requests that failed, over all times; counted only where a client could have been spared.
+    pub(crate) failed: Option<usize>,
+}
+
+/// What a member occupies.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// Whose.
+    pub(crate) system: System,
+    /// Which repetition, from 0.
+    pub(crate) repetition: usize,
+    /// Resident bytes of each member of an empty store.
+    pub(crate) empty: Vec<u64>,
+    /// Resident bytes of each member after the writes.
+    pub(crate) written: Vec<u64>,
+    /// How many writes.
+    pub(crate) writes: u64,
+}
+
+/// A member's start with data on its disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// Whose.
+    pub(crate) system: System,
+    /// Which repetition, from 0.
+    pub(crate) repetition: usize,
+    /// Keys.
+    pub(crate) keys: u64,
+    /// Bytes of keys and values.
+    pub(crate) bytes: u64,
+    /// From the start of its process until it had everything.
+    pub(crate) seconds: f64,
+}
+
+/// Writes while the leader takes a checkpoint, and as long without.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    /// Which repetition, from 0.
+    pub(crate) repetition: usize,
+    /// Bytes of keys and values in the store.
+    pub(crate) bytes: u64,
+    /// How long the checkpoint took.
+    pub(crate) seconds: f64,
+    /// Clients.
+    pub(crate) clients: usize,
+    /// Without a checkpoint.
+    pub(crate) without: Figures,
+    /// During it.
+    pub(crate) during: Figures,
+}
+
+/// Several figures of the same thing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    /// Half are below.
+    pub(crate) median: f64,
+    /// The least.
+    pub(crate) min: f64,
+    /// The most.
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// `None` if there are none.
+    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut sorted: Vec<f64> = figures.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let half = sorted.len() / 2;
+        let median =
+            if sorted.len() % 2 == 1 { sorted[half] } else { (sorted[half - 1] + sorted[half]) / 2.0 };
+        Some(Spread { median, min, max })
+    }
+}
+
+/// The figure that a share of all, in `[0, 1]`, do not exceed. `None` if there are none.
+pub(crate) fn percentile(figures: &[f64], share: f64) -> Option<f64> {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = ((sorted.len() as f64 * share).ceil() as usize).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+impl Results {
+    /// The cells of one line of a table.
+    pub(crate) fn cells(&self, scenario: &str, contender: &str, clients: usize) -> Vec<&Cell> {
+        let same = |cell: &&Cell| {
+            (cell.scenario.as_str(), cell.contender.as_str(), cell.clients) == (scenario, contender, clients)
+        };
+        self.loads.iter().filter(same).collect()
+    }
+
+    /// One figure of these cells over the repetitions.
+    pub(crate) fn spread(
+        &self,
+        scenario: &str,
+        contender: &str,
+        clients: usize,
+        figure: fn(&Figures) -> f64,
+    ) -> Option<Spread> {
+        Spread::of(self.cells(scenario, contender, clients).into_iter().map(|cell| figure(&cell.figures)))
+    }
+
+    /// The floor of one durable majority write over the repetitions, in microseconds.
+    pub(crate) fn write_floor(&self) -> Option<Spread> {
+        Spread::of(self.floors.iter().map(Floor::write_us))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_the_middle_and_both_ends() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(Spread::of([4.0, 1.0]).map(|spread| spread.median), Some(2.5));
+        assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn percentiles_are_figures_that_were_measured() {
+        let figures: Vec<f64> = (1..=50).map(f64::from).collect();
+        assert_eq!(percentile(&figures, 0.5), Some(25.0));
+        assert_eq!(percentile(&figures, 0.99), Some(50.0));
+        assert_eq!(percentile(&[], 0.5), None);
+    }
+}

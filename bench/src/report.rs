@@ -1,0 +1,60 @@
+//! What becomes of the figures: `results.json` with all of them, `results.md` with tables, and plots.
+
+mod plot;
+mod plots;
+mod table;
+mod targets;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::figure::Results;
+
+/// Write everything into `folder`. A plot without figures is not written, and one of an earlier run is removed, so that
+/// everything in the folder is of one run.
+///
+/// # Errors
+///
+/// If a file cannot be written.
+pub(crate) fn write(results: &Results, folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let put = |name: &str, text: &str| {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    let plots = plots::of(results);
+    for (name, svg) in &plots {
+        match svg {
+            Some(svg) => put(name, svg)?,
+            None => drop(fs::remove_file(folder.join(name))),
+        }
+    }
+    let shown: Vec<&str> = plots.iter().filter(|(_, svg)| svg.is_some()).map(|(name, _)| *name).collect();
+    put("results.md", &table::of(results, &shown))?;
+    put("results.json", &format!("{}\n", serde_json::to_string_pretty(results)?))
+}
+
+/// A number with so many digits that a reader sees what matters, and separated thousands.
+fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        value if value >= 100.0 || value == 0.0 => 0,
+        value if value >= 10.0 => 1,
+        value if value >= 1.0 => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.digits$}");
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let mut grouped = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at) % 3 == 0 && !grouped.ends_with('-') {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped + rest
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! One run: the programs, the folder, the parts in order, the report.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+
+use crate::arguments::Arguments;
+use crate::figure::Results;
+use crate::floor::Floor;
+use crate::machine::Machine;
+use crate::scenario::{Bench, Part};
+use crate::system::Programs;
+use crate::{leftovers, load, report, say};
+
+/// Measure what the arguments ask for, and write the report. It is a success only if nothing is missing.
+///
+/// # Errors
+///
+/// If a program is missing and cannot be built, or the report cannot be written. What fails while it is measured is in
+/// the report.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let out = out(arguments);
+    if let Some(file) = &arguments.render {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        report::write(&serde_json::from_str(&text)?, &out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    leftovers::watch()?;
+    let begin = Instant::now();
+    let plan = arguments.plan();
+    let most_clients = plan.loads.iter().flat_map(|(_, clients)| clients).max().copied().unwrap_or(0);
+    load::allow_open_files(2 * most_clients)?;
+    let programs = programs()?;
+    let folder = match &arguments.data {
+        Some(folder) => tempfile::tempdir_in(folder),
+        None => tempfile::tempdir(),
+    };
+    let folder = folder.context("cannot make a folder for the members' data")?;
+    leftovers::folder(folder.path());
+    let results = Results {
+        date: jiff::Zoned::now().strftime("%Y-%m-%d %H:%M %:z").to_string(),
+        seconds: 0.0,
+        command: command(),
+        machine: Machine::read(folder.path())?,
+        systems: Vec::new(),
+        floors: Vec::new(),
+        loads: Vec::new(),
+        outages: Vec::new(),
+        memory: Vec::new(),
+        starts: Vec::new(),
+        checkpoints: Vec::new(),
+        missing: Vec::new(),
+    };
+    let mut bench = Bench { plan, programs, data: folder.path().to_owned(), results };
+    if !bench.plan.parts.contains(&Part::Loads) {
+        // The loads measure it in every repetition.
+        bench.results.floors.push(Floor::measure(&bench.data)?);
+    }
+    for part in bench.plan.parts.clone() {
+        bench.run(part);
+        bench.results.seconds = begin.elapsed().as_secs_f64();
+        // What is measured is not lost if something later goes wrong.
+        report::write(&bench.results, &out)?;
+    }
+    say(format_args!("{:.0} s; the report is in {}", bench.results.seconds, out.display()));
+    if bench.results.missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(format_args!("{} figures are missing; the report names them", bench.results.missing.len()));
+    Ok(ExitCode::FAILURE)
+}
+
+/// What this program was asked, for the report.
+fn command() -> String {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let dashes = if words.is_empty() { "" } else { " -- " };
+    format!("cargo run --release -p holdfast-bench{dashes}{}", words.join(" "))
+}
+
+/// The folder that this program was built from.
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate's folder lies in the checkout")
+}
+
+fn out(arguments: &Arguments) -> PathBuf {
+    let whole = !arguments.quick;
+    let usual = checkout().join(if whole { "docs/performance" } else { "target/bench" });
+    arguments.out.clone().unwrap_or(usual)
+}
+
+/// Bring everything up to date that is measured. With `HOLDFAST_PROGRAMS` set, the members of Holdfast in that folder are
+/// measured as they are.
+fn programs() -> anyhow::Result<Programs> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let folder = match std::env::var_os("HOLDFAST_PROGRAMS") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            say(format_args!("compiling holdfast-sidecar"));
+            let mut build = Command::new(&cargo);
+            build.args(["build", "--quiet", "--release", "--bin=holdfast-sidecar"]);
+            let status = build.current_dir(checkout()).status().context("cannot start cargo")?;
+            if !status.success() {
+                bail!("holdfast-sidecar does not compile");
+            }
+            let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+            target.unwrap_or_else(|| checkout().join("target")).join("release")
+        }
+    };
+    let mut peers = Command::new(&cargo);
+    peers.args(["xtask", "bench-tools"]).current_dir(checkout()).stderr(Stdio::inherit());
+    let peers = peers.output().context("cannot start cargo xtask")?;
+    if !peers.status.success() {
+        bail!("the systems to compare with are not here; cargo xtask bench-tools says why");
+    }
+    let tools = String::from_utf8(peers.stdout).context("cargo xtask bench-tools prints a folder")?;
+    Ok(Programs {
+        sidecar: folder.join("holdfast-sidecar"),
+        tools: tools.trim().into(),
+        redis: "/usr/bin/redis-server".into(),
+    })
+}
