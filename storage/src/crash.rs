@@ -426,7 +426,7 @@ fn after_a_failed_change_the_writer_says_so_once_and_writes_nothing_more() {
     let mut broken = 0;
     for change in 0..changes {
         let (run, folder) = run(9, 12, Trace::failing_at(change));
-        let at = run.events.iter().position(|event| matches!(event, Event::Failed));
+        let at = run.events.iter().position(|event| matches!(event, Event::Failed(_)));
         let Some(at) = at else { continue };
         let reports = run.events.iter().filter(|event| matches!(event, Event::Broken)).count();
         let after = run.events[at + 1..].iter().filter(|event| writes_log_or_vote(event)).count();
@@ -440,6 +440,37 @@ fn after_a_failed_change_the_writer_says_so_once_and_writes_nothing_more() {
         run.check(run.events.len(), &opened.restored, &format!("change {change} failed"));
     }
     assert!(broken > 10, "{broken} of {changes} broke the writer");
+}
+
+#[test]
+fn a_start_after_a_failed_flush_trusts_nothing_that_was_not_flushed() {
+    let (whole, _folder) = run(9, 12, Trace::default());
+    let changes = whole.events.iter().filter(|event| event.is_change()).count();
+    let (mut random, mut failed) = (Random::new(3), 0);
+    for change in 0..changes {
+        let (run, _folder) = run(9, 12, Trace::failing_at(change));
+        let Some(at) = run.events.iter().position(|event| matches!(event, Event::Failed(Some(_)))) else {
+            continue;
+        };
+        let mut model = Model::default();
+        run.events[..=at].iter().for_each(|event| model.apply(event));
+        // The process ends, and the next one reads from the page cache what the disk may not have.
+        let next = folder();
+        lay_out(&model.killed(), &run.root, next.path());
+        let trace = Arc::new(Trace::default());
+        let opened = open(next.path(), &trace).unwrap_or_else(|error| panic!("change {change}: {error:?}"));
+        let mut model = model.moved(&run.root, next.path());
+        trace.events().iter().for_each(|event| model.apply(event));
+        // Power is lost as soon as it counts on what it read.
+        let last = folder();
+        lay_out(&model.cut_off(&mut random, 0), next.path(), last.path());
+        let found = open(last.path(), &Arc::default()).unwrap_or_else(|error| panic!("change {change}: {error:?}"));
+        assert_eq!(found.restored.entries, opened.restored.entries, "change {change}");
+        assert_eq!(found.restored.hard_state, opened.restored.hard_state, "change {change}");
+        assert_eq!(found.restored.formation, opened.restored.formation, "change {change}");
+        failed += 1;
+    }
+    assert!(failed > 20, "{failed} flushes failed");
 }
 
 fn writes_log_or_vote(event: &Event) -> bool {

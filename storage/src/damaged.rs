@@ -113,7 +113,8 @@ impl Damaged {
         Ok(Damaged { folder, options, fresh, error, faults, known })
     }
 
-    pub(crate) fn into_error(self) -> OpenError {
+    /// Why the folder could not be opened.
+    pub fn into_error(self) -> OpenError {
         self.error
     }
 
@@ -132,11 +133,10 @@ impl Damaged {
         self.known.as_ref().and_then(|known| known.identity.store())
     }
 
-    /// The folder's checkpoints. The folder stays locked as long as a copy of this lives.
-    ///
-    /// `None` if it is not known whose they are.
-    pub fn checkpoints(&self) -> Option<Checkpoints> {
-        self.known.as_ref().map(|_| Checkpoints::new(Arc::clone(&self.folder)))
+    /// The folder's checkpoints, to read, and to write if it is known whose they are. The folder stays locked as long as
+    /// a copy of this lives.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(Arc::clone(&self.folder))
     }
 
     /// The newest checkpoint that can be read.
@@ -298,7 +298,7 @@ impl Known {
         let anchor = top.previous;
         // A checkpoint that the log holds, or that is newer than all of it or parted from it, can be started from.
         let base = self.good.iter().any(|position| top.contains(*position))
-            || newest.is_some_and(|newest| newest.index > anchor.index);
+            || newest.is_some_and(|newest| newest.index >= anchor.index);
         if base || anchor == Position::ZERO {
             return Need::Nothing;
         }

@@ -36,6 +36,8 @@ pub(crate) struct Found {
     /// All entries, in the order of their indexes.
     pub(crate) entries: Vec<Entry>,
     pub(crate) torn: Option<TornTail>,
+    /// From here on the content may be in the page cache only, whatever a flush says.
+    unproven: u64,
     /// Segments from before the log was begun anew.
     void: Vec<PathBuf>,
 }
@@ -111,7 +113,9 @@ pub(crate) fn read(folder: &Folder, identity: &Identity) -> Result<Found, OpenEr
     let unsealed = extent.end > extent.sealed;
     let current = Segment::resume(file, header, extent.end, walk.digest, unsealed);
     let resumed = Resumed { span: walk.span, kept: walk.kept, current };
-    Ok(Found { resumed, entries: walk.entries, torn, void })
+    // What stands before a seal was flushed before the seal was written; the seal itself may not have been.
+    let unproven = extent.sealed.saturating_sub(MARK_BYTES as u64).max(HEADER_BYTES);
+    Ok(Found { resumed, entries: walk.entries, torn, unproven, void })
 }
 
 impl Walk {
@@ -223,10 +227,12 @@ impl Found {
     /// is a torn tail, whatever of it is zeroed already.
     pub(crate) fn repair(&mut self, folder: &Folder) -> Result<(), OpenError> {
         let current = &mut self.resumed.current;
+        // If the last process ended because a flush failed, the kernel may call bytes clean that never reached the
+        // disk: they are written once more, so that the next flush is about them.
+        current.write_again(folder, self.unproven)?;
         if let Some(torn) = &self.torn {
             folder.files.fill(&current.file, torn.offset, torn.offset + torn.bytes)?;
         }
-        // What was read may be in the page cache only.
         folder.files.sync(&current.file)?;
         current.seal(folder, self.resumed.span.end())?;
         for path in self.void.drain(..) {

@@ -23,6 +23,9 @@ use crate::{Damage, OpenError};
 /// Bytes before the first record: a page, so that no write of records touches the header's sectors.
 pub(crate) const HEADER_BYTES: u64 = 4096;
 
+/// What the kernel writes at once.
+const PAGE_BYTES: u64 = 4096;
+
 /// How names of segments end.
 pub(crate) const EXTENSION: &str = "segment";
 
@@ -207,6 +210,15 @@ impl Segment {
         folder.files.write_at(&self.file, start, &self.pending)?;
         self.pending.clear();
         Ok(())
+    }
+
+    /// Write what stands from `from` on once more, as it can be read.
+    pub(crate) fn write_again(&self, folder: &Folder, from: u64) -> Result<(), FileError> {
+        // Whole pages, since that is what the kernel writes.
+        let from = from / PAGE_BYTES * PAGE_BYTES;
+        let mut bytes = vec![0; self.end.saturating_sub(from) as usize];
+        self.file.read_at(from, &mut bytes)?;
+        folder.files.write_at(&self.file, from, &bytes)
     }
 
     /// Seal what was flushed, if nothing else is pending that would. The seal is not flushed: it is there to tell

@@ -31,8 +31,8 @@ pub(crate) enum Event {
     },
     Remove(PathBuf),
     SyncFolder(PathBuf),
-    /// This change was made to fail.
-    Failed,
+    /// A change was made to fail; the file, if it was its flush.
+    Failed(Option<PathBuf>),
     /// The writer reported that this ticket is durable.
     Done(u64),
     /// The writer reported an error.
@@ -72,7 +72,8 @@ impl Trace {
         let mut events = self.lock();
         let changes = events.iter().filter(|event| event.is_change()).count();
         if self.fail_at == Some(changes) {
-            events.push(Event::Failed);
+            let flushed = if let Event::Sync(path) = event { Some(path) } else { None };
+            events.push(Event::Failed(flushed));
             return Err(io::Error::other("made to fail"));
         }
         events.push(event);
@@ -95,10 +96,11 @@ impl Event {
     }
 }
 
-/// A file: what is flushed, and the writes that are not.
+/// A file: what is flushed, what whoever reads it sees, and the writes that are not flushed.
 #[derive(Clone, Debug, Default)]
 struct File {
     flushed: Vec<u8>,
+    cached: Vec<u8>,
     pending: Vec<(usize, Vec<u8>)>,
 }
 
@@ -123,7 +125,9 @@ impl Model {
             }
             Event::Write { path, offset, bytes } => {
                 let file = self.names[path];
-                self.files[file].pending.push((*offset as usize, bytes.clone()));
+                let file = &mut self.files[file];
+                write(&mut file.cached, *offset as usize, bytes);
+                file.pending.push((*offset as usize, bytes.clone()));
             }
             Event::Sync(path) => {
                 let file = &mut self.files[self.names[path]];
@@ -143,7 +147,12 @@ impl Model {
                 self.pending_names = elsewhere;
                 here.iter().for_each(|change| rename(&mut self.flushed_names, change));
             }
-            Event::Failed | Event::Done(_) | Event::Broken | Event::Checkpointed(_) => {}
+            // What a flush did not write counts as clean from then on: it can be read, and no later flush writes it.
+            Event::Failed(Some(path)) => {
+                let file = self.names[path];
+                self.files[file].pending.clear();
+            }
+            Event::Failed(None) | Event::Done(_) | Event::Broken | Event::Checkpointed(_) => {}
         }
     }
 
@@ -154,7 +163,7 @@ impl Model {
 
     /// A disk on which everything is flushed.
     pub(crate) fn flushed(contents: &BTreeMap<PathBuf, Vec<u8>>) -> Model {
-        let file = |content: &Vec<u8>| File { flushed: content.clone(), pending: Vec::new() };
+        let file = |content: &Vec<u8>| File { flushed: content.clone(), cached: content.clone(), pending: Vec::new() };
         let names = contents.keys().cloned().zip(0..).collect::<BTreeMap<_, _>>();
         Model {
             files: contents.values().map(file).collect(),
@@ -180,7 +189,7 @@ impl Model {
 
     /// What a killed process leaves.
     pub(crate) fn killed(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        self.contents(&self.names, |_| true)
+        self.names.iter().map(|(path, &file)| (path.clone(), self.files[file].cached.clone())).collect()
     }
 
     /// What power loss leaves. Each thing that was not flushed is there with probability `likely / 4`.

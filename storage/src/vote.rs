@@ -99,17 +99,13 @@ impl Vote {
         Ok(Vote { files: files.clone(), file, slot, copy_unflushed: true })
     }
 
-    /// Make both slots whole and durable: what was read may be in the page cache only.
+    /// Make both slots whole and durable. They are written even if they are whole: what was read may be in the page
+    /// cache only, and if its flush failed, the kernel does not write it again by itself.
     pub(crate) fn repair(&mut self) -> Result<(), FileError> {
         let block = block::encode(KIND, &self.slot);
-        self.files.sync(&self.file)?;
         for offset in [0, SLOT_BYTES] {
-            let mut there = vec![0; block.len()];
-            self.file.read_at(offset as u64, &mut there)?;
-            if there != block {
-                self.files.write_at(&self.file, offset as u64, &block)?;
-                self.files.sync(&self.file)?;
-            }
+            self.files.write_at(&self.file, offset as u64, &block)?;
+            self.files.sync(&self.file)?;
         }
         self.copy_unflushed = false;
         Ok(())

@@ -317,7 +317,7 @@ fn a_checkpoint_takes_the_place_of_entries_that_nobody_has() {
     let mut damaged = damaged(folder.path());
     let Need::Entries { anchor, .. } = damaged.need() else { panic!("entries are lacking") };
     let fetched = log[anchor.index.0 as usize + 4].position();
-    let files = damaged.checkpoints().expect("it is known whose");
+    let files = damaged.checkpoints();
     let checkpoint = holdfast_engine::Checkpoint { position: fetched, membership: Default::default() };
     let mut writer = files.create(checkpoint).expect("created");
     writer.chunk(b"state").expect("written");
