@@ -20,6 +20,7 @@ pub mod core;
 pub mod ending;
 mod http;
 pub mod listener;
+mod loading;
 pub mod logging;
 pub mod member;
 pub mod metrics;

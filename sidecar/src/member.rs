@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use holdfast_engine::{Config, Incarnation, MEMBERS_MAX, MemberId, Ordinal};
 use holdfast_storage::{CheckpointError, CheckpointFile, Flushed, LogPolicy, OpenError, Opened, Owner};
-use holdfast_store::{Restore, RestoreError, Store};
+use holdfast_store::{RestoreError, Store};
 use tokio::sync::oneshot;
 
 pub use crate::core::Broken;
 use crate::core::event::Event;
 use crate::core::queue::Queue;
 use crate::core::{CheckpointSettings, Core, CoreOptions, Handle, Timing};
+use crate::loading::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::peers::{Peers, PeersOptions, random};
 
@@ -224,15 +225,14 @@ fn restore(path: PathBuf, owner: Owner, log: LogPolicy, alone: bool) -> Result<R
         tracing::warn!(%path, offset, %what, "a checkpoint is damaged; it is not needed");
     }
     let damaged = |source| StartError::Checkpoint { path: path.clone(), source };
-    let mut store = Store::new();
-    if let Some(reader) = opened.checkpoint.take() {
-        let no_state = |source| StartError::State { path: path.clone(), source };
-        let mut restore = Restore::new();
-        for chunk in reader {
-            restore.chunk(&chunk.map_err(damaged)?).map_err(no_state)?;
-        }
-        store = restore.finish().map_err(no_state)?;
-    }
+    let store = match opened.checkpoint.take() {
+        None => Store::new(),
+        Some(reader) => load(reader).map_err(|error| match error {
+            LoadError::File(source) => damaged(source),
+            LoadError::State(source) => StartError::State { path: path.clone(), source },
+            LoadError::Thread(source) => StartError::Thread { thread: "load", source },
+        })?,
+    };
     let newest = opened.restored.checkpoint.map(|checkpoint| checkpoint.position);
     let files = opened.disk.checkpoints().list().map_err(damaged)?;
     let newest = files.into_iter().find(|file| Some(file.position) == newest);

@@ -1,35 +1,22 @@
-//! Checkpoints of this member's own state: when, and cutting them in small slices between other work.
+//! Checkpoints of this member's own state: when they are taken, and who is told.
 //!
-//! A checkpoint pins the committed revision, and is encoded a little in every round of the core, so that no client
-//! waits for it. Its bytes go to a thread of its own that writes the file. What fails here fails one checkpoint, not
-//! the member.
+//! A checkpoint begins with a copy that shares everything with the state; a thread of its own encodes and writes it
+//! ([`Cutting`]), and no client waits for it. What fails here fails one checkpoint, not the member.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvError, SyncSender, TrySendError};
 use std::time::Duration;
-use std::{io, thread};
 
-use bytes::Bytes;
 use holdfast_engine::{Checkpoint, Index, Input, Moment, Ordinal, Position};
-use holdfast_storage::{CheckpointError, CheckpointFile};
-use holdfast_store::{CheckpointCursor, Store};
+use holdfast_storage::CheckpointFile;
+use holdfast_store::Store;
 use tokio::sync::oneshot;
 
 use super::Core;
-use super::event::Event;
+use super::cutting::{CheckpointFailure, Cutting, Order};
 use super::handle::{CheckpointTaken, Failure, RefusalCode};
 use super::queue::Queue;
 use crate::metrics::{CheckpointResult, Metrics};
-
-/// Bytes of state that are encoded in one round: about a third of a millisecond.
-const SLICE_BYTES: usize = 128 * 1024;
-
-/// Slices that may wait for the file: enough that the disk never waits for the core.
-const SLICES_QUEUED_MAX: usize = 16;
-
-/// The pause while the file is behind.
-const FILE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Bytes of log after which a checkpoint is taken, so that the log does not grow for ever. As much as a member reads
 /// back in about a second.
@@ -65,20 +52,6 @@ pub(crate) struct CheckpointSettings {
     pub(crate) metrics: Metrics,
 }
 
-/// Why a checkpoint was not written.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CheckpointFailure {
-    /// The file could not be written.
-    #[error("cannot write the checkpoint")]
-    File(#[from] CheckpointError),
-    /// The thread that writes it could not be started.
-    #[error("cannot start the thread that writes the checkpoint")]
-    Thread(#[source] io::Error),
-    /// The state was replaced by another before it was whole.
-    #[error("the checkpoint was given up")]
-    GivenUp,
-}
-
 type Asker = oneshot::Sender<Result<CheckpointTaken, Failure>>;
 
 /// This member's checkpoints.
@@ -86,8 +59,6 @@ pub(super) struct Checkpoints {
     settings: CheckpointSettings,
     running: Option<Running>,
     newest: Option<CheckpointFile>,
-    /// When to go on with the one that is being cut.
-    look_at: Option<Moment>,
     /// When the next one is due by the interval.
     next: Option<Moment>,
     /// Bytes executed since the newest one began.
@@ -106,21 +77,8 @@ struct Running {
     checkpoint: Checkpoint,
     /// Bytes executed before it began, if it comes to nothing.
     log_bytes: u64,
-    /// `None` when the whole state is on its way to the file.
-    cut: Option<Cut>,
-}
-
-struct Cut {
-    cursor: CheckpointCursor,
-    file: SyncSender<Slice>,
-    /// What the file had no room for.
-    left_over: Option<Slice>,
-}
-
-enum Slice {
-    Bytes(Bytes),
-    /// The checkpoint is whole. A channel that ends without this was given up.
-    End,
+    /// `None` if it was given up.
+    cutting: Option<Cutting>,
 }
 
 impl Checkpoints {
@@ -131,7 +89,6 @@ impl Checkpoints {
             settings,
             running: None,
             newest,
-            look_at: None,
             next,
             log_bytes: 0,
             askers: Vec::new(),
@@ -180,7 +137,7 @@ impl Checkpoints {
     /// When there is something to do at the earliest.
     pub(super) fn deadline(&self) -> Option<Moment> {
         match &self.running {
-            Some(_) => self.look_at,
+            Some(_) => None,
             None => self.next.map(|next| next.max(self.not_before)),
         }
     }
@@ -250,57 +207,21 @@ impl Checkpoints {
     }
 
     /// Begin to cut one of everything that is committed.
-    fn begin(&mut self, store: &mut Store, checkpoint: Checkpoint, now: Moment) {
+    fn begin(&mut self, store: &Store, checkpoint: Checkpoint, now: Moment) {
         self.wanted = false;
         self.next = self.settings.interval.map(|interval| now + interval);
-        let (file, slices) = mpsc::sync_channel(SLICES_QUEUED_MAX);
-        let (files, retain) = (self.settings.files.clone(), self.settings.retain);
-        let queue = self.settings.queue.clone();
-        let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-            let result = write_file(&files, checkpoint, &slices, retain);
-            let _ = queue.push_always(Event::CheckpointWritten { result });
-        });
+        let CheckpointSettings { files, retain, queue, .. } = &self.settings;
+        let cursor = store.begin_checkpoint();
+        let order = Order { cursor, checkpoint, files: files.clone(), retain: *retain };
+        let cutting = Some(Cutting::begin(order, queue));
         let log_bytes = std::mem::take(&mut self.log_bytes);
-        let cut = match thread {
-            Ok(_) => Some(Cut { cursor: store.begin_checkpoint(), file, left_over: None }),
-            Err(error) => {
-                let result = Err(CheckpointFailure::Thread(error));
-                let _ = self.settings.queue.push_always(Event::CheckpointWritten { result });
-                None
-            }
-        };
-        self.look_at = cut.as_ref().map(|_| now);
-        self.running = Some(Running { started: now, checkpoint, log_bytes, cut });
-    }
-
-    /// Encode the next slice, if the file has room for it.
-    pub(super) fn work(&mut self, store: &mut Store, now: Moment) {
-        if self.look_at.is_none_or(|at| now < at) {
-            return;
-        }
-        let Some(cut) = self.running.as_mut().and_then(|running| running.cut.as_mut()) else { return };
-        let slice = cut.left_over.take().unwrap_or_else(|| {
-            let chunk = store.checkpoint_chunk(&mut cut.cursor, SLICE_BYTES);
-            chunk.map_or(Slice::End, Slice::Bytes)
-        });
-        let last = matches!(slice, Slice::End);
-        match cut.file.try_send(slice) {
-            Ok(()) if !last => self.look_at = Some(now),
-            Ok(()) => self.end_cut(store),
-            Err(TrySendError::Full(slice)) => {
-                cut.left_over = Some(slice);
-                self.look_at = Some(now + FILE_PAUSE);
-            }
-            // The thread has given up, and says why by an event.
-            Err(TrySendError::Disconnected(_)) => self.end_cut(store),
-        }
+        self.running = Some(Running { started: now, checkpoint, log_bytes, cutting });
     }
 
     /// The state is replaced by another: what is being cut of it is useless.
-    pub(super) fn end_cut(&mut self, store: &mut Store) {
-        self.look_at = None;
-        if let Some(cut) = self.running.as_mut().and_then(|running| running.cut.take()) {
-            store.abandon_checkpoint(cut.cursor);
+    pub(super) fn give_up(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.cutting = None;
         }
     }
 
@@ -366,7 +287,7 @@ impl Core {
         let position = self.committed_position();
         if self.checkpoints.is_due(position, self.now) {
             let checkpoint = self.checkpoint_of(position);
-            self.checkpoints.begin(&mut self.store, checkpoint, self.now);
+            self.checkpoints.begin(&self.store, checkpoint, self.now);
         }
         if self.checkpoints.log_is_a_burden() {
             self.step(Input::CheckpointTaken { checkpoint: self.checkpoint_of(position) });
@@ -388,26 +309,4 @@ impl Core {
     pub(super) fn committed_position(&self) -> Position {
         self.terms.position(self.store.committed())
     }
-}
-
-/// The thread that writes one checkpoint: all slices to the file, then the file durable, then old ones away.
-fn write_file(
-    files: &holdfast_storage::Checkpoints,
-    checkpoint: Checkpoint,
-    slices: &Receiver<Slice>,
-    retain: NonZeroUsize,
-) -> Result<CheckpointFile, CheckpointFailure> {
-    let mut writer = files.create(checkpoint)?;
-    loop {
-        match slices.recv() {
-            Ok(Slice::Bytes(bytes)) => writer.chunk(&bytes)?,
-            Ok(Slice::End) => break,
-            Err(RecvError) => return Err(CheckpointFailure::GivenUp),
-        }
-    }
-    let file = writer.finish()?;
-    if let Err(error) = files.retain(retain) {
-        tracing::warn!(reason = crate::listener::chain(&error), "could not remove old checkpoints");
-    }
-    Ok(file)
 }

@@ -153,7 +153,7 @@ impl Core {
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), Broken> {
         let fetched = self.fetched.take().filter(|(fetched, _)| *fetched == checkpoint);
         let (_, store) = fetched.ok_or(Broken::NoSuchCheckpoint { position: checkpoint.position })?;
-        self.checkpoints.end_cut(&mut self.store);
+        self.checkpoints.give_up();
         let before: Store = std::mem::replace(&mut self.store, *store);
         // Taking a large state apart takes a while; nobody has to wait for it.
         let _ = std::thread::Builder::new().name("old-state".to_owned()).spawn(move || drop(before));

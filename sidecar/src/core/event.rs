@@ -8,7 +8,7 @@ use holdfast_store::Revision;
 use holdfast_wire::Fingerprint;
 use tokio::sync::oneshot;
 
-use super::checkpoints::CheckpointFailure;
+use super::cutting::CheckpointFailure;
 use super::handle::{
     CheckpointTaken, Failure, Figures, HandedOver, ReadReply, ReadRequest, Timing, WriteRequest, Written,
 };

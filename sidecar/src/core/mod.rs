@@ -5,6 +5,7 @@
 
 mod asking;
 mod checkpoints;
+mod cutting;
 mod disk;
 mod effects;
 pub(crate) mod event;

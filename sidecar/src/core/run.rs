@@ -60,7 +60,6 @@ impl Core {
             self.ask_for_reads();
             self.carry_out()?;
             self.expire();
-            self.checkpoints.work(&mut self.store, self.now);
             self.begin_checkpoint_if_due();
             self.watches.catch_up(&self.store, self.committed_revision(), self.now, &self.metrics);
             self.carry_out()?;

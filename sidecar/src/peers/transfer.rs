@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use holdfast_engine::{Checkpoint, MemberId, Position};
 use holdfast_storage::{CheckpointError, CheckpointFile, CheckpointReader, Checkpoints};
-use holdfast_store::{Restore, RestoreError, Store};
+use holdfast_store::Store;
 use holdfast_wire::{Frame, FrameError, Purpose, TurnedAway};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,6 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::handshake::{self, HandshakeError};
 use super::{Shared, dialer, random};
 use crate::core::event::Event;
+use crate::loading::{LoadError, Loader};
 
 /// How long the other side may take for the next piece. Its disk may be slow; a dead one is noticed sooner by the
 /// connection.
@@ -94,9 +95,9 @@ pub(crate) enum FetchError {
     /// It could not be written to this member's disk.
     #[error("cannot write the checkpoint")]
     File(#[from] CheckpointError),
-    /// It is not a state.
-    #[error("the checkpoint holds no state")]
-    State(#[from] RestoreError),
+    /// It is not a state, or cannot be made one.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The state is not the one that was asked for.
     #[error("the checkpoint of {expected} holds the state at entry {found}")]
     OtherState {
@@ -136,6 +137,19 @@ pub(crate) fn fetch(shared: Arc<Shared>, source: MemberId, checkpoint: Checkpoin
     transfer
 }
 
+/// Fetch a checkpoint for its file alone, while there is no core.
+pub(crate) async fn fetch_now(
+    shared: Arc<Shared>,
+    source: MemberId,
+    checkpoint: Checkpoint,
+) -> Result<CheckpointFile, FetchError> {
+    let runtime = shared.runtime.clone();
+    let receiving = runtime.clone().spawn_blocking(move || {
+        runtime.block_on(receive(&shared, source, checkpoint, &AtomicBool::new(false)))
+    });
+    receiving.await.unwrap_or(Err(FetchError::GivenUp)).map(|fetched| fetched.file)
+}
+
 async fn receive(
     shared: &Shared,
     source: MemberId,
@@ -146,14 +160,16 @@ async fn receive(
         .await
         .map_err(|error| FetchError::Handshake { source_member: source, source: error })?;
     let mut writer = shared.files.create(checkpoint)?;
-    let mut restore = Restore::new();
+    let mut loader = Loader::start()?;
     loop {
         if given_up.load(Relaxed) {
             return Err(FetchError::GivenUp);
         }
         match next(&mut stream, &mut read, writer.bytes()).await? {
             Frame::CheckpointChunk { bytes } => {
-                restore.chunk(&bytes)?;
+                if !loader.chunk(bytes.clone()) {
+                    break; // it is no state, and the loader says why
+                }
                 writer.chunk(&bytes)?;
             }
             Frame::CheckpointEnd { chunks, bytes }
@@ -172,7 +188,7 @@ async fn receive(
             _ => return Err(FetchError::Unexpected),
         }
     }
-    let store = Box::new(restore.finish()?);
+    let store = Box::new(loader.finish()?);
     if store.committed() != checkpoint.position.index {
         return Err(FetchError::OtherState { expected: checkpoint.position, found: store.committed() });
     }
