@@ -9,18 +9,21 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use holdfast_engine::{Config, Incarnation, MEMBERS_MAX, MemberId, Ordinal};
-use holdfast_storage::{CheckpointError, CheckpointFile, Flushed, LogPolicy, OpenError, Opened, Owner};
+use holdfast_engine::{Config, MEMBERS_MAX, MemberId, Ordinal};
+use holdfast_storage::{
+    CheckpointError, CheckpointFile, Flushed, LogPolicy, OpenError, Opened, Options as LogOptions,
+};
 use holdfast_store::{RestoreError, Store};
 use tokio::sync::oneshot;
 
 pub use crate::core::Broken;
 use crate::core::event::Event;
 use crate::core::queue::Queue;
-use crate::core::{CheckpointSettings, Core, CoreOptions, Handle, Timing};
+use crate::core::{CheckpointSettings, Core, CoreOptions, Handle, Timing, wanted};
 use crate::loading::{LoadError, load};
 use crate::metrics::Metrics;
-use crate::peers::{Peers, PeersOptions, random};
+use crate::peers::{Peers, PeersOptions, Source, random};
+use crate::repair::{self, Progress, Ready};
 
 /// Most bytes of entries in one message to a follower. Some hundred small entries; larger messages only delay what is
 /// behind them.
@@ -48,13 +51,18 @@ pub struct MemberOptions {
     pub store: String,
     /// Which member of it this is.
     pub ordinal: Ordinal,
-    /// The peer addresses of all members by ordinal, `host:port`; their number is the number of members. Host names
-    /// are looked up at every dial.
+    /// How many members the store is to have, `[1, MEMBERS_MAX]`.
+    pub members: u8,
+    /// The peer addresses of all members by ordinal, `host:port`; at least `members`. Further ones are of members that
+    /// are to be removed. Host names are looked up at every dial.
     pub peers: Vec<String>,
     /// The folder that holds what the member must not forget. Created if it is not there.
     pub data: PathBuf,
-    /// Whether there is a log on disk. Only a store of one member can do without.
+    /// Whether there is a log on disk. Without one, every start is a new member that the others bring up; a store of one
+    /// starts from its newest checkpoint.
     pub log: LogPolicy,
+    /// Sizes of the log's files.
+    pub log_options: LogOptions,
     /// Intervals.
     pub timing: Timing,
     /// Where durations and events are counted.
@@ -80,6 +88,8 @@ pub struct Found {
     pub lost_everything: bool,
     /// Bytes cut off the log's end because their write was never finished.
     pub torn_bytes: u64,
+    /// What was repaired before, in words, if anything was.
+    pub repaired: Option<String>,
 }
 
 /// Why a member did not start.
@@ -152,14 +162,23 @@ impl Member {
     ///
     /// [`StartError`]; nothing is left running then.
     pub async fn start(options: MemberOptions) -> Result<Member, StartError> {
+        Member::start_and_tell(options, &Progress::default()).await
+    }
+
+    /// As [`Member::start`]; says in `progress` what it repairs before.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start_and_tell(options: MemberOptions, progress: &Progress) -> Result<Member, StartError> {
         check(&options)?;
-        let (data, log) = (options.data.clone(), options.log);
-        let owner = Owner { store: options.store.clone(), ordinal: options.ordinal };
-        let alone = options.peers.len() == 1;
-        let restoring = tokio::task::spawn_blocking(move || restore(data, owner, log, alone));
+        let Ready { opened, repaired } = repair::open(&options, progress).await?;
+        let (data, log, alone) = (options.data.clone(), options.log, options.peers.len() == 1);
+        let restoring = tokio::task::spawn_blocking(move || restore(*opened, data, log, alone));
         let restored = restoring.await.map_err(|_| StartError::Ending)??;
-        let found = found(&options, &restored)?;
+        let found = Found { repaired, ..found(&options, &restored)? };
         let queue = Arc::new(Queue::default());
+        let me = MemberId { ordinal: options.ordinal, incarnation: restored.opened.incarnation };
         let (peers, core) = assemble(options, restored, &found, &queue)?;
         let handle = Handle::new(queue.clone(), me);
         Ok(Member { handle, found, queue, peers: Some(peers), core })
@@ -179,7 +198,6 @@ impl Member {
     /// returned there is nothing to wait for any more.
     ///
     /// # Errors
-        let me = MemberId { ordinal: options.ordinal, incarnation: restored.opened.incarnation };
     ///
     /// [`Broken`].
     pub async fn ended(&mut self) -> Result<(), Broken> {
@@ -199,22 +217,19 @@ impl Drop for Member {
 }
 
 fn check(options: &MemberOptions) -> Result<(), StartError> {
-    let members = options.peers.len();
-    let wrong = if !(1..=MEMBERS_MAX).contains(&members) {
-        format!("a store has 1 to {MEMBERS_MAX} members, not {members}")
-    } else if usize::from(options.ordinal.0) >= members {
-        format!("there is no member {} in a store of {members}", options.ordinal)
+    let (members, peers) = (options.members, options.peers.len());
+    let wrong = if members == 0 || !(usize::from(members)..=MEMBERS_MAX).contains(&peers) {
+        format!("a store has 1 to {MEMBERS_MAX} members with an address each, not {members} with {peers}")
+    } else if usize::from(options.ordinal.0) >= peers {
+        format!("there is no member {} in a store of {peers}", options.ordinal)
     } else {
         return Ok(());
     };
     Err(StartError::Options(wrong))
 }
 
-/// Open the folder and build the state up from its newest checkpoint. Takes as long as reading that takes.
-fn restore(path: PathBuf, owner: Owner, log: LogPolicy, alone: bool) -> Result<Restored, StartError> {
-    let fresh = Incarnation(random());
-    let mut opened = holdfast_storage::open(&path, owner, log, fresh)
-        .map_err(|source| StartError::Open { path: path.clone(), source })?;
+/// Build the state up from the folder's newest checkpoint. Takes as long as reading that takes.
+fn restore(mut opened: Opened, path: PathBuf, log: LogPolicy, alone: bool) -> Result<Restored, StartError> {
     if log == LogPolicy::None && !alone {
         // Without a log it is a new member, which the others bring up; its old checkpoints served those alone.
         opened.checkpoint = None;
@@ -248,7 +263,8 @@ fn found(options: &MemberOptions, restored: &Restored) -> Result<Found, StartErr
     if lost_everything && options.timing.checkpoint_interval.is_some() {
         return Err(StartError::CheckpointsGone { path: options.data.clone() });
     }
-    Ok(Found { lost_everything, torn_bytes: opened.torn.as_ref().map_or(0, |torn| torn.bytes) })
+    let torn_bytes = opened.torn.as_ref().map_or(0, |torn| torn.bytes);
+    Ok(Found { lost_everything, torn_bytes, repaired: None })
 }
 
 type CoreEnd = oneshot::Receiver<Result<(), Broken>>;
@@ -262,7 +278,8 @@ fn assemble(
 ) -> Result<(Peers, CoreEnd), StartError> {
     let Restored { opened, store, newest } = restored;
     let me = MemberId { ordinal: options.ordinal, incarnation: opened.incarnation };
-    let members = options.peers.len() as u8;
+    let (members, addressed) = (options.members, options.peers.len());
+    let sees_to = wanted(opened.restored.formation.is_some(), members, addressed);
     let files = opened.disk.checkpoints();
     let fsync_seconds = options.metrics.fsync_seconds.clone();
     let disk = opened.disk.on_flush(move |flush| {
@@ -276,31 +293,31 @@ fn assemble(
             let _ = done.push_always(Event::Durable { result });
         })
         .map_err(|source| StartError::Thread { thread: "writer", source })?;
-    let peers = Peers::start(PeersOptions {
+    let connections = PeersOptions {
         me,
         store: options.store.clone(),
         store_id: opened.restored.formation.as_ref().map(|formation| formation.store),
         addresses: options.peers,
-        listener: options.peer_listener,
         heartbeat_timeout: options.timing.heartbeat_timeout,
         files: files.clone(),
         queue: queue.clone(),
         metrics: options.metrics.clone(),
-    });
-    let note = found.lost_everything.then(|| {
-        "everything this store held is lost: its strategy keeps nothing when the member stops; it began again, empty"
-            .to_owned()
-    });
+        source: Source::Core,
+    };
+    let peers = Peers::start(connections, options.peer_listener);
+    let lost = "everything this store held is lost: its strategy keeps nothing when the member stops; it began again, empty";
+    let note = found.lost_everything.then(|| lost.to_owned()).or_else(|| found.repaired.clone());
     tracing::info!(member = %me, members, store = options.store, "starting");
     let core = Core::new(CoreOptions {
-        config: config(me, members, options.log, &options.timing),
+        config: config(me, sees_to, options.log, &options.timing),
+        members,
         restored: opened.restored,
         store,
         writer,
         log_kept: options.log == LogPolicy::Kept,
         checkpoints: CheckpointSettings {
             files,
-            log_is_needed: options.log == LogPolicy::Kept || members > 1,
+            log_is_needed: options.log == LogPolicy::Kept || addressed > 1,
             interval: options.timing.checkpoint_interval,
             retain: options.timing.checkpoint_retain,
             ordinal: me.ordinal,
@@ -374,9 +391,11 @@ mod tests {
         MemberOptions {
             store: "test/orders".to_owned(),
             ordinal: Ordinal(ordinal),
+            members: members as u8,
             peers: vec!["127.0.0.1:1".to_owned(); members],
             data: folder.to_owned(),
             log,
+            log_options: LogOptions::default(),
             timing: Timing {
                 heartbeat_interval: Duration::from_millis(50),
                 heartbeat_timeout: Duration::from_millis(500),

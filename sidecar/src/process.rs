@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use holdfast_api::{Durability, Settings};
 use holdfast_engine::Ordinal;
-use holdfast_storage::LogPolicy;
+use holdfast_storage::{LogPolicy, Options as LogOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -145,22 +145,38 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
     let settings = settings_file::load(&options.settings)?;
     check_membership(&options, &settings)?;
     let ports = Ports::open(&options).await?;
-    let metrics = Metrics::new(&settings.store.name, options.ordinal, settings.replicas, true);
+    let metrics = Metrics::new(&settings.store.name, options.ordinal, settings.peers.len() as u8, true);
     let file = options.settings.clone();
     let (end, ending) = ending();
     let socket = options.client_socket.clone();
     let options = member_options(&options, &settings, ports.peer, &metrics);
     let running = Running::new(settings, ending.clone(), metrics);
     let admin = Admin::start(ports.admin, &running);
-    let member = tokio::select! {
-        started = Member::start(options) => started?,
+    let progress = running.progress().clone();
+    let mut starting = std::pin::pin!(Member::start_and_tell(options, &progress));
+    // While a member repairs its disk, which may take long, its client port says so.
+    let early = tokio::select! {
+        started = &mut starting => Some(started?),
+        () = running.progress().began() => None,
         reason = signals.next() => return Ok(Exit::Stopped(reason)),
     };
-    announce_found(member.found());
-    running.started(member.handle().clone());
+    let repairing = early.is_none();
+    if let Some(member) = &early {
+        begin(member, &running);
+    }
     announce(CLIENT.name, &ports.client);
     let socket = socket.map(|path| UnixSocket::bind(&path)).transpose()?;
     let clients = tokio::spawn(serve_clients(ports.client, socket, running.clone(), ending));
+    let member = match early {
+        Some(member) => member,
+        None => tokio::select! {
+            started = starting => started?,
+            reason = signals.next() => return Ok(Exit::Stopped(reason)),
+        },
+    };
+    if repairing {
+        begin(&member, &running);
+    }
     let follow = tokio::spawn(settings_file::follow(file, running.clone(), member.handle().clone()));
     Serving { member, running, end, admin, clients, follow }.until_stopped(&mut signals).await
 }
@@ -195,8 +211,12 @@ fn member_options(
     MemberOptions {
         store: settings.store.to_string(),
         ordinal: options.ordinal,
+        members: settings.replicas,
         peers: settings.peers.clone(),
         data: options.data.clone(),
+        log_options: options
+            .segment_bytes
+            .map_or_else(LogOptions::default, |segment_bytes| LogOptions { segment_bytes }),
         log: match settings.durability {
             Durability::Disk => LogPolicy::Kept,
             Durability::Memory => LogPolicy::None,
@@ -208,14 +228,21 @@ fn member_options(
 }
 
 fn check_membership(options: &Options, settings: &Settings) -> Result<(), RunError> {
-    if options.ordinal.0 < settings.replicas {
+    // One that is to be removed serves until it is.
+    if usize::from(options.ordinal.0) < settings.peers.len() {
         return Ok(());
     }
     Err(RunError::NotInStore {
         ordinal: options.ordinal,
-        members: settings.replicas,
+        members: settings.peers.len() as u8,
         path: options.settings.display().to_string(),
     })
+}
+
+/// A member has started: its routes have somebody to ask from now on.
+fn begin(member: &Member, running: &Running) {
+    announce_found(member.found());
+    running.started(member.handle().clone());
 }
 
 fn announce_found(found: &Found) {

@@ -14,6 +14,7 @@ use crate::core::{Failure, Figures, Handle, RefusalCode};
 use crate::ending::Ending;
 use crate::metrics::Metrics;
 use crate::problem::{Code, Problem};
+use crate::repair::Progress;
 
 /// How long the core may take to say how it is. It does so between two events, so that this means it is stuck.
 const STATUS_TIME_MAX: Duration = Duration::from_secs(2);
@@ -28,6 +29,7 @@ pub(crate) struct Running(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     handle: OnceLock<Handle>,
+    progress: Progress,
     stopping: AtomicBool,
     /// Tells the streams without an end that they must end.
     ending: Ending,
@@ -48,12 +50,18 @@ impl Running {
     pub(crate) fn new(settings: Settings, ending: Ending, metrics: Metrics) -> Running {
         Running(Arc::new(Inner {
             handle: OnceLock::new(),
+            progress: Progress::default(),
             stopping: AtomicBool::new(false),
             ending,
             metrics,
             settings: RwLock::new(Arc::new(settings)),
             disk: Mutex::new(DiskProgress { durable: 0, since: Instant::now() }),
         }))
+    }
+
+    /// What the member repairs before it starts.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.0.progress
     }
 
     /// The member has started.
@@ -74,11 +82,12 @@ impl Running {
 
     /// The way to the core, if the member has started.
     pub(crate) fn handle(&self) -> Result<&Handle, Problem> {
-        self.0.handle.get().ok_or_else(|| {
-            Problem::new(
+        self.0.handle.get().ok_or_else(|| match self.0.progress.repairing() {
+            Some(repairing) => Problem::new(Code::Repairing, repairing),
+            None => Problem::new(
                 Code::Starting,
                 "this member is still restoring its state; ask another, or again later",
-            )
+            ),
         })
     }
 

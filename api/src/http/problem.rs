@@ -73,6 +73,8 @@ pub enum ProblemCode {
     PreconditionFailed,
     /// The store is full; deletes are still taken.
     QuotaExceeded,
+    /// The disk of the leader is full; deletes are still taken.
+    DiskFull,
     /// The session is not known: it never began, or was idle for too long.
     SessionExpired,
     /// The session has gone on past this sequence number.
@@ -95,6 +97,8 @@ pub enum ProblemCode {
     NotLeader,
     /// The member is restoring its state.
     Starting,
+    /// The member is repairing its disk, or cannot because what is damaged is nowhere else.
+    Repairing,
     /// The member is stopping.
     ShuttingDown,
     /// Nobody took the leadership over in time; the leader goes on.
@@ -119,7 +123,7 @@ struct Row {
 
 impl ProblemCode {
     /// All codes that a sidecar sends.
-    pub const ALL: [ProblemCode; 26] = [
+    pub const ALL: [ProblemCode; 28] = [
         ProblemCode::BadRequest,
         ProblemCode::RouteNotFound,
         ProblemCode::MethodNotAllowed,
@@ -130,6 +134,7 @@ impl ProblemCode {
         ProblemCode::TooManyOperations,
         ProblemCode::PreconditionFailed,
         ProblemCode::QuotaExceeded,
+        ProblemCode::DiskFull,
         ProblemCode::SessionExpired,
         ProblemCode::StaleSequence,
         ProblemCode::Compacted,
@@ -141,6 +146,7 @@ impl ProblemCode {
         ProblemCode::NoLeader,
         ProblemCode::NotLeader,
         ProblemCode::Starting,
+        ProblemCode::Repairing,
         ProblemCode::ShuttingDown,
         ProblemCode::HandOverFailed,
         ProblemCode::CheckpointFailed,
@@ -160,6 +166,7 @@ impl ProblemCode {
             ProblemCode::TooManyOperations => (400, "The transaction has too many operations", false),
             ProblemCode::PreconditionFailed => (412, "The key is at another revision", false),
             ProblemCode::QuotaExceeded => (507, "The store is full", false),
+            ProblemCode::DiskFull => (507, "The leader's disk is full", true),
             ProblemCode::SessionExpired => (410, "The session is not known", false),
             ProblemCode::StaleSequence => (409, "The session has gone on", false),
             ProblemCode::Compacted => (410, "The revision is compacted away", false),
@@ -171,6 +178,7 @@ impl ProblemCode {
             ProblemCode::NoLeader => (503, "Nobody leads at the moment", true),
             ProblemCode::NotLeader => (421, "This member does not lead", true),
             ProblemCode::Starting => (503, "The member is starting", true),
+            ProblemCode::Repairing => (503, "The member is repairing its disk", true),
             ProblemCode::ShuttingDown => (503, "The member is stopping", true),
             ProblemCode::HandOverFailed => (503, "Nobody took the leadership over", true),
             ProblemCode::CheckpointFailed => (500, "The checkpoint could not be taken", false),

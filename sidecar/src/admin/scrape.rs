@@ -35,7 +35,7 @@ async fn scrape(running: &Running, head: &Head) -> Result<Response, Problem> {
             metrics.show_figures(&figures);
         }
         // A member that restores its state has nothing to show of it, but its memory and processor time count.
-        Err(problem) if problem.code == Code::Starting => {}
+        Err(problem) if matches!(problem.code, Code::Starting | Code::Repairing) => {}
         Err(problem) => return Err(problem),
     }
     let mut response = Response::new(metrics.text().into());

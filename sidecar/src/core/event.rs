@@ -1,8 +1,10 @@
 //! Everything that can happen to a member, in one closed list.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use holdfast_api::http::Status;
-use holdfast_engine::{MemberId, Message, Ordinal, Ticket, WriteConcern};
+use holdfast_engine::{Given, Index, MemberId, Message, Ordinal, Position, Ticket, WriteConcern};
 use holdfast_storage::{CheckpointFile, WriteError};
 use holdfast_store::Revision;
 use holdfast_wire::Fingerprint;
@@ -13,9 +15,9 @@ use super::handle::{
     CheckpointTaken, Failure, Figures, HandedOver, ReadReply, ReadRequest, Timing, WriteRequest, Written,
 };
 use super::watches::WatchStream;
+use crate::native::{Asked, Outbox};
 use crate::peers::{FetchError, Fetched};
 
-use crate::native::{Asked, Outbox};
 /// One thing that happened, or that somebody wants.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -23,10 +25,10 @@ pub(crate) enum Event {
     Write { request: WriteRequest, reply: oneshot::Sender<Result<Written, Failure>> },
     /// A client wants to read.
     Read { request: ReadRequest, reply: oneshot::Sender<Result<ReadReply, Failure>> },
-    /// A client wants to follow writes.
-    Watch { from: Option<Revision>, prefix: Bytes, reply: oneshot::Sender<Result<WatchStream, Failure>> },
     /// What a client of the binary protocol wants; at least one thing.
     Asked { outbox: Arc<Outbox>, asked: Vec<Asked> },
+    /// A client wants to follow writes.
+    Watch { from: Option<Revision>, prefix: Bytes, reply: oneshot::Sender<Result<WatchStream, Failure>> },
     /// Somebody wants to know how this member is.
     Status { reply: oneshot::Sender<Status> },
     /// Somebody wants to know what it all comes to.
@@ -41,8 +43,8 @@ pub(crate) enum Event {
     },
     /// The settings have changed.
     Retime { timing: Timing, reply: oneshot::Sender<()> },
-    /// The members' addresses have changed.
-    Readdress { peers: Vec<String>, reply: oneshot::Sender<()> },
+    /// The store is to have another number of members, or they are elsewhere.
+    Resize { members: u8, peers: Vec<String>, reply: oneshot::Sender<()> },
     /// The member has to stop.
     ShutDown { reply: oneshot::Sender<()> },
     /// The member is dropped: it ends where it stands.
@@ -58,6 +60,8 @@ pub(crate) enum Event {
     ForwardReplied { from: Ordinal, id: u64, body: Bytes },
     /// A peer tells what its state was.
     Fingerprint { from: Ordinal, fingerprint: Fingerprint },
+    /// A peer repairs its log and lacks the entries after `after` up to `anchor`.
+    LostEntries { anchor: Position, after: Index, reply: oneshot::Sender<Given> },
     /// The connection to a peer is established.
     Reachable { peer: MemberId },
     /// A connection with a peer ended, without saying that its process did: what was on it may be lost.
@@ -78,10 +82,6 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// Bytes that wait with the event, apart from itself; only those that somebody else decides on.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Event::Write { request, .. } => request.command.len(),
     /// How many requests of clients it stands for, or one.
     pub(crate) fn count(&self) -> usize {
         match self {
@@ -90,11 +90,15 @@ impl Event {
         }
     }
 
+    /// Bytes that wait with the event, apart from itself; only those that somebody else decides on.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Event::Write { request, .. } => request.command.len(),
+            Event::Asked { asked, .. } => asked.iter().map(Asked::command_bytes).sum(),
             Event::Forwarded { command, .. } => command.len(),
             Event::ForwardReplied { body, .. } => body.len(),
             Event::Message { message: Message::Append { entries, .. }, .. } => {
                 entries.iter().map(|entry| entry.record_bytes()).sum()
-            Event::Asked { asked, .. } => asked.iter().map(Asked::command_bytes).sum(),
             }
             _ => 0,
         }

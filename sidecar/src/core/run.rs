@@ -6,14 +6,15 @@
 use std::time::{Duration, Instant};
 
 use holdfast_engine::{Input, Moment, Ordinal};
+use holdfast_wire::REPAIR_BYTES_MAX;
 
 use super::Core;
 use super::asking::{Asker, Client, HandOver, Write};
 use super::event::Event;
-use super::member_error::Broken;
 use super::handle::{WriteRequest, Written};
-
+use super::member_error::Broken;
 use crate::native::{Asked, Wish};
+
 /// The core looks around at least so often, although nothing is due; clocks of suspended machines jump.
 const NAP_MAX: Duration = Duration::from_millis(500);
 
@@ -60,6 +61,9 @@ impl Core {
             self.ask_for_reads();
             self.carry_out()?;
             self.expire();
+            if self.leavers_until.is_some_and(|until| until <= self.now) {
+                self.wait_for_no_leavers();
+            }
             self.begin_checkpoint_if_due();
             self.watches.catch_up(&self.store, self.committed_revision(), self.now, &self.metrics);
             self.carry_out()?;
@@ -78,6 +82,7 @@ impl Core {
             self.forwarded.deadline(),
             self.reads.deadline(),
             self.watches.deadline(),
+            self.leavers_until,
             self.checkpoints.deadline(),
             self.hand_overs.iter().map(|hand_over| hand_over.deadline).min(),
             self.stopping.as_ref().map(|stopping| stopping.next_look(self.now)),
@@ -123,8 +128,8 @@ impl Core {
                 self.retime(timing);
                 let _ = reply.send(());
             }
-            Event::Readdress { peers, reply } => {
-                self.peers.readdress(peers);
+            Event::Resize { members, peers, reply } => {
+                self.resize(members, peers);
                 let _ = reply.send(());
             }
             Event::ShutDown { reply } => self.stop(reply),
@@ -140,16 +145,16 @@ impl Core {
         Ok(())
     }
 
-    /// What peers say, and what happens to the connections with them.
-    fn hear(&mut self, event: Event) -> Result<(), Broken> {
-        match event {
-            Event::Message { from, message } => {
     fn client_writes(&mut self, request: WriteRequest, client: Client<Written>) {
         let WriteRequest { command, concern, timeout, retryable } = request;
         let deadline = self.now + timeout;
         self.write(Write { command, concern, deadline, retryable, asker: Asker::Client(client) });
     }
 
+    /// What peers say, and what happens to the connections with them.
+    fn hear(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::Message { from, message } => {
                 self.heard[usize::from(from.ordinal.0)] = Some((from, self.now));
                 self.step(Input::Receive { from, message });
             }
@@ -164,6 +169,9 @@ impl Core {
             }
             Event::ForwardReplied { from, id, body } => self.forward_replied(from, id, &body),
             Event::Fingerprint { from, fingerprint } => self.compare(from, fingerprint)?,
+            Event::LostEntries { anchor, after, reply } => {
+                let _ = reply.send(self.engine.give(anchor, after, REPAIR_BYTES_MAX));
+            }
             Event::Reachable { peer } => {
                 self.step(Input::Connected { peer });
                 self.reads.ask_now();

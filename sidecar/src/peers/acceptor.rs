@@ -1,5 +1,6 @@
 //! The peer port: takes connections, bounded in number and time until they have proved who they are.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::handshake::{self, HandshakeError};
-use super::{Shared, inbound, prepare, transfer};
+use super::{Shared, Source, inbound, prepare, repair, transfer};
 use crate::metrics::PeerRefusal;
 
 /// Connections that may be shaking hands. Every peer needs two at a time at most, and a few more may be mistakes;
@@ -24,10 +25,24 @@ const TRANSFERS_MAX: usize = MEMBERS_MAX;
 /// The pause after the system could not accept, such as without free file descriptors: it is out of our hands.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Members that repair their logs and are answered at a time: all of them, and one more connection of each that is not
+/// known to be dead yet.
+const REPAIRS_MAX: usize = 2 * MEMBERS_MAX;
+
+/// How many connections of each kind there may be more.
+#[derive(Clone, Debug)]
+struct Permits {
+    transfers: Arc<Semaphore>,
+    repairs: Arc<Semaphore>,
+}
+
 /// Accept for ever.
-pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+pub(crate) async fn answer_callers(shared: Arc<Shared>, listener: &TcpListener) -> Infallible {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    let transfers = Arc::new(Semaphore::new(TRANSFERS_MAX));
+    let permits = Permits {
+        transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
+        repairs: Arc::new(Semaphore::new(REPAIRS_MAX)),
+    };
     let mut connections = JoinSet::new();
     loop {
         // What has ended is forgotten as it goes.
@@ -39,9 +54,9 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                     shared.metrics.peer_refused(PeerRefusal::Busy);
                     continue;
                 };
-                let (shared, transfers) = (shared.clone(), transfers.clone());
+                let (shared, permits) = (shared.clone(), permits.clone());
                 connections.spawn(async move {
-                    if let Err(error) = greet(&shared, stream, address, transfers, permit).await {
+                    if let Err(error) = greet(&shared, stream, address, permits, permit).await {
                         shared.metrics.peer_refused(refusal(&error));
                         let reason = crate::listener::chain(&error);
                         tracing::warn!(%address, reason, "refused a connection to the peer port");
@@ -61,24 +76,35 @@ async fn greet(
     shared: &Arc<Shared>,
     mut stream: TcpStream,
     address: SocketAddr,
-    transfers: Arc<Semaphore>,
+    permits: Permits,
     permit: tokio::sync::OwnedSemaphorePermit,
 ) -> Result<(), HandshakeError> {
     prepare(&stream, shared.silence())?;
     let (hello, read) = handshake::answer(shared, &mut stream).await?;
     match hello.purpose {
+        Purpose::Replication if matches!(shared.source, Source::Damaged(_)) => {
+            handshake::turn_away(&mut stream, TurnedAway::Repairing).await;
+        }
         Purpose::Replication => {
             handshake::welcome(shared, &mut stream, hello.purpose).await?;
             drop(permit);
             inbound::serve(shared, &hello, stream, read, address.ip()).await;
         }
         Purpose::CheckpointFetch { position } => {
-            let Ok(transfer) = transfers.try_acquire_owned() else {
+            let Ok(transfer) = permits.transfers.try_acquire_owned() else {
                 handshake::turn_away(&mut stream, TurnedAway::Busy).await;
                 return Err(HandshakeError::Refused(TurnedAway::Busy));
             };
             transfer::serve(shared, stream, hello.member, position, permit).await?;
             drop(transfer);
+        }
+        Purpose::Repair => {
+            let Ok(repair) = permits.repairs.try_acquire_owned() else {
+                handshake::turn_away(&mut stream, TurnedAway::Busy).await;
+                return Err(HandshakeError::Refused(TurnedAway::Busy));
+            };
+            repair::serve(shared, stream, read, hello.member, permit).await?;
+            drop(repair);
         }
     }
     Ok(())
@@ -92,7 +118,7 @@ fn refusal(error: &HandshakeError) -> PeerRefusal {
             TurnedAway::NoSuchOrdinal { .. } | TurnedAway::OwnOrdinal { .. } => PeerRefusal::WrongOrdinal,
             TurnedAway::Version { .. } => PeerRefusal::Version,
             TurnedAway::NoCheckpoint { .. } => PeerRefusal::NoCheckpoint,
-            TurnedAway::Busy => PeerRefusal::Busy,
+            TurnedAway::Busy | TurnedAway::Repairing => PeerRefusal::Busy,
         },
         HandshakeError::Greeting(GreetingError::Version { .. }) => PeerRefusal::Version,
         HandshakeError::SomebodyElse { .. } => PeerRefusal::WrongOrdinal,

@@ -189,9 +189,10 @@ fn take_frames(
                 }
                 pong(stream, nonce);
             }
-            Frame::Pong { .. } | Frame::CheckpointChunk { .. } | Frame::CheckpointEnd { .. } => {
-                return Err(Ended::Unexpected);
-            }
+            Frame::Pong { .. }
+            | Frame::CheckpointChunk { .. }
+            | Frame::CheckpointEnd { .. }
+            | Frame::Repair(_) => return Err(Ended::Unexpected),
         }
     }
     Ok(())

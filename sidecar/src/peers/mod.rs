@@ -10,6 +10,7 @@ mod dialer;
 mod handshake;
 mod inbound;
 mod link;
+mod repair;
 mod transfer;
 
 use std::net::IpAddr;
@@ -25,8 +26,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+pub(crate) use acceptor::answer_callers;
 pub(crate) use link::{Link, Pushed};
-pub(crate) use transfer::{FetchError, Fetched, Transfer, fetch};
+pub(crate) use repair::{Asking, Source};
+pub(crate) use transfer::{FetchError, Fetched, Transfer, fetch, fetch_now};
 
 use crate::core::queue::Queue;
 use crate::metrics::Metrics;
@@ -50,8 +53,6 @@ pub(crate) struct PeersOptions {
     pub(crate) store_id: Option<StoreId>,
     /// The peer addresses of all members by ordinal, `host:port`; at most [`MEMBERS_MAX`].
     pub(crate) addresses: Vec<String>,
-    /// Where the others connect to.
-    pub(crate) listener: TcpListener,
     /// After so long without word from the leader a follower campaigns.
     pub(crate) heartbeat_timeout: Duration,
     /// This member's checkpoints.
@@ -60,6 +61,8 @@ pub(crate) struct PeersOptions {
     pub(crate) queue: Arc<Queue>,
     /// Where it is counted.
     pub(crate) metrics: Metrics,
+    /// Where the entries are that members in repair ask for.
+    pub(crate) source: Source,
 }
 
 /// What all connections of a member share.
@@ -73,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Arc<Queue>,
     pub(crate) runtime: Handle,
     pub(crate) metrics: Metrics,
+    pub(crate) source: Source,
     store_id: OnceLock<StoreId>,
     silence_ns: AtomicU64,
     fingerprint: Mutex<Option<Fingerprint>>,
@@ -107,39 +111,13 @@ pub(crate) struct Peers {
 
 impl Peers {
     /// Listen, and dial everybody. Must run inside a tokio runtime.
-    pub(crate) fn start(options: PeersOptions) -> Peers {
-        let metrics = options.metrics;
-        let mut addresses = options.addresses.into_iter();
-        let peers = std::array::from_fn(|ordinal| {
-            let ordinal = Ordinal(ordinal as u8);
-            Peer {
-                ordinal,
-                address: Mutex::new(addresses.next()),
-                link: Arc::new(Link::new(metrics.peer(ordinal).clone())),
-                appeared: Notify::new(),
-                seen_at: Mutex::default(),
-                seen_process: AtomicU64::default(),
-                inbound: inbound::Slot::default(),
-            }
-        });
-        let shared = Arc::new(Shared {
-            me: options.me,
-            process: random(),
-            store: options.store,
-            files: options.files,
-            queue: options.queue,
-            runtime: Handle::current(),
-            store_id: options.store_id.map_or_else(OnceLock::new, OnceLock::from),
-            silence_ns: AtomicU64::default(),
-            fingerprint: Mutex::default(),
-            peers,
-            metrics,
-        });
-        shared.set_heartbeat_timeout(options.heartbeat_timeout);
+    pub(crate) fn start(options: PeersOptions, listener: TcpListener) -> Peers {
+        let shared = introduce(options);
         let mut tasks = JoinSet::new();
-        tasks.spawn(acceptor::accept(shared.clone(), options.listener));
+        let accepting = shared.clone();
+        tasks.spawn(async move { match answer_callers(accepting, &listener).await {} });
         for peer in &shared.peers {
-            if peer.ordinal != options.me.ordinal {
+            if peer.ordinal != shared.me.ordinal {
                 tasks.spawn(dialer::dial(shared.clone(), peer.ordinal));
             }
         }
@@ -155,6 +133,40 @@ impl Peers {
     pub(crate) async fn stop(mut self) {
         self.tasks.shutdown().await;
     }
+}
+
+/// What connections need, before there is one. Must run inside a tokio runtime.
+pub(crate) fn introduce(options: PeersOptions) -> Arc<Shared> {
+    let metrics = options.metrics;
+    let mut addresses = options.addresses.into_iter();
+    let peers = std::array::from_fn(|ordinal| {
+        let ordinal = Ordinal(ordinal as u8);
+        Peer {
+            ordinal,
+            address: Mutex::new(addresses.next()),
+            link: Arc::new(Link::new(metrics.peer(ordinal).clone())),
+            appeared: Notify::new(),
+            seen_at: Mutex::default(),
+            seen_process: AtomicU64::default(),
+            inbound: inbound::Slot::default(),
+        }
+    });
+    let shared = Arc::new(Shared {
+        me: options.me,
+        process: random(),
+        store: options.store,
+        files: options.files,
+        queue: options.queue,
+        runtime: Handle::current(),
+        store_id: options.store_id.map_or_else(OnceLock::new, OnceLock::from),
+        silence_ns: AtomicU64::default(),
+        fingerprint: Mutex::default(),
+        peers,
+        metrics,
+        source: options.source,
+    });
+    shared.set_heartbeat_timeout(options.heartbeat_timeout);
+    shared
 }
 
 impl Drop for Peers {

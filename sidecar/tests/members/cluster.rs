@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_api::http::{Role, Status};
+use holdfast_api::{Removal, removal};
 use holdfast_engine::{Ordinal, WriteConcern};
 use holdfast_sidecar::core::{
     Answer, Consistency, Failure, Handle, Query, ReadRequest, Timing, WriteRequest, Written,
 };
-use holdfast_sidecar::member::{Member, MemberOptions, StartError};
+use holdfast_sidecar::member::{Broken, Member, MemberOptions, StartError};
 use holdfast_sidecar::metrics::Metrics;
-use holdfast_storage::LogPolicy;
+use holdfast_storage::{LogPolicy, Options};
 use holdfast_store::{Command, Expect, Operation, SessionId, Stamp};
 use tokio::net::TcpListener;
 
@@ -26,6 +27,8 @@ pub(crate) struct Cluster {
     pub(crate) name: String,
     pub(crate) log: LogPolicy,
     pub(crate) timing: Timing,
+    /// How many members it is to have.
+    pub(crate) replicas: u8,
     pub(crate) addresses: Vec<String>,
     pub(crate) members: Vec<Option<Member>>,
     folder: tempfile::TempDir,
@@ -62,6 +65,7 @@ impl Cluster {
             name: "test/orders".to_owned(),
             log,
             timing,
+            replicas: members as u8,
             addresses: listeners.iter().map(address).collect(),
             members: (0..members).map(|_| None).collect(),
             folder: tempfile::tempdir().expect("a folder"),
@@ -73,13 +77,15 @@ impl Cluster {
         cluster
     }
 
-    fn options(&self, ordinal: u8, listener: TcpListener) -> MemberOptions {
+    pub(crate) fn options(&self, ordinal: u8, listener: TcpListener) -> MemberOptions {
         MemberOptions {
             store: self.name.clone(),
             ordinal: Ordinal(ordinal),
+            members: self.replicas,
             peers: self.addresses.clone(),
             data: self.data(ordinal),
             log: self.log,
+            log_options: Options { segment_bytes: 64 * 1024 },
             timing: self.timing,
             metrics: Metrics::new("orders", Ordinal(ordinal), self.members.len() as u8, false),
             peer_listener: listener,
@@ -139,6 +145,59 @@ impl Cluster {
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Have more members: those who are there are told first, then the new ones start.
+    pub(crate) async fn grow(&mut self, replicas: u8) {
+        let mut listeners = Vec::new();
+        for _ in self.addresses.len()..usize::from(replicas) {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            self.addresses.push(listener.local_addr().expect("an address").to_string());
+            self.members.push(None);
+            listeners.push(listener);
+        }
+        self.resize(replicas).await;
+        for (listener, ordinal) in listeners.into_iter().rev().zip((0..replicas).rev()) {
+            let member = Member::start(self.options(ordinal, listener)).await.expect("a member");
+            self.members[usize::from(ordinal)] = Some(member);
+        }
+    }
+
+    /// Have fewer members: all are told, those who are to go are removed, and then the others forget them. Returns how
+    /// those ended.
+    pub(crate) async fn shrink(&mut self, replicas: u8) -> Vec<Result<(), Broken>> {
+        self.resize(replicas).await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut statuses = Vec::new();
+            for ordinal in self.running() {
+                // Who is removed ends by itself.
+                statuses.extend(self.handle(ordinal).status().await);
+            }
+            let removal = removal(replicas, statuses.iter());
+            if removal == Removal::Done {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{removal}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut ends = Vec::new();
+        for member in self.members.split_off(replicas.into()).into_iter().flatten() {
+            let mut member = member;
+            let ended = tokio::time::timeout(PATIENCE, member.ended()).await;
+            ends.push(ended.expect("a removed member ends"));
+        }
+        self.addresses.truncate(replicas.into());
+        self.resize(replicas).await;
+        ends
+    }
+
+    async fn resize(&mut self, replicas: u8) {
+        self.replicas = replicas;
+        for ordinal in self.running() {
+            let told = self.handle(ordinal).resize(replicas, self.addresses.clone()).await;
+            told.expect("it runs");
         }
     }
 
