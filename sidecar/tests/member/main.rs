@@ -5,4 +5,5 @@ mod cluster;
 mod lifecycle;
 mod native;
 mod process;
+mod repairing;
 mod routes;

@@ -152,6 +152,15 @@ impl Cluster {
         self.members[ordinal] = Some(Process::start(self.command(ordinal)));
     }
 
+    /// Start a member again that will not be ready.
+    pub(crate) fn restart_unready(&mut self, ordinal: usize) {
+        self.members[ordinal] = Some(Process::start_unready(self.command(ordinal)));
+    }
+
+    pub(crate) fn data(&self, ordinal: usize) -> PathBuf {
+        self.stores[ordinal].data()
+    }
+
     pub(crate) fn member(&self, ordinal: usize) -> &Process {
         self.members[ordinal].as_ref().expect("it runs")
     }
