@@ -54,6 +54,8 @@ pub(super) struct Write {
     pub(super) deadline: Moment,
     /// Whether asking twice is harmless.
     pub(super) retryable: bool,
+    /// Whether it was asked before without an answer, and may have been done then: it cannot be refused any more.
+    pub(super) uncertain: bool,
     /// Who waits.
     pub(super) asker: Asker<Written>,
 }

@@ -194,6 +194,7 @@ mod tests {
             concern: WriteConcern::Majority,
             deadline: Moment(deadline),
             retryable: false,
+            uncertain: false,
             asker: Asker::Client(Client::Task(oneshot::channel().0)),
         }
     }

@@ -156,7 +156,7 @@ impl Core {
     /// until then a client that waits for an answer would wait on, although the store serves again.
     pub(super) fn forward_again(&mut self, leader: Ordinal) {
         for write in self.forwarded.take_retryable_elsewhere(leader) {
-            self.route(write);
+            self.route(Write { uncertain: true, ..write });
         }
         for ordinal in (0..MEMBERS_MAX as u8).map(Ordinal).filter(|ordinal| *ordinal != leader) {
             let heard = self.heard[usize::from(ordinal.0)];
@@ -240,7 +240,7 @@ impl Core {
     /// It cannot be told what became of a write: ask again if that is harmless, else say so.
     fn lost(&mut self, write: Write, detail: String) {
         if write.retryable && write.deadline > self.now && self.stopping.is_none() {
-            return self.not_taken(write);
+            return self.not_taken(Write { uncertain: true, ..write });
         }
         self.metrics.proposal_failed(ProposalFailure::Lost);
         self.answer_write(write, Err(Failure::Unknown { detail }));
@@ -253,7 +253,9 @@ impl Core {
             match verdict {
                 Verdict::Written(written) => self.answer_write(write, Ok(written)),
                 Verdict::Superseded => self.not_taken(write),
-                Verdict::Unknown(_) if write.retryable && write.deadline > self.now => self.not_taken(write),
+                Verdict::Unknown(_) if write.retryable && write.deadline > self.now => {
+                    self.not_taken(Write { uncertain: true, ..write });
+                }
                 Verdict::Unknown(detail) => {
                     let late = write.deadline <= self.now;
                     let reason = if late { ProposalFailure::Timeout } else { ProposalFailure::Lost };
@@ -295,6 +297,7 @@ impl Core {
     }
 
     pub(super) fn answer_write(&mut self, write: Write, result: Result<Written, Failure>) {
+        let result = if write.uncertain { result.map_err(after_an_unknown) } else { result };
         match write.asker {
             Asker::Client(client) => client.answer(result, &mut self.unsent),
             Asker::Member { ordinal, id } => self.reply_to(ordinal, id, &result.into()),
@@ -319,5 +322,26 @@ pub(super) fn no_leader() -> Failure {
         detail: "no leader was found in time".to_owned(),
         retryable: true,
         retry_after: None,
+    }
+}
+
+/// The failure of a write that was asked before without an answer: what refuses it now says nothing about that time.
+fn after_an_unknown(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { detail, .. } => {
+            Failure::Unknown { detail: format!("it was asked before without an answer, and then {detail}") }
+        }
+        unknown @ Failure::Unknown { .. } => unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_done_is_never_refused() {
+        assert!(matches!(after_an_unknown(no_leader()), Failure::Unknown { .. }));
+        assert!(matches!(after_an_unknown(Failure::stopping()), Failure::Unknown { .. }));
     }
 }

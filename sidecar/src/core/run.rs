@@ -148,7 +148,8 @@ impl Core {
     fn client_writes(&mut self, request: WriteRequest, client: Client<Written>) {
         let WriteRequest { command, concern, timeout, retryable } = request;
         let deadline = self.now + timeout;
-        self.write(Write { command, concern, deadline, retryable, asker: Asker::Client(client) });
+        let asker = Asker::Client(client);
+        self.write(Write { command, concern, deadline, retryable, uncertain: false, asker });
     }
 
     /// What peers say, and what happens to the connections with them.
@@ -161,7 +162,7 @@ impl Core {
             Event::Forwarded { from, id, concern, timeout_ms, command } => {
                 let deadline = self.now + Duration::from_millis(timeout_ms.into());
                 let asker = Asker::Member { ordinal: from, id };
-                self.write(Write { command, concern, deadline, retryable: false, asker });
+                self.write(Write { command, concern, deadline, retryable: false, uncertain: false, asker });
             }
             Event::HandOverForwarded { from, id, to, timeout_ms } => {
                 let deadline = self.now + Duration::from_millis(timeout_ms.into());

@@ -16,6 +16,7 @@ fn write(concern: WriteConcern) -> Write {
         concern,
         deadline: SECOND,
         retryable: false,
+        uncertain: false,
         asker: Asker::Client(Client::Task(reply)),
     }
 }
