@@ -23,8 +23,8 @@ const DIVERGED: &str = "keep the folder aside for a report and start with an emp
     state from the others and takes its own place";
 const REMOVED: &str = "nothing is missing in the store. To have a member at this ordinal again, start it with an empty \
     folder by --data (HOLDFAST_DATA), and see that the store is to have so many members";
-const OLD_DISK: &str = "put the newest folder back; or start with an empty one: the member then copies the state from \
-    the others and takes its own place";
+const OLD_DISK: &str = "start it again: it copies what it lacks from the others and takes its own place as another \
+    incarnation; or put the newest folder back before that";
 
 /// What to do about it, unless the error says so itself.
 pub(crate) fn advice(error: &RunError) -> Option<&'static str> {

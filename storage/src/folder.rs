@@ -78,6 +78,10 @@ impl Folder {
         self.root.join("identity.copy")
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn vote_path(&self) -> PathBuf {
         self.root.join("vote")
     }

@@ -17,6 +17,7 @@ use crate::checkpoint::Checkpoints;
 use crate::folder::Folder;
 use crate::log::{BATCH_BYTES_MAX, Log, Resumed};
 use crate::queue::{Queue, Queued, SubmitError};
+use crate::scrub::{Ledger, Scrub};
 use crate::vote::Vote;
 use crate::{Options, WriteError};
 
@@ -28,6 +29,7 @@ pub struct Disk {
     /// Neither is there without a log.
     pub(crate) log: Option<(Resumed, Vote)>,
     pub(crate) observer: Observer,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 /// One write and its flush, for metrics.
@@ -63,6 +65,7 @@ pub(crate) struct Observer(Option<Arc<dyn Fn(Flush) + Send + Sync>>);
 /// The way to the writer thread. Dropping it is [`LogWriter::stop`].
 #[derive(Debug)]
 pub struct LogWriter {
+    folder: Arc<Folder>,
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
 }
@@ -100,6 +103,11 @@ impl Disk {
         Disk { observer: Observer(Some(Arc::new(observe))), ..self }
     }
 
+    /// What is to be read again in the background. The log's part of it is known once the writer is started.
+    pub fn scrub(&self) -> Scrub {
+        Scrub::new(Arc::clone(&self.folder), Arc::clone(&self.ledger))
+    }
+
     /// Start the writer thread.
     ///
     /// `done` is called in that thread: with the last ticket that is durable, whenever that moved; or, once and as the
@@ -113,20 +121,27 @@ impl Disk {
         self,
         done: impl FnMut(Result<Ticket, WriteError>) + Send + 'static,
     ) -> io::Result<LogWriter> {
-        let Disk { folder, options, log, observer } = self;
+        let Disk { folder, options, log, observer, ledger } = self;
         let log = match log {
             Some((resumed, vote)) => {
-                let log = Log::start(Arc::clone(&folder), options.segment_bytes, observer.clone(), resumed)?;
+                let log = Log::start(
+                    Arc::clone(&folder),
+                    options.segment_bytes,
+                    observer.clone(),
+                    ledger,
+                    resumed,
+                )?;
                 Some((log, vote))
             }
             None => None,
         };
         let queue = Arc::new(Queue::default());
         let thread = {
-            let (queue, writer) = (Arc::clone(&queue), Writer { folder, log, observer });
+            let (queue, folder) = (Arc::clone(&queue), Arc::clone(&folder));
+            let writer = Writer { folder, log, observer };
             thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(&queue, done))?
         };
-        Ok(LogWriter { queue, thread: Some(thread) })
+        Ok(LogWriter { folder, queue, thread: Some(thread) })
     }
 }
 
@@ -149,6 +164,19 @@ impl LogWriter {
     /// [`Checkpoints`] of it lives.
     pub fn stop(self) {
         drop(self);
+    }
+
+    /// As [`LogWriter::stop`], and make the vote void, durably: the next start goes on as another incarnation, with the
+    /// same log. For a member that must not vote as who it was.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`]; the vote stands then.
+    pub fn renounce(self) -> Result<(), WriteError> {
+        let folder = Arc::clone(&self.folder);
+        self.stop();
+        folder.files.remove(&folder.vote_path())?;
+        Ok(folder.files.sync_folder(folder.root())?)
     }
 }
 
@@ -194,12 +222,15 @@ impl Writer {
         }
         if let Some((log, _)) = &mut self.log {
             log.flush()?;
-            if queue.queued().writes == 0 {
-                log.seal()?;
-            }
         }
         if let Some(ticket) = reached {
             report(ticket);
+        }
+        // Last: nobody waits for a seal, which only makes the next start sure of what this one was sure of.
+        if let Some((log, _)) = &mut self.log
+            && queue.queued().writes == 0
+        {
+            log.seal()?;
         }
         Ok(())
     }

@@ -51,7 +51,15 @@ impl Disk {
     }
 
     /// Write what was taken, and end the writer's thread.
-    pub(super) fn stop(self) {
-        self.writer.stop();
+    pub(super) fn stop(self, renounce: bool) {
+        if !renounce {
+            return self.writer.stop();
+        }
+        match self.writer.renounce() {
+            Ok(()) => tracing::warn!("the next start is another incarnation, which learns from the others"),
+            Err(error) => {
+                tracing::error!(reason = crate::listener::chain(&error), "the old identity stands");
+            }
+        }
     }
 }

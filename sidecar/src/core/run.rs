@@ -32,13 +32,13 @@ impl Core {
         let result = self.run_rounds();
         match &result {
             Ok(End::Stopped) => {
-                self.finish();
+                self.finish(false);
                 tracing::info!("stopped");
             }
             Ok(End::Crashed) => {}
             Err(error) => {
                 tracing::error!(reason = crate::listener::chain(error), "the member cannot go on");
-                self.finish();
+                self.finish(matches!(error, Broken::OldDisk { .. }));
             }
         }
         result.map(|_| ())

@@ -77,8 +77,9 @@ impl Core {
         true
     }
 
-    /// Answer everybody who still waits, and end the writer's thread.
-    pub(super) fn finish(mut self) {
+    /// Answer everybody who still waits, and end the writer's thread; `renounce` the member's identity if it must not
+    /// start under it again.
+    pub(super) fn finish(mut self, renounce: bool) {
         self.watches.end();
         let mut done = std::mem::take(&mut self.done);
         self.writes.abandon(&mut done);
@@ -108,7 +109,7 @@ impl Core {
         }
         self.flush();
         self.queue.close();
-        self.disk.stop();
+        self.disk.stop(renounce);
         for reply in self.stopping.into_iter().flat_map(|stopping| stopping.replies) {
             let _ = reply.send(());
         }

@@ -60,6 +60,7 @@ async fn an_older_copy_of_a_disk_is_found() {
     let mut cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     let member = cluster.follower().await;
+    let before = cluster.status(member).await.incarnation;
     cluster.kill(member);
     let copy = cluster.data(member).with_extension("copy");
     copy_folder(&cluster.data(member), &copy);
@@ -77,6 +78,11 @@ async fn an_older_copy_of_a_disk_is_found() {
     cluster.restart(member).await;
     let ended = cluster.members[usize::from(member)].as_mut().expect("a member").ended().await;
     assert!(matches!(ended, Err(Broken::OldDisk { .. })), "{ended:?}");
+    // It is another member from then on, and takes its place as one.
+    drop(cluster.members[usize::from(member)].take());
+    cluster.restart(member).await;
+    until_it_votes(&cluster, member).await;
+    assert_ne!(cluster.status(member).await.incarnation, before, "another life");
 }
 
 /// Without a log on disk, every start is another member: one after the other can be restarted and nothing is lost.
