@@ -11,6 +11,7 @@ pub mod names;
 #[cfg(feature = "kind")]
 pub mod validate;
 
+mod removal;
 mod settings;
 mod span;
 mod strategy;
@@ -23,6 +24,7 @@ pub use kind::{
     ReplicatedStoreSpec, ReplicatedStoreStatus, ServiceSpec, ServiceType, StorageSpec, TemplateError,
     TemplateMetadata,
 };
+pub use removal::{Removal, removal};
 pub use settings::{
     CheckpointSettings, HeartbeatSettings, PEER_ADDRESS_BYTES_MAX, SETTINGS_BYTES_MAX, Settings,
     SettingsError, StoreName,

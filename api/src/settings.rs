@@ -24,14 +24,14 @@ pub const PEER_ADDRESS_BYTES_MAX: usize = 253 + 6;
 
 /// What all members of a store share.
 ///
-/// Invariants, after [`Settings::read`] or [`Settings::validate`]: `peers` has `replicas` elements; one replica if the
-/// strategy does not replicate; `checkpoint` if and only if the strategy takes them.
+/// Invariants, after [`Settings::read`] or [`Settings::validate`]: `peers` has at least `replicas` elements and at most
+/// [`REPLICAS_MAX`]; one replica if the strategy does not replicate; `checkpoint` if and only if the strategy takes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// Which store this is.
     pub store: StoreName,
-    /// How many members it has, in `[1, REPLICAS_MAX]`.
+    /// How many members it is to have, in `[1, REPLICAS_MAX]`: ordinals `[0, replicas)`. It may have others for a while.
     pub replicas: u8,
     /// What it does against faults.
     pub strategy: Strategy,
@@ -46,7 +46,8 @@ pub struct Settings {
     /// When checkpoints are taken, for strategies that do so. The others take one only to release their log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointSettings>,
-    /// `host:port` of every member's peer port, by ordinal.
+    /// `host:port` of every member's peer port, by ordinal. Those at and beyond `replicas` are of members that are still
+    /// there, until the store has removed them: their votes count until then.
     pub peers: Vec<String>,
 }
 
@@ -188,9 +189,11 @@ impl Settings {
         {
             wrong.add("writeConcern", format!("{k} is not one of 1 to {}, the replicas", self.replicas));
         }
-        if self.peers.len() != usize::from(self.replicas) {
-            let (peers, replicas) = (self.peers.len(), self.replicas);
+        let (peers, replicas) = (self.peers.len(), self.replicas);
+        if peers < usize::from(replicas) {
             wrong.add("peers", format!("{peers} addresses for {replicas} replicas; write one for each"));
+        } else if peers > usize::from(REPLICAS_MAX) {
+            wrong.add("peers", format!("{peers} addresses; a store has at most {REPLICAS_MAX} members"));
         }
         for (i, peer) in self.peers.iter().enumerate() {
             if !is_host_and_port(peer) {
@@ -237,7 +240,7 @@ impl Settings {
     }
 
     /// Check that a member that runs by these settings may go on by `next`: times, checkpoints, the write concern and
-    /// the strategy between Replication and Hybrid may change, and where the peers are.
+    /// the strategy between Replication and Hybrid may change, how many members there are to be, and where they are.
     ///
     /// # Errors
     ///
@@ -247,7 +250,6 @@ impl Settings {
             if from == to { Ok(()) } else { Err(SettingsError::Fixed { field, from, to }) }
         };
         fixed("store", self.store.to_string(), next.store.to_string())?;
-        fixed("replicas", self.replicas.to_string(), next.replicas.to_string())?;
         fixed("consensus", format!("{:?}", self.consensus), format!("{:?}", next.consensus))?;
         fixed("durability", format!("{:?}", self.durability), format!("{:?}", next.durability))?;
         if self.strategy.replicates() && next.strategy.replicates() {
@@ -328,7 +330,9 @@ peers:
         check("replicas: 3", "replicas: 3\nreplica: 3", "unknown field `replica`");
         check("replicas: 3", "replicas: 0", "replicas: 0 is not one of 1 to 7");
         check("replicas: 3", "replicas: 8", "replicas: 8 is not one of 1 to 7");
-        check("replicas: 3", "replicas: 2", "peers: 3 addresses for 2 replicas");
+        check("replicas: 3", "replicas: 4", "peers: 3 addresses for 4 replicas");
+        let eight = "peers:\n- a:1\n- b:1\n- c:1\n- d:1\n- e:1";
+        check("peers:", eight, "peers: 8 addresses; a store has at most 7 members");
         check(
             "strategy: Hybrid",
             "strategy: Checkpointing",
@@ -394,6 +398,12 @@ peers:
     }
 
     #[test]
+    fn members_that_are_to_go_have_addresses_until_they_are_gone() {
+        let settings = Settings::read(&FILE.replace("replicas: 3", "replicas: 1")).expect("valid");
+        assert_eq!((settings.replicas, settings.peers.len()), (1, 3));
+    }
+
+    #[test]
     fn a_running_member_follows_some_changes_and_names_the_others() {
         let running = settings();
         let change = |change: fn(&mut Settings)| {
@@ -405,13 +415,13 @@ peers:
         assert_eq!(change(|next| next.write_concern = WriteConcern::All), Ok(()));
         assert_eq!(change(|next| next.strategy = Strategy::Replication), Ok(()));
         assert_eq!(change(|next| next.peers[0] = "127.0.0.1:1".into()), Ok(()));
+        assert_eq!(change(|next| next.replicas = 1), Ok(()));
         let fixed =
             |field, from, to| Err(format!("a running member cannot change {field} from {from} to {to}"));
         assert_eq!(
             change(|next| next.store.name = "other".into()),
             fixed("store", "shop/orders", "shop/other")
         );
-        assert_eq!(change(|next| next.replicas = 5), fixed("replicas", "3", "5"));
         assert_eq!(
             change(|next| next.consensus = Consensus::InSync),
             fixed("consensus", "Majority", "InSync")

@@ -250,6 +250,7 @@ pub(crate) mod tests {
             state_hash: None,
             peers: (0..3).filter(|ordinal| *ordinal != member).map(peer).collect(),
             voters: Vec::new(),
+            replicas: 3,
             last_checkpoint: None,
             note: None,
         }

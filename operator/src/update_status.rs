@@ -320,6 +320,7 @@ mod tests {
                 last_heartbeat_ms_ago: None,
             }],
             voters: Vec::new(),
+            replicas: 3,
             last_checkpoint: None,
             note: None,
         }

@@ -11,6 +11,8 @@ mod show;
 mod state;
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use holdfast_engine::{MEMBERS_MAX, Ordinal};
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
@@ -21,6 +23,9 @@ pub use reference::reference;
 
 use instrument::{Families, counter, gauge, timing};
 use state::State;
+
+/// The label that names another member by its ordinal.
+const PEER: &str = "peer";
 
 /// fsync, commit and round trip: 0.125 ms to 8.192 s, each bound twice the one before, so that 1 ms and its powers of
 /// two are bounds themselves.
@@ -63,6 +68,9 @@ pub struct Metrics {
     /// What the core's status says, written down at each scrape.
     state: State,
     peers: Vec<Peer>,
+    me: Ordinal,
+    /// The peers that are scraped are those below: members come and go.
+    peers_shown: Arc<AtomicUsize>,
     proposals_failed: IntCounterVec,
     checkpoints: IntCounterVec,
     reloads: IntCounterVec,
@@ -100,7 +108,7 @@ impl Metrics {
         let mut families = Families::new(labels);
         let f = &mut families;
         let state = State::new(f);
-        let peers = Peer::all(f, members, ordinal);
+        let peers = Peer::all(f);
         let metrics = Metrics {
             commit_seconds: f.timing(
                 "holdfast_commit_seconds",
@@ -132,6 +140,8 @@ impl Metrics {
             ),
             state,
             peers,
+            me: ordinal,
+            peers_shown: Arc::new(AtomicUsize::new(members.into())),
             proposals_failed: f.counters(
                 "holdfast_proposals_failed_total",
                 "Proposals that came to nothing or whose outcome is unknown, by reason.",
@@ -174,6 +184,11 @@ impl Metrics {
     /// Metrics of no real member, for the reference and for tests.
     pub fn example() -> Metrics {
         Metrics::new("example", Ordinal(0), 3, true)
+    }
+
+    /// From now on there is a series for every peer among so many members.
+    pub fn show_peers(&self, members: usize) {
+        self.peers_shown.store(members, Relaxed);
     }
 
     /// What is measured of the peer `ordinal`. Of a member that the store does not have there is a series that
@@ -227,7 +242,10 @@ impl Metrics {
 
     /// Everything in Prometheus' text format 0.0.4.
     pub fn text(&self) -> String {
-        self.families.text()
+        let shown = self.peers_shown.load(Relaxed);
+        self.families.text(PEER, |peer| {
+            peer.parse().is_ok_and(|ordinal: u8| usize::from(ordinal) < shown && Ordinal(ordinal) != self.me)
+        })
     }
 
     /// Every family, in the order of the reference.
@@ -262,9 +280,9 @@ impl Metrics {
 }
 
 impl Peer {
-    /// One per ordinal, [`MEMBERS_MAX`] of them; those that are no peer of `me` hang in no registry.
-    fn all(f: &mut Families, members: u8, me: Ordinal) -> Vec<Peer> {
-        let label = &["peer"];
+    /// One per ordinal, [`MEMBERS_MAX`] of them.
+    fn all(f: &mut Families) -> Vec<Peer> {
+        let label = &[PEER];
         let round_trip = f.timings(
             "holdfast_peer_round_trip_seconds",
             "From a ping on the peer connection to its answer.",
@@ -289,22 +307,13 @@ impl Peer {
             .map(|ordinal| {
                 let name = ordinal.to_string();
                 let values = &[name.as_str()];
-                let peer = Peer {
+                Peer {
                     round_trip_seconds: timing(&round_trip, values),
                     sent_bytes: counter(&sent, values),
                     received_bytes: counter(&received, values),
                     send_failures: counter(&failures, values),
                     connected: gauge(&connected, values),
-                };
-                if ordinal >= members || ordinal == me.0 {
-                    // The instruments go on counting, but their series is taken out of what is scraped.
-                    let _ = round_trip.remove_label_values(values);
-                    let _ = sent.remove_label_values(values);
-                    let _ = received.remove_label_values(values);
-                    let _ = failures.remove_label_values(values);
-                    let _ = connected.remove_label_values(values);
                 }
-                peer
             })
             .collect()
     }
@@ -377,6 +386,14 @@ mod tests {
         has("holdfast_peer_sent_bytes_total", &[r#"peer="2""#], "7");
         assert!(!text.contains(r#"peer="1""#), "a member is no peer of its own");
         assert!(!text.contains(r#"peer="3""#), "a store of three has no ordinal 3");
+        metrics.show_peers(4);
+        assert!(metrics.text().contains(r#"peer="3""#), "a store of four has");
+        metrics.show_peers(1);
+        let text = metrics.text();
+        assert!(
+            text.contains(r#"peer="0""#) && !text.contains(r#"peer="2""#),
+            "a removed member is no peer:\n{text}"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The settings file: reading it, and following its changes while the member runs.
 //!
 //! It is looked at every two seconds and compared by its bytes, because a mounted ConfigMap changes by swapping links,
-//! which no modification time shows. Times, the write concern and the peers' addresses take effect at once. What needs
+//! which no modification time shows. Times, the write concern, the number of members and their addresses take effect at once. What needs
 //! a restart is refused and said once for each new text; the member goes on by what it has.
 
 use std::io::{self, Read};
@@ -65,7 +65,8 @@ pub(crate) fn timing(settings: &Settings) -> Timing {
 
 /// Follow the file until the task is dropped.
 pub(crate) async fn follow(path: PathBuf, running: Running, handle: Handle) {
-    let mut seen = read(&path).ok();
+    // Not what the file says by now: it may have changed while the member started.
+    let mut seen = None;
     let mut unreadable = false;
     loop {
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -83,7 +84,9 @@ pub(crate) async fn follow(path: PathBuf, running: Running, handle: Handle) {
             }
         };
         unreadable = false;
-        if seen.as_ref() == Some(&text) {
+        let first = seen.is_none() && Settings::read(&text).is_ok_and(|read| read == *running.settings());
+        if first || seen.as_ref() == Some(&text) {
+            seen = Some(text);
             continue;
         }
         let result = apply(&path, &text, &running, &handle).await;
@@ -124,8 +127,8 @@ async fn take(now: &Settings, next: &Settings, handle: &Handle) -> Result<(), Fa
     if timing(now) != timing(next) {
         handle.retime(timing(next)).await?;
     }
-    if now.peers != next.peers {
-        handle.readdress(next.peers.clone()).await?;
+    if (now.replicas, &now.peers) != (next.replicas, &next.peers) {
+        handle.resize(next.replicas, next.peers.clone()).await?;
     }
     Ok(())
 }

@@ -32,9 +32,14 @@ pub struct Status {
     pub leader: Option<u8>,
     /// Its term; 0 before the first election.
     pub term: u64,
-    /// The ordinals that vote, ascending, by the last change in this member's log. Empty before the store is formed.
+    /// The ordinals that vote, ascending: by what this member knows to be committed, or by the last change in its log,
+    /// which may not be. Empty before the store is formed.
     #[serde(default)]
     pub voters: Vec<u8>,
+    /// How many members the store is to have, by the settings that this member uses; a leader adds and removes voters
+    /// until it is so. 0 from versions that did not say.
+    #[serde(default)]
+    pub replicas: u8,
     /// How far its log has come.
     pub positions: Positions,
     /// The keyspace's committed revision; an empty store is at 1.
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_status_comes_back_as_it_was() {
-        let json = r#"{"store":"shop/orders","storeId":"00000000000000000000000000000001","strategy":"Replication","member":0,"incarnation":"00000000000000ab","version":"0.1.0","role":"leader","leader":0,"term":3,"voters":[0,1,2],"positions":{"written":9,"durable":9,"commit":8,"applied":9},"revision":7,"stateHash":{"index":8,"hash":"00000000000000cd"},"peers":[{"ordinal":1,"incarnation":"00000000000000ac","connected":true,"match":9,"durable":8,"lag":1,"roundTripMs":0.25,"lastHeartbeatMsAgo":40},{"ordinal":2,"connected":false}],"lastCheckpoint":{"index":5,"term":2,"revision":4,"time":"2026-11-21T08:00:00Z","bytes":1024},"note":"n"}"#;
+        let json = r#"{"store":"shop/orders","storeId":"00000000000000000000000000000001","strategy":"Replication","member":0,"incarnation":"00000000000000ab","version":"0.1.0","role":"leader","leader":0,"term":3,"voters":[0,1,2],"replicas":3,"positions":{"written":9,"durable":9,"commit":8,"applied":9},"revision":7,"stateHash":{"index":8,"hash":"00000000000000cd"},"peers":[{"ordinal":1,"incarnation":"00000000000000ac","connected":true,"match":9,"durable":8,"lag":1,"roundTripMs":0.25,"lastHeartbeatMsAgo":40},{"ordinal":2,"connected":false}],"lastCheckpoint":{"index":5,"term":2,"revision":4,"time":"2026-11-21T08:00:00Z","bytes":1024},"note":"n"}"#;
         let status: Status = serde_json::from_str(json).expect("readable");
         assert_eq!(serde_json::to_string(&status).ok().as_deref(), Some(json));
         assert_eq!(status.peers[0].match_, Some(9));

@@ -34,11 +34,12 @@ impl ReplicatedStore {
         }
     }
 
-    /// The settings file for its members, who reach each other at `peers`: `host:port` by ordinal.
+    /// The settings file for its members, who reach each other at `peers`: `host:port` by ordinal; more than replicas
+    /// while the store still has members that are to be removed.
     ///
     /// # Errors
     ///
-    /// [`SettingsError::Invalid`] if the spec breaks its rules, or there are not as many peers as replicas.
+    /// [`SettingsError::Invalid`] if the spec breaks its rules, or there are fewer peers than replicas.
     pub fn settings(&self, peers: Vec<String>) -> Result<Settings, SettingsError> {
         let spec = &self.spec;
         let settings = Settings {

@@ -82,11 +82,9 @@ use crate::{Span, WriteConcern};
 )]
 pub struct ReplicatedStoreSpec {
     /// How many members hold the state, from 1 to 7. A majority of them must be reachable: 3 survive the loss of one, 5 of
-    /// two. Cannot change after creation yet.
+    /// two. Can change while the store serves; the volumes of members that are removed are deleted.
     #[serde(default = "replicas")]
     #[schemars(range(min = 1, max = 7))]
-    #[x_kube(validation = Rule::new("self == oldSelf")
-        .message("replicas cannot change after creation yet, because the members are fixed when the store is formed: create another store and copy the data"))]
     pub replicas: u8,
 
     /// What the store does against faults. Baseline: one member that keeps nothing. Checkpointing: one member that

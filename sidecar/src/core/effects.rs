@@ -59,6 +59,7 @@ impl Core {
                 tracing::info!(store = %formation.store, voters = formation.voters.len(), "the store is formed");
                 self.peers.set_store_id(formation.store);
                 self.formation = Some(formation.clone());
+                self.wait_for_no_leavers();
                 forms = true;
             }
         }
@@ -80,12 +81,12 @@ impl Core {
 
     /// Write what was put into the connections' buffers: first to the members, whom others wait for.
     pub(super) fn flush(&mut self) {
-        for (unflushed, ordinal) in self.unflushed.iter_mut().zip(0..) {
         self.flush_peers();
         self.unsent.flush();
     }
 
     fn flush_peers(&mut self) {
+        for (unflushed, ordinal) in self.unflushed.iter_mut().zip(0..) {
             if std::mem::take(unflushed) {
                 self.peers.link(holdfast_engine::Ordinal(ordinal)).flush();
             }
@@ -143,10 +144,10 @@ impl Core {
     }
 
     fn commit_in_store(&mut self, index: Index) {
-        let events = self.store.commit(index);
         if self.watches.is_empty() {
             return self.store.commit_unwatched(index);
         }
+        let events = self.store.commit(index);
         self.watches.publish(&events, self.now, &self.metrics);
     }
 

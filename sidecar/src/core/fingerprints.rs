@@ -36,8 +36,8 @@ impl Fingerprints {
         self.own.push_back(fingerprint);
     }
 
-    /// Another member's state. Returns at how many members the state was another at that index, if at this one.
-    pub(super) fn compare(&mut self, from: Ordinal, theirs: Fingerprint) -> Option<usize> {
+    /// Another member's state. Returns at which members the state was last seen to be another, if it is at this one.
+    pub(super) fn compare(&mut self, from: Ordinal, theirs: Fingerprint) -> Option<Vec<Ordinal>> {
         let own = self.own.iter().rev().find(|own| own.index == theirs.index)?;
         let place = self.disagreed.get_mut(usize::from(from.0))?;
         if own.hash == theirs.hash {
@@ -45,7 +45,8 @@ impl Fingerprints {
             return None;
         }
         *place = Some(theirs.index);
-        Some(self.disagreed.iter().flatten().count())
+        let disagreeing = (0..).map(Ordinal).zip(&self.disagreed);
+        Some(disagreeing.filter(|(_, at)| at.is_some()).map(|(ordinal, _)| ordinal).collect())
     }
 
     /// The state was replaced: what was before says nothing about it.
@@ -77,10 +78,10 @@ mod tests {
         own.take(fingerprint(2048, 8));
         assert_eq!(own.compare(Ordinal(1), fingerprint(1024, 7)), None);
         assert_eq!(own.compare(Ordinal(1), fingerprint(3072, 1)), None);
-        assert_eq!(own.compare(Ordinal(1), fingerprint(2048, 9)), Some(1));
-        assert_eq!(own.compare(Ordinal(1), fingerprint(1024, 9)), Some(1));
-        assert_eq!(own.compare(Ordinal(2), fingerprint(2048, 9)), Some(2));
+        assert_eq!(own.compare(Ordinal(1), fingerprint(2048, 9)), Some(vec![Ordinal(1)]));
+        assert_eq!(own.compare(Ordinal(1), fingerprint(1024, 9)), Some(vec![Ordinal(1)]));
+        assert_eq!(own.compare(Ordinal(2), fingerprint(2048, 9)), Some(vec![Ordinal(1), Ordinal(2)]));
         assert_eq!(own.compare(Ordinal(1), fingerprint(2048, 8)), None);
-        assert_eq!(own.compare(Ordinal(2), fingerprint(2048, 9)), Some(1));
+        assert_eq!(own.compare(Ordinal(2), fingerprint(2048, 9)), Some(vec![Ordinal(2)]));
     }
 }

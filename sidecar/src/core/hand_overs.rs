@@ -15,9 +15,15 @@ impl Core {
     pub(super) fn hand_over(&mut self, hand_over: HandOver) {
         let HandOver { to, deadline, .. } = hand_over;
         let nobody = match to {
-            Some(to) if to.0 >= self.members => Some(format!("there is no member {to}")),
-            _ if self.members == 1 => {
-                Some("the store has one member, and so nobody to hand over to".to_owned())
+            _ if self.voters.is_empty() => None,
+            Some(to) if !self.is_peer(to) && to != self.me.ordinal => {
+                Some(format!("there is no member {to}"))
+            }
+            Some(to) if self.voters.voter(to).is_none() => {
+                Some(format!("member {to} has no vote, so that it cannot lead"))
+            }
+            _ if self.voters.len() == 1 => {
+                Some("the store has one voter, and so nobody to hand over to".to_owned())
             }
             _ => None,
         };

@@ -343,14 +343,15 @@ impl Handle {
         self.ask(|reply| Event::Retime { timing, reply }, Failure::stopping).await
     }
 
-    /// The members' peer ports are elsewhere from now on, `host:port` by ordinal, as many as before. Connections that
-    /// are established stay.
+    /// The store is to have so many members from now on, `[1, MEMBERS_MAX]`, whose peer ports are at `peers`:
+    /// `host:port` by ordinal, at least `members` of them. Further ones are of members that are to be removed; their votes
+    /// count until then. Connections that are established stay.
     ///
     /// # Errors
     ///
     /// [`Failure::Refused`] if the core is overloaded or has ended.
-    pub async fn readdress(&self, peers: Vec<String>) -> Result<(), Failure> {
-        self.ask(|reply| Event::Readdress { peers, reply }, Failure::stopping).await
+    pub async fn resize(&self, members: u8, peers: Vec<String>) -> Result<(), Failure> {
+        self.ask(|reply| Event::Resize { members, peers, reply }, Failure::stopping).await
     }
 
     /// Hand over, finish what is under way, stop writing, and end the core thread. Returns when that is done; takes

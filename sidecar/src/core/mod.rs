@@ -15,6 +15,7 @@ mod handle;
 mod held;
 mod look_ups;
 mod member_error;
+mod members;
 pub(crate) mod queue;
 mod reads;
 mod requests;
@@ -54,15 +55,18 @@ use self::terms::Terms;
 use self::watches::Watches;
 use self::writes::{Done, Writes};
 use crate::metrics::Metrics;
+use crate::native::Unsent;
 use crate::peers::{Shared, Transfer};
 
-use crate::native::Unsent;
 pub(crate) use self::checkpoints::CheckpointSettings;
+pub(crate) use self::members::wanted;
 
 /// What the core starts from.
 pub(crate) struct CoreOptions {
     /// The engine's settings.
     pub(crate) config: Config,
+    /// How many members the store is to have.
+    pub(crate) members: u8,
     /// What the disk remembers.
     pub(crate) restored: Restored,
     /// The state at the restored checkpoint; empty without one.
@@ -88,7 +92,10 @@ pub(crate) struct CoreOptions {
 /// One member's core. Its parts are in the modules beside this one, by concern.
 pub(crate) struct Core {
     me: MemberId,
+    /// How many members the store is to have.
     members: u8,
+    /// Until when a store that is not formed waits for members that are to go.
+    leavers_until: Option<Moment>,
     store_name: String,
     note: Option<String>,
     clock: Clock,
@@ -113,21 +120,21 @@ pub(crate) struct Core {
     store: Store,
     terms: Terms,
     fingerprints: Fingerprints,
+    /// Writes that this member proposes, as the leader, before anything is carried out.
+    proposals: Vec<Write>,
     writes: Writes,
     /// Writes with a verdict, not answered yet.
     done: Done,
+    /// Answers to clients that are not sent yet.
+    unsent: Unsent,
     held: Held,
     forwarded: Forwarded,
     hand_overs: Vec<HandOver>,
     reads: Reads,
     watches: Watches,
-    /// Writes that this member proposes, as the leader, before anything is carried out.
-    proposals: Vec<Write>,
     checkpoints: Checkpoints,
     /// The checkpoint that is being fetched.
     fetching: Option<Transfer>,
-    /// Answers to clients that are not sent yet.
-    unsent: Unsent,
     /// A fetched checkpoint's state, until the engine says to use it.
     fetched: Option<(Checkpoint, Box<Store>)>,
     /// When each peer was last heard of, and who it was.
@@ -146,13 +153,14 @@ impl Core {
         let now = clock.now();
         let start = options.restored.checkpoint.map(|checkpoint| checkpoint.position).unwrap_or_default();
         let formation = options.restored.formation.clone();
-        let (me, members) = (options.config.me, options.config.members);
+        let (me, members) = (options.config.me, options.members);
         let election_timeout = options.config.election_timeout;
         let engine = Engine::new(options.config, options.restored, now);
         assert_eq!(options.store.committed(), start.index, "the state is the checkpoint's");
         Core {
             me,
             members,
+            leavers_until: members::leavers_until(formation.is_some(), now),
             store_name: options.store_name,
             note: options.note,
             clock,
@@ -172,8 +180,10 @@ impl Core {
             store: options.store,
             terms: Terms::after(start),
             fingerprints: Fingerprints::default(),
+            proposals: Vec::new(),
             writes: Writes::default(),
             done: Done::new(),
+            unsent: Unsent::default(),
             held: Held::default(),
             forwarded: Forwarded::default(),
             hand_overs: Vec::new(),
@@ -181,10 +191,8 @@ impl Core {
             watches: Watches::default(),
             checkpoints: Checkpoints::new(options.checkpoints, now),
             fetching: None,
-            proposals: Vec::new(),
             fetched: None,
             heard: Default::default(),
-            unsent: Unsent::default(),
             unflushed: Default::default(),
             // Never used again after a restart: a late answer must not meet another question of the same name.
             last_token: crate::peers::random() >> 1,

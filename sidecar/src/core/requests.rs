@@ -25,7 +25,7 @@ const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(50);
 impl Core {
     /// Somebody wants to write.
     pub(super) fn write(&mut self, write: Write) {
-        let members = self.members;
+        let members = self.concern_max();
         if let WriteConcern::Members(asked) = write.concern
             && !(1..=members).contains(&asked)
         {

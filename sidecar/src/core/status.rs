@@ -17,8 +17,7 @@ impl Core {
         let engine = self.engine.status(self.now);
         let last = engine.written.index.0;
         let leads = engine.role.is_leader();
-        let peers = (0..self.members).map(Ordinal).filter(|&ordinal| ordinal != self.me.ordinal);
-        let peers = peers.map(|ordinal| {
+        let peers = self.other_ordinals().map(|ordinal| {
             let known = engine.peers.iter().find(|peer| peer.ordinal == ordinal);
             let heard = self.heard[usize::from(ordinal.0)];
             let member = known.and_then(|peer| peer.member).or(heard.map(|(member, _)| member));
@@ -44,7 +43,8 @@ impl Core {
             role: role_name(&engine.role),
             leader: engine.role.leader(self.me).map(|leader| leader.ordinal.0),
             term: self.term().0,
-            voters: engine.membership.voters().map(|voter| voter.ordinal.0).collect(),
+            voters: self.all_voters(&engine.membership),
+            replicas: self.members,
             positions: Positions {
                 written: last,
                 durable: engine.durable.0,
@@ -93,11 +93,12 @@ impl Core {
 
     /// Another member says what its state was.
     pub(super) fn compare(&mut self, from: Ordinal, theirs: Fingerprint) -> Result<(), Broken> {
-        let Some(disagree) = self.fingerprints.compare(from, theirs) else { return Ok(()) };
+        let Some(disagreeing) = self.fingerprints.compare(from, theirs) else { return Ok(()) };
+        let disagree = self.voters.voters().filter(|voter| disagreeing.contains(&voter.ordinal)).count();
         let index = theirs.index;
         tracing::error!(peer = %from, %index, disagree, "a member's state differs from this one's");
-        // One against one, nobody can tell who is right; against most others, this member is wrong.
-        if disagree > usize::from(self.members) / 2 {
+        // One against one, nobody can tell who is right; against most voters, this member is wrong.
+        if disagree > self.voters.len() / 2 {
             return Err(Broken::Diverged { index });
         }
         Ok(())

@@ -52,7 +52,7 @@ impl Core {
             checkpoint_until: self.now + LAST_CHECKPOINT_TIME_MAX,
         });
         self.watches.end();
-        if self.members > 1 {
+        if self.voters.len() > 1 {
             self.step(Input::HandOver { to: None });
         }
     }
@@ -61,7 +61,8 @@ impl Core {
     pub(super) fn is_over(&mut self) -> bool {
         let Some(stopping) = &self.stopping else { return false };
         let now = self.now;
-        let hands_over = self.members > 1 && self.engine.role().is_leader() && now < stopping.hand_over_until;
+        let hands_over =
+            self.voters.len() > 1 && self.engine.role().is_leader() && now < stopping.hand_over_until;
         let waits_for_leader = self.held.count() > 0 && now < stopping.hand_over_until;
         let finishes = self.writes.count() + self.forwarded.count() + self.reads.count() > 0
             && now < stopping.finish_until;

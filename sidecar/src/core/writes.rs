@@ -38,7 +38,7 @@ pub(super) struct Writes {
     term: Term,
     /// The index of the first in `row`; without meaning while it is empty.
     first: Index,
-    /// What this leader has proposed, by index, without gaps: from the first that waits or is not committed.
+    /// What this leader has appended, by index, without gaps: from the first that waits or is not committed.
     row: VecDeque<Slot>,
     /// How many in `row` wait for each concern, and from where on to look for them.
     waiting: [Waiting; CONCERNS],
@@ -52,11 +52,12 @@ pub(super) struct Writes {
     earliest: Option<Moment>,
 }
 
-#[derive(Debug)]
+/// The default is an entry that nobody has proposed.
+#[derive(Debug, Default)]
 struct Slot {
     write: Option<Write>,
     outcome: Option<Outcome>,
-    appended: Moment,
+    appended: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,10 +93,12 @@ impl Writes {
             self.waiting = [Waiting { count: 0, next: position.index }; CONCERNS];
         }
         let next = Index(self.first.0 + self.row.len() as u64);
-        assert_eq!(position.index, next, "a leader's proposals follow each other");
+        assert!(position.index >= next, "a leader's proposals follow each other");
+        // What is between them is the engine's own: changes of the membership.
+        self.row.extend((next.0..position.index.0).map(|_| Slot::default()));
         self.waiting[kind(write.concern)].count += 1;
         self.wait_until(write.deadline);
-        self.row.push_back(Slot { write: Some(write), outcome: None, appended: now });
+        self.row.push_back(Slot { write: Some(write), outcome: None, appended: Some(now) });
     }
 
     /// The entry at `position` was executed.
@@ -141,14 +144,15 @@ impl Writes {
         let committed = progress.commit.min(end.previous());
         if self.counted < committed {
             let took = metrics.commit_seconds.many();
-            let before = self.counted;
+            let mut proposed = 0;
             while self.counted < committed {
                 self.counted = self.counted.next();
-                if let Some(slot) = self.slot(self.counted) {
-                    took.observe(now - slot.appended);
+                if let Some(appended) = self.slot(self.counted).and_then(|slot| slot.appended) {
+                    took.observe(now - appended);
+                    proposed += 1;
                 }
             }
-            metrics.proposals_committed.add(committed.0 - before.0);
+            metrics.proposals_committed.add(proposed);
         }
         while self.first <= self.counted && self.row.front().is_some_and(|slot| slot.write.is_none()) {
             self.row.pop_front();

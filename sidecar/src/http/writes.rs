@@ -26,6 +26,7 @@ pub(super) struct Done {
     /// What it did.
     pub(super) outcome: Outcome,
     written: Written,
+    /// How many there may be that vote.
     members: u8,
 }
 
@@ -45,7 +46,7 @@ pub(super) async fn write(
         return Err(Problem::of_reason(reason));
     }
     let status = if written.satisfied { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok(Done { status, outcome: written.outcome.clone(), written, members: settings.replicas })
+    Ok(Done { status, outcome: written.outcome.clone(), written, members: settings.peers.len() as u8 })
 }
 
 async fn ask(context: &Context, request: WriteRequest) -> Result<Written, Result<Failure, Problem>> {

@@ -202,9 +202,16 @@ impl Families {
         &self.definitions
     }
 
-    /// Everything in Prometheus' text format 0.0.4.
-    pub(super) fn text(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("families with names and values")
+    /// Everything in Prometheus' text format 0.0.4, without the series whose `label` has a value that is not `shown`.
+    pub(super) fn text(&self, label: &str, shown: impl Fn(&str) -> bool) -> String {
+        let mut families = self.registry.gather();
+        for family in &mut families {
+            family.mut_metric().retain(|series| {
+                series.get_label().iter().all(|pair| pair.name() != label || shown(pair.value()))
+            });
+        }
+        families.retain(|family| !family.get_metric().is_empty());
+        TextEncoder::new().encode_to_string(&families).expect("families with names and values")
     }
 
     fn add<F: Collector + Clone + 'static>(&mut self, kind: Kind, buckets: &[f64], family: F) -> F {

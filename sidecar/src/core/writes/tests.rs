@@ -82,6 +82,19 @@ fn each_concern_is_answered_when_it_is_reached_and_once() {
 }
 
 #[test]
+fn a_change_of_the_membership_between_two_writes_holds_nobody_up() {
+    let mut writes = led(2, 10, &[MAJORITY]);
+    writes.add(at(2, 12), write(MAJORITY), Moment(0));
+    writes.executed(at(2, 12), outcome(12));
+    let metrics = Metrics::example();
+    let mut done = Vec::new();
+    writes.progressed(progress(2, 12, [12, 12, 9]), Moment(1), &metrics, &mut done);
+    assert_eq!(written(done), [(10, 2, true), (12, 2, true)]);
+    assert_eq!(metrics.proposals_committed.value(), 2);
+    assert!(writes.row.is_empty(), "nothing is kept of what is answered and committed");
+}
+
+#[test]
 fn progress_of_another_term_answers_nobody() {
     let mut writes = led(2, 10, &[MAJORITY]);
     assert_eq!(progressed(&mut writes, progress(1, 10, [10, 10, 10])), []);
