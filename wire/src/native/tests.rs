@@ -264,3 +264,73 @@ fn a_longer_welcome_of_a_later_version_is_still_read() {
     assert_eq!(Greeting::decode(&mut bytes), Ok(Some(welcome())));
     assert!(bytes.is_empty());
 }
+
+/// The page that clients in other languages are written from.
+const PAGE: &str = include_str!("../../../docs/reference/native.md");
+
+/// The bytes that a line of hexadecimal digits in the page shows.
+fn shown(line: &str) -> Vec<u8> {
+    let digits: String = line.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hex")).collect()
+}
+
+#[test]
+fn the_page_shows_the_bytes_that_travel() {
+    let mut lines = PAGE.lines().skip_while(|line| !line.starts_with("```")).skip(1);
+    let put =
+        Request::Put { write: WriteHead::default(), key: bytes("k"), value: bytes("v"), expect: Expect::Any };
+    let written = Reply::Written(Written {
+        revision: 2,
+        position: Position::new(Term(1), Index(2)),
+        concern: WriteConcern::Majority,
+        reached: 2,
+        satisfied: true,
+        outcome: Outcome::Put { previous: None },
+    });
+    let mut frame = BytesMut::from(&shown(lines.next().expect("a request"))[..]);
+    assert_eq!(frame, encoded(&put, |put, out| put.encode(1, out)), "the put is {:02x?}", frame);
+    assert_eq!(Request::decode(&mut frame), Ok(Some((1, put))));
+    let mut frame = BytesMut::from(&shown(lines.next().expect("a reply"))[..]);
+    assert_eq!(frame, encoded(&written, |written, out| written.encode(1, out)));
+    assert_eq!(Reply::decode(&mut frame), Ok(Some((1, written))));
+
+    let mut hello = BytesMut::new();
+    ClientHello::new().encode(&mut hello);
+    let magic: Vec<String> = hello[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(PAGE.contains(&format!("`{}`", magic.join(" "))), "{magic:?}");
+    assert!(PAGE.contains(&format!("This is version {VERSION}.")));
+}
+
+#[test]
+fn the_page_has_every_kind() {
+    let kind = |frame: &BytesMut| frame[LENGTH_BYTES];
+    let names = ["put", "delete", "transaction", "get", "range", "ping"];
+    let first_of_each = |wanted: &str| {
+        requests().into_iter().find(|request| match request {
+            Request::Put { .. } => wanted == "put",
+            Request::Delete { .. } => wanted == "delete",
+            Request::Txn { .. } => wanted == "transaction",
+            Request::Get { .. } => wanted == "get",
+            Request::Range { .. } => wanted == "range",
+            Request::Ping => wanted == "ping",
+        })
+    };
+    for name in names {
+        let request = first_of_each(name).expect("a sample");
+        let row = format!("| {} | {name} |", kind(&request_bytes(&request)));
+        assert!(PAGE.contains(&row), "no row {row:?}");
+    }
+    for reply in replies() {
+        let name = match reply {
+            Reply::Written(_) => "written",
+            Reply::Found { .. } => "found",
+            Reply::NotFound { .. } => "not found",
+            Reply::Page { .. } => "page",
+            Reply::Refused(_) => "refused",
+            Reply::Unknown { .. } => "unknown",
+            Reply::Pong => "pong",
+        };
+        let row = format!("| {} | {name} |", kind(&reply_bytes(&reply)));
+        assert!(PAGE.contains(&row), "no row {row:?}");
+    }
+}
