@@ -19,7 +19,7 @@ use super::queue::Queue;
 use crate::metrics::{CheckpointResult, Metrics};
 
 /// Bytes of log after which a checkpoint is taken, so that the log does not grow for ever. As much as a member reads
-/// back in about a second.
+/// back in about a second. More if the state is large: [`log_bytes_max`].
 const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Bytes of log by which each ordinal takes its checkpoints later than the one before it, so that members do not all
@@ -198,7 +198,8 @@ impl Checkpoints {
         let first = !self.settings.log_is_needed && self.settings.interval.is_some() && self.newest.is_none();
         let by_time = self.next.is_some_and(|next| next <= now);
         let stagger = LOG_BYTES_STAGGER * u64::from(self.settings.ordinal.0);
-        let by_log = self.settings.log_is_needed && self.log_bytes >= LOG_BYTES_MAX + stagger;
+        let most = log_bytes_max(self.newest.map_or(0, |newest| newest.bytes)) + stagger;
+        let by_log = self.settings.log_is_needed && self.log_bytes >= most;
         let news = self.newest.map_or(Index(0), |newest| newest.position.index) < committed.index;
         if by_time && !news {
             self.next = self.settings.interval.map(|interval| now + interval);
@@ -277,6 +278,12 @@ impl Checkpoints {
     }
 }
 
+/// Bytes of log after which a checkpoint is taken if the newest one has so many: half as many, so that checkpoints
+/// together write at most twice what the log does, and a start reads back half as much of the log again.
+fn log_bytes_max(checkpoint_bytes: u64) -> u64 {
+    LOG_BYTES_MAX.max(checkpoint_bytes / 2)
+}
+
 impl Core {
     pub(super) fn checkpoint_wanted(&mut self, asker: Asker) {
         self.checkpoints.want(self.committed_position(), asker);
@@ -308,5 +315,16 @@ impl Core {
     /// The last committed entry.
     pub(super) fn committed_position(&self) -> Position {
         self.terms.position(self.store.committed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_state_is_not_written_again_for_a_short_log() {
+        assert_eq!([0, 1, 128 * 1024 * 1024].map(log_bytes_max), [LOG_BYTES_MAX; 3]);
+        assert_eq!(log_bytes_max(1_000_000_000), 500_000_000);
     }
 }
