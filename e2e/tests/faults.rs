@@ -19,6 +19,7 @@ const TESTS: &[Test<()>] = &[
     ("a_power_cut_forgets_what_was_not_flushed_and_nothing_else", |()| power_cuts()),
     ("members_that_are_killed_or_paused_lose_nothing", |()| runs(PROCESSES)),
     ("members_that_crash_at_any_system_call_or_cannot_flush_lose_nothing", |()| runs(SYSTEM_CALLS)),
+    ("disks_that_are_damaged_lost_or_old_lose_nothing", |()| runs(DISKS)),
     ("networks_that_are_cut_lose_nothing", |()| runs(NETWORKS)),
     ("power_cuts_lose_nothing", |()| runs(POWER)),
 ];
@@ -34,6 +35,8 @@ const PROCESSES: &[Kind] = &[
 
 const SYSTEM_CALLS: &[Kind] =
     &[Kind::CrashAtWrite, Kind::CrashAtStart, Kind::FlushError, Kind::FlushErrorAtStart, Kind::SlowFlush];
+
+const DISKS: &[Kind] = &[Kind::WriteError, Kind::DamageOne, Kind::DamageAll, Kind::LostDisk, Kind::OldDisk];
 
 const NETWORKS: &[Kind] = &[Kind::Reset, Kind::Isolate, Kind::PartialCut, Kind::OneWayCut, Kind::Loss];
 

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::damage;
 use super::lots::Lots;
-use super::member::{FLUSHES, Injection, Tracer, WRITE_SIDE};
+use super::member::{FLUSHES, Injection, Tracer, WRITE_SIDE, WRITES};
 use super::network::Cut;
 use super::plan::{Fault, Kind};
 use super::stage::Stage;
@@ -75,7 +76,7 @@ impl Acting {
         let mut hit = true;
         match self.fault.kind {
             Kind::PauseLeader | Kind::PauseFollower => self.signal(stage, Signal::CONT),
-            Kind::CrashAtWrite | Kind::FlushError | Kind::SlowFlush => {
+            Kind::CrashAtWrite | Kind::FlushError | Kind::WriteError | Kind::SlowFlush => {
                 let tracer = self.tracer.take();
                 hit = tracer.is_some_and(|tracer| tracer.hit());
             }
@@ -97,7 +98,19 @@ impl Acting {
                     member.wake();
                 }
             }
-            Kind::KillOne | Kind::KillMajority | Kind::KillAll | Kind::Terminate | Kind::Reset => {}
+            Kind::OldDisk => {
+                // By now it has been found out; a person gives it an empty one.
+                hit = stage.ended_by_itself(self.victims[0]);
+                stage.empty_disk(self.victims[0])?;
+            }
+            Kind::KillOne
+            | Kind::KillMajority
+            | Kind::KillAll
+            | Kind::Terminate
+            | Kind::Reset
+            | Kind::DamageOne
+            | Kind::DamageAll
+            | Kind::LostDisk => {}
         }
         Ok(hit)
     }
@@ -117,6 +130,29 @@ impl Acting {
                 let nth = Some(1 + lots.below(40));
                 self.attach(stage, Injection { calls: FLUSHES, what: "error=EIO".to_owned(), nth }, round)?;
             }
+            Kind::WriteError => {
+                self.members(stage, |member| member.excuse(lasts + EXCUSE));
+                let what = lots.pick(&["error=EIO", "error=ENOSPC"]).to_owned();
+                let nth = Some(1 + lots.below(80));
+                self.attach(stage, Injection { calls: WRITES, what, nth }, round)?;
+            }
+            Kind::DamageOne | Kind::DamageAll => {
+                for &victim in &self.victims {
+                    stage.members[usize::from(victim)].kill();
+                }
+                for &victim in &self.victims {
+                    let data = stage.disks[usize::from(victim)].data();
+                    let damage =
+                        if self.fault.kind == Kind::DamageAll { damage::log_bit } else { damage::any_file };
+                    self.said += &format!("; {}", damage(&data, lots)?);
+                }
+                self.members(stage, |member| member.rest(lasts));
+            }
+            Kind::LostDisk => {
+                stage.empty_disk(self.victims[0])?;
+                self.members(stage, |member| member.rest(lasts));
+            }
+            Kind::OldDisk => stage.old_disk(self.victims[0])?,
             Kind::SlowFlush => {
                 let what = format!("delay_enter={}", lots.pick(&[5_000, 50_000, 300_000, 1_000_000]));
                 self.said += &format!(" with {what} us");
@@ -212,7 +248,11 @@ fn victims(kind: Kind, stage: &Stage, lots: &mut Lots) -> Vec<u8> {
     let follower = (leader + 1 + lots.below(u64::from(members) - 1) as u8) % members;
     let majority = members / 2 + 1;
     match kind {
-        Kind::KillAll | Kind::PowerCutAllExt4 | Kind::PowerCutAllXfs => (0..members).collect(),
+        Kind::KillAll | Kind::PowerCutAllExt4 | Kind::PowerCutAllXfs | Kind::DamageAll => {
+            (0..members).collect()
+        }
+        // The leader is to remember what this one had.
+        Kind::OldDisk => vec![follower],
         Kind::KillMajority => (0..majority).map(|place| (leader + place) % members).collect(),
         Kind::PauseLeader | Kind::Terminate => vec![leader],
         Kind::PauseFollower => vec![follower],

@@ -20,6 +20,9 @@ const SEGMENT_BYTES: u64 = 64 * 1024;
 pub const WRITE_SIDE: &str = "pwrite64,pwritev,pwritev2,write,fdatasync,fsync,sync_file_range,ftruncate,fallocate,rename,\
                               renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,linkat";
 
+/// The calls that write to files.
+pub const WRITES: &str = "pwrite64,pwritev,pwritev2,ftruncate,fallocate";
+
 /// The calls that make writes durable.
 pub const FLUSHES: &str = "fdatasync,fsync";
 
@@ -138,6 +141,12 @@ impl Member {
         self.injections = injections;
     }
 
+    /// What it says about itself in its log.
+    pub fn log(&self) -> String {
+        let path = self.launch.folder.join(format!("member-{}.log", self.launch.ordinal));
+        fs::read_to_string(path).unwrap_or_default()
+    }
+
     /// How often it was started.
     pub fn starts(&self) -> usize {
         self.starts
@@ -215,8 +224,7 @@ impl Member {
         if killed || status.success() || (excused && status.code() == Some(1)) {
             return Ok(());
         }
-        let log = fs::read_to_string(self.launch.folder.join(format!("member-{}.log", self.launch.ordinal)));
-        let log = log.unwrap_or_default();
+        let log = self.log();
         let words: Vec<&str> = log.lines().rev().take(3).collect();
         let words: Vec<&str> = words.into_iter().rev().collect();
         anyhow::bail!("member {} ended by itself with {status}: {}", self.launch.ordinal, words.join(" / "))

@@ -14,6 +14,7 @@
 
 mod acting;
 pub mod clients;
+pub mod damage;
 pub mod disk;
 pub mod interrupt;
 pub mod lots;

@@ -29,6 +29,16 @@ pub enum Kind {
     FlushError,
     /// The same while it starts.
     FlushErrorAtStart,
+    /// A write to the disk fails, for want of space or otherwise, once.
+    WriteError,
+    /// Bytes of any file of one member's change or are gone.
+    DamageOne,
+    /// A bit of every member's log changes, each in another place.
+    DamageAll,
+    /// One member's disk is replaced by an empty one.
+    LostDisk,
+    /// One member's disk is replaced by an older copy of it; then, as a person would, by an empty one.
+    OldDisk,
     /// Every flush takes long.
     SlowFlush,
     /// All connections of one member are reset, again and again.
@@ -83,27 +93,32 @@ pub struct Plan {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 25] = [
         Kind::KillOne,
         Kind::PowerCutAllExt4,
         Kind::CrashAtWrite,
         Kind::Isolate,
+        Kind::LostDisk,
         Kind::KillAll,
         Kind::FlushError,
         Kind::PauseLeader,
         Kind::PowerCutOneXfs,
         Kind::OneWayCut,
+        Kind::DamageOne,
         Kind::CrashAtStart,
         Kind::KillMajority,
         Kind::PartialCut,
         Kind::PowerCutAllXfs,
         Kind::SlowFlush,
         Kind::Reset,
+        Kind::DamageAll,
         Kind::Terminate,
         Kind::FlushErrorAtStart,
         Kind::PowerCutOneExt4,
         Kind::Loss,
+        Kind::OldDisk,
         Kind::PauseFollower,
+        Kind::WriteError,
     ];
 
     /// Its name on a command line and in tables.
@@ -119,6 +134,11 @@ impl Kind {
             Kind::CrashAtStart => "crash-at-start",
             Kind::FlushError => "flush-error",
             Kind::FlushErrorAtStart => "flush-error-at-start",
+            Kind::WriteError => "write-error",
+            Kind::DamageOne => "damage-one",
+            Kind::DamageAll => "damage-all",
+            Kind::LostDisk => "lost-disk",
+            Kind::OldDisk => "old-disk",
             Kind::SlowFlush => "slow-flush",
             Kind::Reset => "reset",
             Kind::Isolate => "isolate",
@@ -150,13 +170,27 @@ impl Kind {
                 | Kind::FlushError
                 | Kind::FlushErrorAtStart
                 | Kind::SlowFlush
+                | Kind::WriteError
         )
+    }
+
+    /// Whether it takes away what a member has on disk: a store survives that at one member at a time, or at places that
+    /// others still have, and then has to be whole again before the next time.
+    pub fn damages(self) -> bool {
+        matches!(self, Kind::DamageOne | Kind::DamageAll | Kind::LostDisk | Kind::OldDisk)
     }
 
     /// Whether both can be done to one store at once.
     fn goes_with(self, other: Kind) -> bool {
-        let disks = [self.file_system(), other.file_system()];
-        self != other && !(self.traces() && other.traces()) && disks.contains(&FileSystem::Host)
+        let host = [self.file_system(), other.file_system()].map(|disk| disk == FileSystem::Host);
+        let disks = if self.damages() || other.damages() { host == [true; 2] } else { host != [false; 2] };
+        // An old copy is known by what the leader remembers, which must be there to say so.
+        let alone = [self, other].contains(&Kind::OldDisk);
+        self != other
+            && disks
+            && !alone
+            && !(self.traces() && other.traces())
+            && !(self.damages() && other.damages())
     }
 
     /// How long it lasts, in milliseconds: from, to.
@@ -166,7 +200,9 @@ impl Kind {
             Kind::KillAll | Kind::Terminate => (0, 500),
             // Shorter and longer than an election.
             Kind::PauseLeader | Kind::PauseFollower => (100, 2500),
-            Kind::CrashAtWrite | Kind::FlushError => (500, 1000),
+            Kind::CrashAtWrite | Kind::FlushError | Kind::WriteError => (500, 1000),
+            Kind::DamageOne | Kind::DamageAll | Kind::LostDisk => (0, 500),
+            Kind::OldDisk => (1500, 2500),
             Kind::CrashAtStart | Kind::FlushErrorAtStart => (800, 1500),
             Kind::SlowFlush | Kind::Loss => (800, 2000),
             Kind::Reset => (100, 800),
@@ -191,7 +227,7 @@ impl Plan {
         let mut drawn = vec![first];
         if (seed / count) % 2 == 1 {
             let others: Vec<Kind> = Kind::ALL.into_iter().filter(|other| first.goes_with(*other)).collect();
-            drawn.push(lots.pick(&others));
+            drawn.extend((!others.is_empty()).then(|| lots.pick(&others)));
         }
         let file_system = drawn.iter().map(|kind| kind.file_system());
         let file_system =
@@ -239,7 +275,8 @@ mod tests {
             assert_eq!(plans[number].faults.len(), 1);
             assert_eq!(plans[number].faults[0].kind, kind);
         }
-        assert_eq!(plans.iter().filter(|plan| plan.faults.len() == 2).count(), 200);
+        let pairs = plans.iter().filter(|plan| plan.faults.len() == 2).count();
+        assert_eq!(pairs, 200 - 200 / Kind::ALL.len(), "all but one kind go with others");
         assert_eq!(plans[77], Plan::draw(77, &Kind::ALL));
     }
 
@@ -253,7 +290,9 @@ mod tests {
             for fault in &plan.faults {
                 let wanted = fault.kind.file_system();
                 assert!(wanted == FileSystem::Host || wanted == plan.file_system, "{plan}");
+                assert!(!fault.kind.damages() || plan.file_system == FileSystem::Host, "{plan}");
             }
+            assert!(plan.faults.iter().filter(|fault| fault.kind.damages()).count() < 2, "{plan}");
         }
     }
 

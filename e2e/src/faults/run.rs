@@ -86,6 +86,9 @@ fn perform(
     stage.tend_until(|_| enough(&clients, WRITES))?;
     let mut hits = vec![false; plan.faults.len()];
     for round in 0..plan.rounds {
+        if plan.faults.iter().any(|fault| fault.kind.damages()) {
+            stage.tend_until(|stage| stage.settled()).context("before more is damaged")?;
+        }
         stage.tend(CALM)?;
         play(plan, round, &mut stage, &mut hits, |said| {
             writeln!(diary, "{:?}: {said}", zero.elapsed()).context("cannot write the diary")

@@ -11,12 +11,12 @@ use holdfast_api::http::{Role, Status};
 use reqwest::Client;
 use tokio::runtime::Runtime;
 
-use super::clients;
 use super::disk::Disk;
 use super::interrupt;
 use super::member::{Launch, Member};
 use super::network::{Cut, Network};
 use super::plan::Plan;
+use super::{clients, damage};
 
 /// How long a store may take to serve, after the worst that was done to it. It takes a second; the machine may be compiling.
 const READY_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -26,6 +26,12 @@ pub const TICK: Duration = Duration::from_millis(5);
 
 /// How long a member may take to say who leads, before a fault is chosen without its word.
 const ASK_TIME_MAX: Duration = Duration::from_millis(300);
+
+/// An old copy of a disk lacks at least so many entries that its member acknowledged.
+const OLD_DISK_ENTRIES: u64 = 30;
+
+/// How long a member with an old disk may end again and again, before somebody empties it.
+const OLD_DISK_EXCUSE: Duration = Duration::from_secs(30);
 
 /// The stage of one run. Fields are in the order in which they are taken down.
 #[derive(Debug)]
@@ -166,6 +172,50 @@ impl Stage {
         }
         let hash = |status: &&Status| status.state_hash.as_ref().map(|hash| (hash.index, hash.hash.clone()));
         all.iter().map(hash).collect::<Option<Vec<_>>>().context("a member has no hash of its state")
+    }
+
+    /// Kill a member and take everything off its disk.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be done.
+    pub fn empty_disk(&mut self, member: u8) -> anyhow::Result<()> {
+        self.members[usize::from(member)].kill();
+        fs::remove_dir_all(self.disks[usize::from(member)].data()).context("cannot empty a disk")
+    }
+
+    /// Kill a member, copy its disk, let it run on for a while, and put the copy back. It is started then.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be done.
+    pub fn old_disk(&mut self, member: u8) -> anyhow::Result<()> {
+        let place = usize::from(member);
+        let (data, aside) = (self.disks[place].data(), self.disks[place].data().with_extension("copy"));
+        self.members[place].kill();
+        damage::copy(&data, &aside)?;
+        let before =
+            self.statuses(ASK_TIME_MAX).into_iter().flatten().map(|status| status.positions.commit).max();
+        self.tend_until(|stage| {
+            let status = stage.statuses(ASK_TIME_MAX).swap_remove(place).context("it does not answer")?;
+            ensure!(
+                status.positions.durable > before.unwrap_or(0) + OLD_DISK_ENTRIES,
+                "it is not much newer"
+            );
+            Ok(())
+        })?;
+        self.members[place].kill();
+        fs::remove_dir_all(&data)?;
+        fs::rename(&aside, &data).context("cannot put a copy back")?;
+        self.members[place].excuse(OLD_DISK_EXCUSE);
+        self.members[place].keep_running()
+    }
+
+    /// Whether the member has found out that its disk is an old copy.
+    pub fn ended_by_itself(&self, member: u8) -> bool {
+        self.members[usize::from(member)]
+            .log()
+            .contains("the folder is older than what this member has acknowledged")
     }
 
     /// Tell the network what is cut.
