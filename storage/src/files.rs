@@ -156,6 +156,12 @@ impl Files {
 }
 
 impl OpenFile {
+    /// Let the kernel forget what it holds of the file and has written, so that the next reading is one of the disk.
+    pub(crate) fn give_up_pages(&self) {
+        // Where it cannot, memory is read instead, which finds less.
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

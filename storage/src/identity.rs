@@ -28,7 +28,8 @@ pub(crate) struct Identity {
     pub(crate) policy: LogPolicy,
     /// How the store began, once this life of the member knows.
     pub(crate) formation: Option<Formation>,
-    /// An earlier life of this ordinal was part of a formed store. Only without a log.
+    /// An earlier life of this ordinal was part of a formed store, and what it held is gone: there is no log, or nobody
+    /// could tell whose it was.
     pub(crate) formed_before: bool,
     /// Earlier incarnations whose log and checkpoints this one goes on with, oldest first: those that lost their vote.
     pub(crate) former: Vec<Incarnation>,

@@ -31,6 +31,7 @@ mod recovery;
 mod repair_crash;
 mod rewrite;
 mod salvage;
+mod scrub;
 mod segment;
 mod span;
 mod stamps;
@@ -51,4 +52,5 @@ pub use open::{
 pub use pieces::Misfit;
 pub use queue::{QUEUE_BYTES_MAX, QUEUE_WRITES_MAX, Queued, SubmitError};
 pub use salvage::Fault;
+pub use scrub::{Pace, Scrub, Scrubbed, Scrubber};
 pub use writer::{Disk, Flush, Flushed, LogWriter};

@@ -17,6 +17,7 @@ use crate::folder::Folder;
 use crate::housekeeper::{Housekeeper, zeros};
 use crate::identity::Identity;
 use crate::mark::{MARK_BYTES, Mark};
+use crate::scrub::{Expected, Ledger};
 use crate::segment::{HEADER_BYTES, Header, Segment};
 use crate::span::Span;
 use crate::writer::{Flush, Flushed, Observer};
@@ -41,6 +42,7 @@ pub(crate) struct Log {
     segment_bytes: u64,
     housekeeper: Housekeeper,
     observer: Observer,
+    ledger: Arc<Ledger>,
     span: Span,
     /// All segments, oldest first; the last is `current`.
     kept: VecDeque<Kept>,
@@ -54,6 +56,8 @@ pub(crate) struct Log {
 pub(crate) struct Resumed {
     pub(crate) span: Span,
     pub(crate) kept: VecDeque<Kept>,
+    /// What all of them but the last hold.
+    pub(crate) closed: Vec<Expected>,
     pub(crate) current: Segment,
 }
 
@@ -80,6 +84,7 @@ impl Resumed {
         Ok(Resumed {
             span: Span::new(position),
             kept: VecDeque::from([Kept { path: current.path().to_owned(), previous: position }]),
+            closed: Vec::new(),
             current,
         })
     }
@@ -90,11 +95,14 @@ impl Log {
         folder: Arc<Folder>,
         segment_bytes: u64,
         observer: Observer,
+        ledger: Arc<Ledger>,
         resumed: Resumed,
     ) -> std::io::Result<Log> {
         let housekeeper = Housekeeper::start(Arc::clone(&folder))?;
-        let Resumed { span, kept, current } = resumed;
-        Ok(Log { folder, segment_bytes, housekeeper, observer, span, kept, current, pending_entries: 0 })
+        let Resumed { span, kept, closed, current } = resumed;
+        ledger.replace(closed.into_iter().chain([expected(&current)]));
+        let pending_entries = 0;
+        Ok(Log { folder, segment_bytes, housekeeper, observer, ledger, span, kept, current, pending_entries })
     }
 
     /// Bytes that wait for [`Log::flush`].
@@ -142,6 +150,7 @@ impl Log {
             return Ok(());
         }
         let (write, fsync) = self.current.flush(&self.folder)?;
+        self.ledger.flushed(self.current.end(), self.current.digest());
         let entries = std::mem::take(&mut self.pending_entries);
         self.observer.observe(Flush { what: Flushed::Log, bytes, entries, write, fsync });
         if self.current.is_half_full() {
@@ -179,6 +188,7 @@ impl Log {
         assert_eq!(self.current.pending(), 0, "a segment is left only when everything in it is flushed");
         // Its last seal may not be: it is not flushed when it is written, and the new header's chain counts on it.
         self.folder.files.sync(&self.current.file)?;
+        self.ledger.flushed(self.current.end(), self.current.digest());
         let file = self.housekeeper.take(bytes)?;
         let identity = self.folder.identity();
         let header = Header {
@@ -191,6 +201,7 @@ impl Log {
             restart,
         };
         self.current = Segment::create(&self.folder, file, header)?;
+        self.ledger.rolled(expected(&self.current));
         self.kept.push_back(Kept { path: self.current.path().to_owned(), previous });
         Ok(())
     }
@@ -201,6 +212,7 @@ impl Log {
         self.flush()?;
         self.roll(self.segment_bytes, true, position)?;
         self.span = Span::new(position);
+        self.ledger.replace([expected(&self.current)]);
         let current = self.kept.pop_back().expect("it was just made");
         let old = std::mem::replace(&mut self.kept, VecDeque::from([current]));
         self.housekeeper.remove(old.into_iter().map(|kept| kept.path).collect());
@@ -220,6 +232,13 @@ impl Log {
         let start = self.kept[first].previous.index.max(self.span.start().index);
         let term = self.span.term_at(start).expect("it is between the log's start and its end");
         self.span.release(Position::new(term, start));
+        self.ledger.released(first);
         self.housekeeper.remove(self.kept.drain(..first).map(|kept| kept.path).collect());
     }
+}
+
+/// What a segment that is appended to should hold, as far as it is flushed.
+fn expected(current: &Segment) -> Expected {
+    let (path, end, digest) = (current.path().to_owned(), current.end(), current.digest());
+    Expected { path, end, digest, closed: false }
 }

@@ -274,7 +274,7 @@ fn create(
         torn: None,
         damaged_checkpoints: Vec::new(),
         previously_formed,
-        disk: Disk { folder, options, log, observer: Observer::default() },
+        disk: Disk { folder, options, log, observer: Observer::default(), ledger: Arc::default() },
     })
 }
 
@@ -327,18 +327,24 @@ fn restore(folder: Arc<Folder>, identity: Identity, options: Options) -> Result<
     }
     Ok(Opened {
         incarnation: identity.stamp.member.incarnation,
-        previously_formed: identity.formation.is_some(),
+        previously_formed: identity.formation.is_some() || identity.formed_before,
         restored: Restored {
             formation: identity.formation,
             hard_state: vote.hard_state(),
             checkpoint: checkpoint.as_ref().map(CheckpointReader::checkpoint),
             entries: log.entries,
-            formed_before: false,
+            formed_before: identity.formed_before,
         },
         checkpoint,
         torn: log.torn,
         damaged_checkpoints,
-        disk: Disk { folder, options, log: Some((log.resumed, vote)), observer: Observer::default() },
+        disk: Disk {
+            folder,
+            options,
+            log: Some((log.resumed, vote)),
+            observer: Observer::default(),
+            ledger: Arc::default(),
+        },
     })
 }
 
@@ -370,7 +376,7 @@ fn begin_again(
         torn: None,
         damaged_checkpoints: Vec::new(),
         previously_formed,
-        disk: Disk { folder, options, log: None, observer: Observer::default() },
+        disk: Disk { folder, options, log: None, observer: Observer::default(), ledger: Arc::default() },
     })
 }
 

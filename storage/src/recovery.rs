@@ -7,10 +7,9 @@
 //! any of its sectors and not the others, so there the log ends at the first bad byte, even if a record further on is
 //! whole: this is the torn tail, and it is cut off and reported.
 //!
-//! A seal is in the page cache before the write that it seals is acknowledged, except under load, when it is the
-//! first thing of the next write. So after the end of a process what was acknowledged is sealed. After power loss
-//! the last seal may be missing; then the write before it is whole, because it was flushed, unless the same sectors
-//! also rotted.
+//! A seal is written right after the write that it seals was acknowledged, or under load as the first thing of the next
+//! write. After the end of a process, or power loss, the last seal may be missing; then the write before it is whole,
+//! because it was flushed, unless the same sectors also rotted.
 //!
 //! What it refuses to do: shorten the log for any other reason, or change anything before all of it was read.
 
@@ -25,6 +24,7 @@ use crate::folder::Folder;
 use crate::identity::Identity;
 use crate::log::{Kept, Resumed};
 use crate::mark::{MARK_BYTES, Mark};
+use crate::scrub::Expected;
 use crate::segment::{EXTENSION, HEADER_BYTES, Header, Segment};
 use crate::span::Span;
 use crate::{Damage, OpenError, TornTail};
@@ -95,13 +95,17 @@ pub(crate) fn read(folder: &Folder, identity: &Identity) -> Result<Found, OpenEr
         digest: first.header.chain,
     };
     let (mut number, last) = (first.header.number, rest.len() - 1);
-    let mut tail = None;
+    let (mut tail, mut closed) = (None, Vec::new());
     for (at, Headed { file, header, digest }) in rest.into_iter().enumerate() {
         walk.check_next(&file, &header, number)?;
         number += 1;
         walk.digest = digest;
         walk.kept.push_back(Kept { path: file.path().to_owned(), previous: header.previous });
         let extent = walk.read(&file, &header, at == last)?;
+        if at != last {
+            let path = file.path().to_owned();
+            closed.push(Expected { path, end: extent.end, digest: walk.digest, closed: true });
+        }
         tail = Some((file, header, extent));
     }
     let (file, header, extent) = tail.expect("there is a first segment");
@@ -112,7 +116,7 @@ pub(crate) fn read(folder: &Folder, identity: &Identity) -> Result<Found, OpenEr
     });
     let unsealed = extent.end > extent.sealed;
     let current = Segment::resume(file, header, extent.end, walk.digest, unsealed);
-    let resumed = Resumed { span: walk.span, kept: walk.kept, current };
+    let resumed = Resumed { span: walk.span, kept: walk.kept, closed, current };
     // What stands before a seal was flushed before the seal was written; the seal itself may not have been.
     let unproven = extent.sealed.saturating_sub(MARK_BYTES as u64).max(HEADER_BYTES);
     Ok(Found { resumed, entries: walk.entries, torn, unproven, void })

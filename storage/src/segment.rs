@@ -148,6 +148,11 @@ impl Segment {
         self.file.path()
     }
 
+    /// Where the next byte goes.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
     pub(crate) fn digest(&self) -> u32 {
         self.digest
     }

@@ -163,7 +163,11 @@ impl Model {
 
     /// A disk on which everything is flushed.
     pub(crate) fn flushed(contents: &BTreeMap<PathBuf, Vec<u8>>) -> Model {
-        let file = |content: &Vec<u8>| File { flushed: content.clone(), cached: content.clone(), pending: Vec::new() };
+        let file = |content: &Vec<u8>| File {
+            flushed: content.clone(),
+            cached: content.clone(),
+            pending: Vec::new(),
+        };
         let names = contents.keys().cloned().zip(0..).collect::<BTreeMap<_, _>>();
         Model {
             files: contents.values().map(file).collect(),

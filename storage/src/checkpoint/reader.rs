@@ -38,7 +38,7 @@ pub struct CheckpointReader {
 }
 
 impl CheckpointReader {
-    pub(super) fn open(
+    pub(crate) fn open(
         folder: &Folder,
         name: &Path,
         position: Position,
@@ -90,6 +90,11 @@ impl CheckpointReader {
     /// Back to the first chunk.
     pub fn rewind(&mut self) {
         (self.at, self.chunks, self.bytes, self.ended) = (self.start, 0, 0, false);
+    }
+
+    /// Let the kernel forget what it holds of the file.
+    pub(crate) fn give_up_pages(&self) {
+        self.file.give_up_pages();
     }
 
     pub(crate) fn stamp(&self) -> &Stamp {

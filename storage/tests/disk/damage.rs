@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use holdfast_engine::{Entry, Write};
 use holdfast_storage::{Damage, OpenError};
@@ -156,11 +157,21 @@ fn a_sealed_tail_is_never_cut() {
 }
 
 #[test]
-fn what_a_killed_process_acknowledged_is_sealed() {
+fn what_was_acknowledged_is_sealed_soon() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut member = Member::formed(folder.path());
     for batch in 0..10 {
         member.append(entries(batch * 3 + 1, batch * 3 + 3, 1, 30));
+        // The seal follows the acknowledgement.
+        let path = segments(folder.path()).pop().expect("a segment");
+        let sealed = || {
+            let bytes = fs::read(&path).expect("readable");
+            bytes[used(&bytes) - SEAL_BYTES..].starts_with(&[0xff; 4])
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !sealed() {
+            assert!(Instant::now() < deadline, "no seal");
+        }
         let killed = tempfile::tempdir().expect("a temporary folder");
         copy(folder.path(), killed.path());
         let path = segments(killed.path()).pop().expect("a segment");

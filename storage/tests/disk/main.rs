@@ -7,3 +7,4 @@ mod folder;
 mod log;
 mod member;
 mod repair;
+mod scrub;
