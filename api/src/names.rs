@@ -117,6 +117,10 @@ pub mod condition {
         pub const CREATING: &str = "Creating";
         /// Members are being restarted, one after the other.
         pub const RESTARTING_MEMBERS: &str = "RestartingMembers";
+        /// Members are being added: they have no vote yet.
+        pub const ADDING_MEMBERS: &str = "AddingMembers";
+        /// Members are being removed: first their votes go, then their pods and volumes.
+        pub const REMOVING_MEMBERS: &str = "RemovingMembers";
         /// Progressing is false: everything is as the spec wants it.
         pub const AS_SPECIFIED: &str = "AsSpecified";
         /// The spec cannot be carried out; the message says why.

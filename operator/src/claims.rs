@@ -1,10 +1,13 @@
-//! Lets volumes grow: a StatefulSet's claim templates can never change, so each claim is asked for the new size itself. Nothing
-//! shrinks; Kubernetes lets no claim do that, and the store's own rules refuse it.
+//! Lets volumes grow, and deletes those of removed members: a StatefulSet's claim templates can never change, so each claim is asked
+//! for the new size itself. Nothing shrinks; Kubernetes lets no claim do that, and the store's own rules refuse it. What may be deleted is
+//! [`crate::scale`]'s decision.
 
-use holdfast_api::names::{self, DATA_VOLUME, FIELD_MANAGER};
+use std::sync::Arc;
+
+use holdfast_api::names::{self, DATA_VOLUME, FIELD_MANAGER, REPLICAS_MAX};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tracing::info;
@@ -18,9 +21,7 @@ use crate::validate::Valid;
 pub fn too_small(valid: &Valid, observed: &Observed) -> Vec<String> {
     let Some(wanted) = bytes(&valid.storage.size) else { return Vec::new() };
     let mine = |claim: &PersistentVolumeClaim| {
-        (0..valid.replicas).any(|ordinal| {
-            claim.name_any() == format!("{DATA_VOLUME}-{}", names::member(&valid.name, ordinal))
-        })
+        ordinal(&valid.name, &claim.name_any()).is_some_and(|ordinal| ordinal < valid.replicas)
     };
     observed
         .claims
@@ -56,6 +57,49 @@ pub async fn grow(client: &Client, valid: &Valid, claims: &[String]) -> Result<(
         })?;
     }
     Ok(())
+}
+
+/// The claims of ordinals that the store is not to have, apart from those that are being deleted already.
+#[must_use]
+pub fn left(valid: &Valid, observed: &Observed) -> Vec<Arc<PersistentVolumeClaim>> {
+    let is_left = |claim: &&Arc<PersistentVolumeClaim>| {
+        ordinal(&valid.name, &claim.name_any()).is_some_and(|ordinal| ordinal >= valid.replicas)
+            && claim.metadata.deletion_timestamp.is_none()
+    };
+    observed.claims.iter().filter(is_left).cloned().collect()
+}
+
+/// Deletes claims, each only as it was when it was looked at.
+///
+/// # Errors
+/// At the first claim that is refused. One that is gone or has changed is no error; it is looked at again.
+pub async fn release(
+    client: &Client,
+    valid: &Valid,
+    claims: &[Arc<PersistentVolumeClaim>],
+) -> Result<(), ApplyError> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &valid.namespace);
+    for claim in claims {
+        let name = claim.name_any();
+        info!(store = %valid.settings.store, claim = name, "deleting the volume of a member that was removed");
+        let parameters = DeleteParams::default()
+            .preconditions(Preconditions { uid: claim.uid(), resource_version: claim.resource_version() });
+        match api.delete(&name, &parameters).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(source) => {
+                let kind = "PersistentVolumeClaim".to_owned();
+                return Err(ApplyError::Refused { kind, name, source });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whose claim it is, if it is the volume of a member of `store`.
+#[must_use]
+pub fn ordinal(store: &str, claim: &str) -> Option<u8> {
+    (0..REPLICAS_MAX).find(|&ordinal| claim == format!("{DATA_VOLUME}-{}", names::member(store, ordinal)))
 }
 
 /// The bytes of a size, rounded down; `None` for forms that no size of ours has, such as `1e9`.

@@ -7,12 +7,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::roll::{Are, Members, Step, Wait};
+use crate::scale::Scaling;
 
 /// What is known about a store, as far as the conditions need it.
 #[derive(Clone, Debug)]
 pub struct View {
     /// Members that it should have.
     pub replicas: u8,
+    /// Members that vote, as the leader says; empty if nobody said.
+    pub voters: Vec<u8>,
     /// Who leads, in which term.
     pub leader: Option<(u8, u64)>,
     /// Members whose pods the kubelet calls ready.
@@ -42,6 +45,8 @@ pub enum Work {
     Failed(String),
     /// The objects are as the spec says; this is the next step of a roll.
     Step(Step),
+    /// The objects are as they can be, and members are being added or removed.
+    Scaling(Scaling),
 }
 
 /// A condition as it should be from now on.
@@ -61,7 +66,17 @@ impl View {
     /// Whether so many members make a majority.
     #[must_use]
     pub fn is_majority(&self, members: usize) -> bool {
-        members > usize::from(self.replicas) / 2
+        members > self.votes() / 2
+    }
+
+    /// How many members vote. Before anybody has said, all that there are to be.
+    fn votes(&self) -> usize {
+        if self.voters.is_empty() { self.replicas.into() } else { self.voters.len() }
+    }
+
+    /// Whether a member is not expected to be well yet: it has no vote, and others have.
+    fn is_new(&self, ordinal: u8) -> bool {
+        !self.voters.is_empty() && !self.voters.contains(&ordinal)
     }
 
     /// Nobody answers, although pods are ready: the operator cannot see, so it must not claim.
@@ -115,7 +130,13 @@ fn ready(view: &View) -> Judgement {
         };
     };
     if !view.unwell.is_empty() {
-        let reason = if view.complete { reason::MEMBERS_NOT_READY } else { reason::FORMING };
+        let reason = if !view.complete {
+            reason::FORMING
+        } else if view.unwell.iter().all(|(ordinal, _)| view.is_new(*ordinal)) {
+            reason::ADDING_MEMBERS
+        } else {
+            reason::MEMBERS_NOT_READY
+        };
         return judgement(Some(false), reason, view.unwell_text());
     }
     let replicas = view.replicas;
@@ -136,12 +157,16 @@ fn progressing(view: &View) -> Judgement {
     match &view.work {
         Work::Refused(why) => judgement(false, reason::INVALID_SPEC, why.clone()),
         Work::Failed(why) => judgement(false, reason::RECONCILE_FAILED, why.clone()),
-        Work::Step(_) if !view.created => {
+        Work::Step(_) | Work::Scaling(_) if !view.created => {
             judgement(true, reason::CREATING, "its objects are being made".to_owned())
         }
-        Work::Step(_) if !view.complete => {
+        Work::Step(_) | Work::Scaling(_) if !view.complete => {
             judgement(true, reason::FORMING, "the members find each other for the first time".to_owned())
         }
+        Work::Scaling(scaling @ Scaling::Adding(_)) => {
+            judgement(true, reason::ADDING_MEMBERS, scaling.to_string())
+        }
+        Work::Scaling(scaling) => judgement(true, reason::REMOVING_MEMBERS, scaling.to_string()),
         Work::Step(Step::Done | Step::Wait(Wait::Revision)) => {
             judgement(false, reason::AS_SPECIFIED, "everything is as the spec wants it".to_owned())
         }
@@ -172,7 +197,7 @@ fn degraded(view: &View) -> Judgement {
             "the members find each other for the first time".to_owned(),
         );
     }
-    if view.unwell.is_empty() {
+    if view.unwell.iter().all(|(ordinal, _)| view.is_new(*ordinal)) {
         return judgement(Some(false), reason::ALL_MEMBERS_READY, "no member is missing".to_owned());
     }
     judgement(Some(true), reason::MEMBERS_NOT_READY, view.unwell_text())
@@ -206,8 +231,10 @@ fn lost(view: &View) -> String {
     } else {
         format!("only {} reachable", Are(&view.voting))
     };
-    let needed = view.replicas / 2 + 1;
-    let missing: Vec<u8> = (0..view.replicas).filter(|ordinal| !view.voting.contains(ordinal)).collect();
+    let needed = view.votes() / 2 + 1;
+    let members: Vec<u8> =
+        if view.voters.is_empty() { (0..view.replicas).collect() } else { view.voters.clone() };
+    let missing: Vec<u8> = members.into_iter().filter(|ordinal| !view.voting.contains(ordinal)).collect();
     format!("{reachable} and {needed} are needed: no writes and no linearizable reads until {} back", {
         if missing.len() == 1 {
             format!("{} is", Members(&missing))
@@ -269,6 +296,7 @@ mod tests {
     fn view(replicas: u8) -> View {
         View {
             replicas,
+            voters: (0..replicas).collect(),
             leader: Some((0, 3)),
             ready: (0..replicas).collect(),
             voting: (0..replicas).collect(),

@@ -26,6 +26,7 @@ use crate::event::{MALFORMED, Notice, notices};
 use crate::leader::leader;
 use crate::restart::advance;
 use crate::roll::Step;
+use crate::scale::scale;
 use crate::update_status::{self, POSITIONS_EVERY, compute, differs};
 use crate::validate::{Surrounding, Valid, validate};
 use crate::{claims, roles};
@@ -150,11 +151,10 @@ async fn steps(context: &Context, store: &ReplicatedStore, memory: &mut Memory) 
     let name = store.store_name();
     let observed = dereference(context, &name, store.spec.replicas).await?;
     let stateful_set = observed.stateful_set.as_deref();
-    let valid = validate(store, &Surrounding { stateful_set });
-    let (work, failed) = match &valid {
+    let (work, failed) = match validate(store, &Surrounding { stateful_set, voters: voters(&observed) }) {
         Err(refusal) => (Work::Refused(refusal.to_string()), None),
         Ok(valid) => match carry_out(context, valid, &observed, memory).await {
-            Ok(step) => (Work::Step(step), None),
+            Ok(work) => (work, None),
             Err(error) => (Work::Failed(chain(&error)), Some(error)),
         },
     };
@@ -175,18 +175,32 @@ fn look_again(settled: bool, unsettled: &mut Option<Instant>) -> Duration {
     if since.elapsed() < UNSETTLED_FOR { UNSETTLED_EVERY } else { SETTLED_EVERY }
 }
 
-/// Builds and applies the objects, then takes one step of a roll if there is one to take.
+/// How many members vote, if the leader says so.
+fn voters(observed: &Observed) -> Option<u8> {
+    let leader = leader(observed)?;
+    let leading = observed.members.iter().find(|member| member.ordinal == leader.ordinal)?;
+    let voters = leading.answer.as_ref()?.voters.len();
+    u8::try_from(voters).ok().filter(|&voters| voters > 0)
+}
+
+/// Builds and applies the objects, as many members as there can be now, then takes one step of a roll if there is one to take.
 async fn carry_out(
     context: &Context,
-    valid: &Valid,
+    mut valid: Valid,
     observed: &Observed,
     memory: &mut Memory,
-) -> Result<Step, Error> {
+) -> Result<Work, Error> {
+    let scaling = scale(context, &mut valid, observed).await?;
+    let valid = &valid;
     let stateful_set = observed.stateful_set.as_deref();
     let objects = build(valid, &Surroundings { sidecar_image: &context.sidecar_image, stateful_set });
     apply(&context.client, &context.caches, &objects, &mut memory.applied).await?;
     claims::grow(&context.client, valid, &claims::too_small(valid, observed)).await?;
-    Ok(advance(context, valid, observed, &mut memory.rolling).await?)
+    let step = advance(context, valid, observed, &mut memory.rolling).await?;
+    Ok(match (step, scaling) {
+        (step @ (Step::Restart { .. } | Step::HandOver { .. }), _) | (step, None) => Work::Step(step),
+        (_, Some(scaling)) => Work::Scaling(scaling),
+    })
 }
 
 /// Writes the status, labels and events. Returns whether the store is as it should be.
@@ -221,7 +235,7 @@ async fn tell(
         memory.status = Some(before);
         Ok(())
     };
-    let leader = leader(store.spec.replicas, observed).map(|leader| leader.ordinal);
+    let leader = leader(observed).map(|leader| leader.ordinal);
     let relabels = roles::relabels(observed, leader);
     if let Err(error) = roles::write(&context.client, &store.store_name().namespace, &relabels).await {
         warn!(store = %store.store_name(), error = chain(&error), "cannot label the pods with their roles");

@@ -25,7 +25,7 @@ use crate::error::chain;
 pub struct Observed {
     /// Its StatefulSet.
     pub stateful_set: Option<Arc<StatefulSet>>,
-    /// Its members, one for each ordinal that it should have.
+    /// Its members, one for each ordinal that it should have, or still has.
     pub members: Vec<Member>,
     /// Its volumes' claims.
     pub claims: Vec<Arc<PersistentVolumeClaim>>,
@@ -75,7 +75,7 @@ pub async fn dereference(
     let pods = caches.pods.state_filter(|pod| belongs(pod, store));
     let claims = caches.claims.state_filter(|claim| belongs(claim, store));
     let stateful_set = cached(&caches.stateful_sets, &store.namespace, &store.name);
-    let mut members = members(&store.name, replicas, pods);
+    let mut members = members(&store.name, members_there(replicas, stateful_set.as_deref()), pods);
     ask(context, store, &mut members).await;
     Ok(Observed { stateful_set, members, claims })
 }
@@ -95,9 +95,16 @@ pub async fn afresh(
     let stateful_set = sets.get_opt(&store.name).await.map_err(read)?.map(Arc::new);
     let selector = ListParams::default().labels(&format!("{}={}", label::STORE, store.name));
     let pods = pods.list(&selector).await.map_err(read)?.items.into_iter().map(Arc::new).collect();
-    let mut members = members(&store.name, replicas, pods);
+    let mut members = members(&store.name, members_there(replicas, stateful_set.as_deref()), pods);
     ask(context, store, &mut members).await;
     Ok(Observed { stateful_set, members, claims: Vec::new() })
+}
+
+/// How many members there are, or are to be: `replicas`, or more if the StatefulSet has more.
+#[must_use]
+pub fn members_there(replicas: u8, set: Option<&StatefulSet>) -> u8 {
+    let there = set.and_then(|set| set.spec.as_ref()?.replicas).unwrap_or_default();
+    u8::try_from(there).unwrap_or_default().min(REPLICAS_MAX).max(replicas)
 }
 
 fn belongs<K: Resource>(object: &K, store: &StoreName) -> bool {

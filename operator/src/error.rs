@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::apply::ApplyError;
 use crate::dereference::DereferenceError;
 use crate::restart::RestartError;
+use crate::scale::ScaleError;
 use crate::update_status::StatusError;
 
 /// Why a reconcile failed. Every one is tried again after a pause that grows.
@@ -19,6 +20,9 @@ pub enum Error {
     /// A member could not be restarted.
     #[error("cannot restart a member")]
     Restart(#[from] RestartError),
+    /// Members could not be added or removed.
+    #[error("cannot change the number of members")]
+    Scale(#[from] ScaleError),
     /// The status could not be written.
     #[error("cannot write the status")]
     Status(#[from] StatusError),
@@ -32,8 +36,8 @@ pub enum Error {
 
 impl Error {
     /// The reasons, for metrics that start at 0.
-    pub(crate) const REASONS: [&str; 6] =
-        ["Dereference", "Apply", "Restart", "Status", "Timeout", "Malformed"];
+    pub(crate) const REASONS: [&str; 7] =
+        ["Dereference", "Apply", "Restart", "Scale", "Status", "Timeout", "Malformed"];
 
     /// The reason, one of a closed set.
     #[must_use]
@@ -42,6 +46,7 @@ impl Error {
             Error::Dereference(_) => "Dereference",
             Error::Apply(_) => "Apply",
             Error::Restart(_) => "Restart",
+            Error::Scale(_) => "Scale",
             Error::Status(_) => "Status",
             Error::Timeout { .. } => "Timeout",
         }

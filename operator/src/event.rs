@@ -83,6 +83,10 @@ fn is_restarting(status: &ReplicatedStoreStatus) -> bool {
     find(status, condition::PROGRESSING).is_some_and(|progress| progress.reason == reason::RESTARTING_MEMBERS)
 }
 
+fn is_removing(status: &ReplicatedStoreStatus) -> bool {
+    find(status, condition::PROGRESSING).is_some_and(|progress| progress.reason == reason::REMOVING_MEMBERS)
+}
+
 fn leadership(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: &mut Vec<Notice>) {
     let Some(leader) = after.leader.as_deref() else { return };
     let term = after.term.unwrap_or_default();
@@ -148,6 +152,17 @@ fn work(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: 
         }
         reason::RECONCILE_FAILED => {
             notices.push(Notice { warning: true, reason: reason::RECONCILE_FAILED, note: is.message.clone() })
+        }
+        reason::ADDING_MEMBERS | reason::REMOVING_MEMBERS => {
+            let reason = if is.reason == reason::ADDING_MEMBERS {
+                reason::ADDING_MEMBERS
+            } else {
+                reason::REMOVING_MEMBERS
+            };
+            notices.push(Notice { warning: false, reason, note: is.message.clone() });
+        }
+        reason::AS_SPECIFIED if is_removing(before) => {
+            notices.push(Notice { warning: false, reason: "MembersRemoved", note: is.message.clone() })
         }
         reason::AS_SPECIFIED if is_restarting(before) => {
             notices.push(Notice { warning: false, reason: "MembersRestarted", note: is.message.clone() })

@@ -18,7 +18,8 @@ pub struct Leader {
 /// Who leads: the member that says so in the newest term that anybody is in. If it cannot be asked itself, the one that a
 /// majority of all members follows in that term, as long as its pod is there.
 #[must_use]
-pub fn leader(replicas: u8, observed: &Observed) -> Option<Leader> {
+pub fn leader(observed: &Observed) -> Option<Leader> {
+    let members = observed.members.len();
     let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
     let term = answers().map(|status| status.term).max()?;
     let newest = || answers().filter(move |status| status.term == term);
@@ -30,9 +31,7 @@ pub fn leader(replicas: u8, observed: &Observed) -> Option<Leader> {
     });
     silent
         .map(|member| member.ordinal)
-        .find(|&ordinal| {
-            newest().filter(|status| status.leader == Some(ordinal)).count() > usize::from(replicas) / 2
-        })
+        .find(|&ordinal| newest().filter(|status| status.leader == Some(ordinal)).count() > members / 2)
         .map(|ordinal| Leader { ordinal, term })
 }
 
@@ -51,8 +50,7 @@ mod tests {
     fn check(words: &str, expected: Option<(u8, u64)>) {
         let members: Vec<Member> =
             words.split(' ').enumerate().map(|(ordinal, word)| member(ordinal as u8, word)).collect();
-        let replicas = members.len() as u8;
-        let leader = leader(replicas, &Observed { members, ..Observed::default() });
+        let leader = leader(&Observed { members, ..Observed::default() });
         assert_eq!(leader.map(|leader| (leader.ordinal, leader.term)), expected, "{words}");
     }
 

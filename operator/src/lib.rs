@@ -31,5 +31,6 @@ pub mod restart;
 pub mod roles;
 pub mod roll;
 pub mod run;
+pub mod scale;
 pub mod update_status;
 pub mod validate;

@@ -142,7 +142,9 @@ impl std::fmt::Display for Are<'_> {
     }
 }
 
-struct Have<'a>(&'a [u8]);
+/// `member 1 has` or `members 0, 2 have`.
+#[derive(Debug)]
+pub(crate) struct Have<'a>(pub(crate) &'a [u8]);
 
 impl std::fmt::Display for Have<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -49,7 +49,7 @@ pub fn compute(
     work: &Work,
     now: Timestamp,
 ) -> ReplicatedStoreStatus {
-    let leader = leader(store.spec.replicas, observed);
+    let leader = leader(observed);
     let name = store.name_any();
     let members: Vec<MemberStatus> = observed
         .members
@@ -92,9 +92,12 @@ fn view(
 ) -> View {
     let voter = |status: &Status| status.role.votes();
     let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
+    let voters = leader.map(|leader| voters_by(observed, leader)).unwrap_or_default();
+    // Whoever has no vote any more may end as it likes.
+    let stays = |ordinal| ordinal < store.spec.replicas || voters.contains(&ordinal);
     let unwell: Vec<_> = members
         .iter()
-        .filter(|member| !member.ready || member.role.is_none())
+        .filter(|member| stays(member.ordinal) && (!member.ready || member.role.is_none()))
         .map(|member| {
             (member.ordinal, member.note.clone().unwrap_or_else(|| "its pod is not ready".to_owned()))
         })
@@ -104,6 +107,7 @@ fn view(
         .flatten();
     View {
         replicas: store.spec.replicas,
+        voters,
         leader: leader.map(|leader| (leader.ordinal, leader.term)),
         ready: members.iter().filter(|member| member.ready).map(|member| member.ordinal).collect(),
         voting: answers().filter(|status| voter(status)).map(|status| status.member).collect(),
@@ -114,6 +118,12 @@ fn view(
         lost,
         work: work.clone(),
     }
+}
+
+/// The ordinals that vote, as the leader says, if it was asked.
+fn voters_by(observed: &Observed, leader: Leader) -> Vec<u8> {
+    let leading = observed.members.iter().find(|member| member.ordinal == leader.ordinal);
+    leading.and_then(|member| member.answer.as_ref()).map(|status| status.voters.clone()).unwrap_or_default()
 }
 
 /// Whether a condition has spoken of more than the first start: that is remembered nowhere else. A store that was made again on the
@@ -132,6 +142,7 @@ fn phase(view: &View) -> Phase {
         _ if !view.complete && view.ready.is_empty() && view.leader.is_none() => Phase::Pending,
         _ if !view.complete => Phase::Forming,
         Work::Step(step) if *step != Step::Done && progressing.holds == Some(true) => Phase::Updating,
+        Work::Scaling(_) if progressing.holds == Some(true) => Phase::Updating,
         _ if ready.holds == Some(true) => Phase::Ready,
         _ => Phase::Degraded,
     }

@@ -11,9 +11,11 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
 use kube::ResourceExt as _;
 
+use crate::dereference::members_there;
+
 /// A store that can be carried out, with everything that was left out filled in.
 ///
-/// Invariants: the settings are valid; `replicas` is in `[1, REPLICAS_MAX]` and, of a store that is there, what it was.
+/// Invariants: the settings are valid; `1 <= replicas <= members <= REPLICAS_MAX`; the settings have as many peers as `members`.
 #[derive(Clone, Debug)]
 pub struct Valid {
     /// Its namespace.
@@ -22,8 +24,12 @@ pub struct Valid {
     pub name: String,
     /// Its uid, which owns all objects.
     pub uid: String,
-    /// How many members it has.
+    /// How many members it is to have.
     pub replicas: u8,
+    /// How many pods it has or is to have: more than `replicas` while members are to be removed.
+    pub members: u8,
+    /// How many members vote, as far as anybody has said.
+    pub voters: Option<u8>,
     /// The settings file of its members.
     pub settings: Settings,
     /// The members' volumes.
@@ -52,6 +58,8 @@ pub struct Application {
 pub struct Surrounding<'a> {
     /// Its StatefulSet, if it is there.
     pub stateful_set: Option<&'a StatefulSet>,
+    /// How many members vote, if the leader has said.
+    pub voters: Option<u8>,
 }
 
 /// Everything that is wrong with a store.
@@ -73,7 +81,6 @@ impl std::fmt::Display for Refusal {
 /// [`Refusal`] with everything that is wrong.
 pub fn validate(store: &ReplicatedStore, surrounding: &Surrounding<'_>) -> Result<Valid, Refusal> {
     let mut wrong = Vec::new();
-    check_replicas(store.spec.replicas, surrounding, &mut wrong);
     match holdfast_api::validate::check(store) {
         Ok(()) => {}
         Err(ManifestError::Invalid(violations)) => wrong.extend(violations),
@@ -83,7 +90,11 @@ pub fn validate(store: &ReplicatedStore, surrounding: &Surrounding<'_>) -> Resul
         return Err(Refusal(wrong));
     }
     // After the rules these two can only fail if the rules have a gap. Then that is said, and nothing is built.
-    let settings = settings(store).map_err(Refusal)?;
+    let members = match store.spec.strategy.replicates() {
+        true => members_there(store.spec.replicas, surrounding.stateful_set),
+        false => store.spec.replicas,
+    };
+    let settings = settings(store, members).map_err(Refusal)?;
     let application = application(store).map_err(Refusal)?;
     let spec = &store.spec;
     Ok(Valid {
@@ -91,6 +102,8 @@ pub fn validate(store: &ReplicatedStore, surrounding: &Surrounding<'_>) -> Resul
         name: settings.store.name.clone(),
         uid: store.uid().unwrap_or_default(),
         replicas: spec.replicas,
+        members,
+        voters: surrounding.voters,
         settings,
         storage: spec.storage.clone(),
         resources: spec.resources.clone(),
@@ -100,10 +113,20 @@ pub fn validate(store: &ReplicatedStore, surrounding: &Surrounding<'_>) -> Resul
     })
 }
 
-fn settings(store: &ReplicatedStore) -> Result<Settings, Vec<Violation>> {
+impl Valid {
+    /// Have so many pods and peers, at least `replicas`.
+    pub fn be(&mut self, members: u8) {
+        let members = members.max(self.replicas);
+        let peer = |ordinal| peer_address(&self.namespace, &self.name, ordinal);
+        self.settings.peers = (0..members).map(peer).collect();
+        self.members = members;
+    }
+}
+
+fn settings(store: &ReplicatedStore, members: u8) -> Result<Settings, Vec<Violation>> {
     let name = store.store_name();
     let peer = |ordinal| peer_address(&name.namespace, &name.name, ordinal);
-    store.settings((0..store.spec.replicas).map(peer).collect()).map_err(|error| match error {
+    store.settings((0..members).map(peer).collect()).map_err(|error| match error {
         SettingsError::Invalid(violations) => violations,
         error => vec![Violation { path: String::new(), message: error.to_string() }],
     })
@@ -113,21 +136,6 @@ fn application(store: &ReplicatedStore) -> Result<Option<Application>, Vec<Viola
     let Some(template) = &store.spec.template else { return Ok(None) };
     let pod = template.pod_spec().map_err(|error| error.0)?;
     Ok(Some(Application { metadata: template.metadata.clone(), pod }))
-}
-
-/// The members are fixed when a store is formed: with another number of pods the old ones would go on as they are and new
-/// ones would never be let in, or worse, a majority would be deleted.
-fn check_replicas(replicas: u8, surrounding: &Surrounding<'_>, wrong: &mut Vec<Violation>) {
-    let there = surrounding.stateful_set.and_then(|set| set.spec.as_ref()?.replicas);
-    if let Some(there) = there.filter(|&there| there != i32::from(replicas)) {
-        wrong.push(Violation {
-            path: "spec.replicas".to_owned(),
-            message: format!(
-                "the store was formed with {there} members, which cannot change yet: write replicas: {there}, or \
-                 create another store and copy the data"
-            ),
-        });
-    }
 }
 
 #[cfg(test)]
@@ -147,12 +155,8 @@ mod tests {
         .unwrap()
     }
 
-    fn check(spec: Value, there: Option<i32>, expected: &[&str]) {
-        let set = there.map(|replicas| StatefulSet {
-            spec: Some(StatefulSetSpec { replicas: Some(replicas), ..StatefulSetSpec::default() }),
-            ..StatefulSet::default()
-        });
-        let refusal = match validate(&store(spec.clone()), &Surrounding { stateful_set: set.as_ref() }) {
+    fn check(spec: Value, expected: &[&str]) {
+        let refusal = match validate(&store(spec.clone()), &Surrounding::default()) {
             Ok(_) => String::new(),
             Err(refusal) => {
                 assert!(!refusal.0.is_empty());
@@ -175,28 +179,39 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused_with_what_to_write() {
-        check(json!({"strategy": "Baseline"}), None, &["replicas", "write replicas: 1"]);
-        check(json!({"consensus": "InSync"}), None, &["write", "Majority"]);
-        check(json!({"heartbeat": {"interval": "1s", "timeout": "2s"}}), None, &["heartbeat.timeout"]);
+        check(json!({"strategy": "Baseline"}), &["replicas", "write replicas: 1"]);
+        check(json!({"consensus": "InSync"}), &["write", "Majority"]);
+        check(json!({"heartbeat": {"interval": "1s", "timeout": "2s"}}), &["heartbeat.timeout"]);
         check(
             json!({"template": {"spec": {"containers": [{"name": "app", "imagee": "x"}]}}}),
-            None,
             &["spec.template.spec.containers[0].imagee: unknown field"],
         );
     }
 
     #[test]
-    fn the_number_of_members_stays_what_it_was() {
-        check(json!({"replicas": 3}), Some(3), &[]);
-        check(json!({"replicas": 5}), Some(3), &["formed with 3 members", "write replicas: 3"]);
-        check(json!({"replicas": 1}), Some(3), &["formed with 3 members"]);
+    fn members_that_are_to_go_are_there_until_they_are_removed() {
+        let members = |spec: Value, there: i32| {
+            let set = StatefulSet {
+                spec: Some(StatefulSetSpec { replicas: Some(there), ..StatefulSetSpec::default() }),
+                ..StatefulSet::default()
+            };
+            let surrounding = Surrounding { stateful_set: Some(&set), voters: None };
+            let valid = validate(&store(spec), &surrounding).unwrap();
+            (valid.settings.replicas, valid.members, valid.settings.peers.len())
+        };
+        assert_eq!(members(json!({"replicas": 3}), 3), (3, 3, 3));
+        assert_eq!(members(json!({"replicas": 5}), 3), (5, 5, 5));
+        assert_eq!(members(json!({"replicas": 1}), 3), (1, 3, 3));
+        // Somebody has scaled the StatefulSet itself.
+        assert_eq!(members(json!({"replicas": 3}), 0), (3, 3, 3));
+        assert_eq!(members(json!({"replicas": 3}), 99), (3, 7, 7));
+        assert_eq!(members(json!({"replicas": 1, "strategy": "Baseline"}), 3), (1, 1, 1));
     }
 
     #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         check(
-            json!({"replicas": 5, "consensus": "InSync", "template": {"spec": {"containers": [{"name": "app", "x": 1}]}}}),
-            Some(3),
+            json!({"replicas": 8, "consensus": "InSync", "template": {"spec": {"containers": [{"name": "app", "x": 1}]}}}),
             &["spec.replicas", "consensus", "spec.template.spec.containers[0].x"],
         );
     }

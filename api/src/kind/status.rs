@@ -77,7 +77,7 @@ pub enum Phase {
     Forming,
     /// All members are ready, and one leads.
     Ready,
-    /// Members are being restarted, one after the other.
+    /// Members are being restarted, one after the other, or added, or removed.
     Updating,
     /// It serves, but with fewer members than it should have, or a leader is being elected.
     Degraded,

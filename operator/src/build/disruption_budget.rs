@@ -1,4 +1,5 @@
-//! How many members may be evicted at once: as many as leave a majority, but never none.
+//! How many members may be evicted at once: as many as leave a majority, but never none. Members that have no vote yet make no majority
+//! larger.
 //!
 //! With one or two members every eviction stops the store for a while. A budget of zero would not change that; it would only keep
 //! the node from being drained, for days.
@@ -14,7 +15,9 @@ pub(super) fn build(valid: &Valid) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: metadata(valid, members_service(&valid.name)),
         spec: Some(PodDisruptionBudgetSpec {
-            max_unavailable: Some(IntOrString::Int(evictable(valid.replicas))),
+            max_unavailable: Some(IntOrString::Int(evictable(
+                valid.replicas.min(valid.voters.unwrap_or(valid.replicas)),
+            ))),
             // By the store's label, never by role: a label that moves would leave nobody selected for a moment.
             selector: Some(label_selector(valid)),
             ..PodDisruptionBudgetSpec::default()

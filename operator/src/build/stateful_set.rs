@@ -17,7 +17,7 @@ pub(super) fn build(valid: &Valid, surroundings: &Surroundings<'_>) -> StatefulS
     StatefulSet {
         metadata: metadata(valid, valid.name.clone()),
         spec: Some(StatefulSetSpec {
-            replicas: Some(valid.replicas.into()),
+            replicas: Some(valid.members.into()),
             service_name: Some(peers_service(&valid.name)),
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(StatefulSetUpdateStrategy {
