@@ -329,9 +329,11 @@ impl Serving {
         }
     }
 
-    /// Stop in order: no new requests, what is under way, leadership and disk, probes.
+    /// Stop in order: leadership, no new requests, what is under way, disk, probes. Another member leads while requests
+    /// are finished here, so that nobody waits for the slowest of them.
     async fn stop(mut self) -> Result<(), RunError> {
         self.running.stopping();
+        self.member.handle().step_aside();
         self.follow.abort();
         self.end.begin(REQUESTS_GRACE);
         match self.clients.await {

@@ -45,6 +45,8 @@ pub(crate) enum Event {
     Retime { timing: Timing, reply: oneshot::Sender<()> },
     /// The store is to have another number of members, or they are elsewhere.
     Resize { members: u8, peers: Vec<String>, reply: oneshot::Sender<()> },
+    /// The member is about to be told to stop: it does not need to lead until then.
+    StepAside,
     /// The member has to stop.
     ShutDown { reply: oneshot::Sender<()> },
     /// The member is dropped: it ends where it stands.

@@ -354,6 +354,12 @@ impl Handle {
         self.ask(|reply| Event::Resize { members, peers, reply }, Failure::stopping).await
     }
 
+    /// Let another member lead, if this one does; it goes on serving as a follower. For a member that is about to stop.
+    pub fn step_aside(&self) {
+        // An error means that the core has ended by itself.
+        let _ = self.queue.push_always(Event::StepAside);
+    }
+
     /// Hand over, finish what is under way, stop writing, and end the core thread. Returns when that is done; takes
     /// no new requests from the call on.
     pub async fn shut_down(&self) {

@@ -132,6 +132,7 @@ impl Core {
                 self.resize(members, peers);
                 let _ = reply.send(());
             }
+            Event::StepAside => self.step_aside(),
             Event::ShutDown { reply } => self.stop(reply),
             Event::Durable { result } => {
                 let ticket = result.map_err(Broken::Log)?;

@@ -52,18 +52,30 @@ impl Core {
             checkpoint_until: self.now + LAST_CHECKPOINT_TIME_MAX,
         });
         self.watches.end();
+        self.step_aside();
+    }
+
+    /// Let another member lead, if this one does and there is one. Requests go on, over the next leader.
+    pub(super) fn step_aside(&mut self) {
         if self.voters.len() > 1 {
             self.step(Input::HandOver { to: None });
         }
+    }
+
+    /// Whether a voter is connected that could lead instead of this one.
+    fn has_heir(&self) -> bool {
+        let mut others = self.voters.voters().filter(|voter| *voter != self.me);
+        others.any(|voter| self.peers.link(voter.ordinal).is_connected())
     }
 
     /// Whether the member has stopped being needed, or has no more time.
     pub(super) fn is_over(&mut self) -> bool {
         let Some(stopping) = &self.stopping else { return false };
         let now = self.now;
-        let hands_over =
-            self.voters.len() > 1 && self.engine.role().is_leader() && now < stopping.hand_over_until;
-        let waits_for_leader = self.held.count() > 0 && now < stopping.hand_over_until;
+        // When all members are told to stop at once, nobody is left to wait for.
+        let has_time = now < stopping.hand_over_until && self.has_heir();
+        let hands_over = self.engine.role().is_leader() && has_time;
+        let waits_for_leader = self.held.count() > 0 && has_time;
         let finishes = self.writes.count() + self.forwarded.count() + self.reads.count() > 0
             && now < stopping.finish_until;
         if hands_over || waits_for_leader || finishes {

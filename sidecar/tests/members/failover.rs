@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_sidecar::core::{Consistency, Failure, RefusalCode, WriteRequest};
+use holdfast_sidecar::member::Member;
+use holdfast_storage::LogPolicy;
 
 use crate::cluster::{Cluster, get, put, write};
 use crate::load::{Load, check_all};
@@ -111,4 +113,22 @@ async fn without_a_majority_nothing_is_acknowledged_and_clients_are_told() {
         }
     }
     write(&handle, put("key", "value")).await.expect("a write, after the majority is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_all_stop_do_not_wait_for_an_heir() {
+    let mut timing = Cluster::timing();
+    timing.heartbeat_timeout = Duration::from_secs(30);
+    let mut cluster = Cluster::start_with(3, LogPolicy::Kept, timing).await;
+    cluster.leader().await;
+    let started = Instant::now();
+    let members: Vec<Member> = cluster.members.iter_mut().filter_map(Option::take).collect();
+    let stopping = members.into_iter().map(|mut member| async move {
+        member.handle().shut_down().await;
+        member.ended().await
+    });
+    for ended in futures::future::join_all(stopping).await {
+        ended.expect("an end in order");
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "far less than the time that a hand-over may take");
 }
