@@ -4,19 +4,30 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::TcpStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
+use bytes::BytesMut;
+use futures::future::join_all;
 use holdfast_e2e::faults::disk::{Disk, FileSystem};
-use holdfast_e2e::faults::plan::Kind;
+use holdfast_e2e::faults::member::Member;
+use holdfast_e2e::faults::network::{Network, PEER_PORT};
+use holdfast_e2e::faults::plan::{Kind, Plan};
 use holdfast_e2e::faults::report::Series;
+use holdfast_e2e::faults::stage::Stage;
 use holdfast_e2e::faults::{self, interrupt, stage};
+use holdfast_e2e::http::{Http, Outcome};
 use holdfast_e2e::programs;
 use holdfast_e2e::suite::{self, LeftOut, Test, note};
+use holdfast_engine::{Incarnation, Index, MemberId, Ordinal, StoreId};
+use holdfast_wire::{Fingerprint, Frame, Greeting, Hello, Purpose};
 
 const TESTS: &[Test<()>] = &[
     ("a_power_cut_forgets_what_was_not_flushed_and_nothing_else", |()| power_cuts()),
+    ("a_member_whose_state_differs_from_most_others_ends", |()| diverged()),
+    ("members_with_each_others_disks_do_not_start", |()| swapped()),
     ("members_that_are_killed_or_paused_lose_nothing", |()| runs(PROCESSES)),
     ("members_that_crash_at_any_system_call_or_cannot_flush_lose_nothing", |()| runs(SYSTEM_CALLS)),
     ("disks_that_are_damaged_lost_or_old_lose_nothing", |()| runs(DISKS)),
@@ -72,6 +83,116 @@ fn runs(kinds: &[Kind]) -> anyhow::Result<()> {
     let Some(first) = summary.failures.first() else { return Ok(()) };
     let failure = first.failure.as_deref().unwrap_or_default();
     bail!("{} of {} runs failed: {}: {failure}", summary.failures.len(), series.runs, first.plan)
+}
+
+/// A store of three members, on a thread that can reach it.
+fn on_stage(name: &str, act: impl FnOnce(&mut Stage) -> anyhow::Result<()> + Send) -> anyhow::Result<()> {
+    let program = programs::build(&[programs::SIDECAR])?.join(programs::SIDECAR);
+    let folder = stage::folder().join(format!("{}-{name}", std::process::id()));
+    let plan = Plan {
+        seed: 0,
+        members: 3,
+        checkpoints: false,
+        file_system: FileSystem::Host,
+        faults: Vec::new(),
+        rounds: 0,
+    };
+    let work = || {
+        let mut stage = Stage::set(&plan, 0, &folder, &program)?;
+        stage.tend_until(|stage| stage.settled())?;
+        act(&mut stage)
+    };
+    let panicked = |_| Err(anyhow::anyhow!("the test panicked"));
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(panicked))?;
+    // What failed is left to be looked at.
+    fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+/// Writes so many keys; all have to be acknowledged.
+fn write(stage: &Stage, keys: std::ops::Range<usize>) -> anyhow::Result<()> {
+    let (http, base) = (Http::default(), &stage.bases()[0]);
+    let put = async |key: usize| http.put(base, &format!("key-{key}"), "value").await;
+    let outcomes = stage.ask(join_all(keys.map(put)));
+    let lost = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Acknowledged { .. }));
+    lost.map_or(Ok(()), |outcome| bail!("a write was not acknowledged: {outcome:?}"))
+}
+
+fn keys(stage: &Stage, member: usize) -> anyhow::Result<usize> {
+    Ok(stage.ask(Http::default().list(&stage.bases()[member], "key-"))?.len())
+}
+
+/// Nothing in the product makes states differ. So two that claim to be the other members tell one that its state is not
+/// theirs.
+fn diverged() -> anyhow::Result<()> {
+    on_stage("diverged", |stage| {
+        (0..12).try_for_each(|hundred| write(stage, 100 * hundred..100 * (hundred + 1)))?;
+        stage.tend_until(|stage| stage.settled())?;
+        let statuses = stage.statuses(Duration::from_secs(2));
+        let store = statuses[0].as_ref().and_then(|status| status.store_id.clone());
+        let store = StoreId(u128::from_str_radix(&store.context("member 0 knows no store")?, 16)?);
+        stage.members[0].excuse(Duration::from_secs(60));
+        let _claims: Vec<TcpStream> = [1, 2]
+            .map(|ordinal| {
+                let status = statuses[usize::from(ordinal)].as_ref().context("it does not answer")?;
+                let incarnation = Incarnation(u64::from_str_radix(&status.incarnation, 16)?);
+                claim(store, MemberId { ordinal: Ordinal(ordinal), incarnation })
+            })
+            .into_iter()
+            .collect::<anyhow::Result<_>>()?;
+        stage.tend_until(|stage| {
+            let said = stage.members[0].log().contains("is not what it is at most other members");
+            ensure!(said && stage.members[0].starts() > 1, "member 0 goes on with a state of its own");
+            Ok(())
+        })?;
+        stage.empty_disk(0)?;
+        stage.tend_until(|stage| stage.settled())?;
+        ensure!(keys(stage, 0)? == 1200, "the new member has {} keys", keys(stage, 0)?);
+        Ok(())
+    })
+}
+
+/// Tell member 0 as `member` that the state at the first entry that is compared is another.
+fn claim(store: StoreId, member: MemberId) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect((Network::address(0), PEER_PORT))?;
+    let (purpose, process) = (Purpose::Replication, 1);
+    let hello = Hello { store: "default/faults".to_owned(), store_id: Some(store), member, process, purpose };
+    let mut bytes = BytesMut::new();
+    Greeting::Hello(hello).encode(&mut bytes);
+    let fingerprint = Some(Fingerprint { index: Index(1024), hash: 1 });
+    Frame::Ping { nonce: 1, fingerprint }.encode(&mut bytes).context("a ping is small")?;
+    stream.write_all(&bytes)?;
+    Ok(stream)
+}
+
+fn swapped() -> anyhow::Result<()> {
+    on_stage("swapped", |stage| {
+        write(stage, 0..50)?;
+        stage.tend_until(|stage| stage.settled())?;
+        let swap = |stage: &mut Stage| {
+            let [one, two] = [0, 1].map(|member: usize| stage.disks[member].data());
+            let aside = one.with_extension("aside");
+            stage.members[..2].iter_mut().for_each(Member::kill);
+            fs::rename(&one, &aside)
+                .and_then(|()| fs::rename(&two, &one))
+                .and_then(|()| fs::rename(&aside, &two))
+        };
+        swap(stage)?;
+        for member in &mut stage.members[..2] {
+            member.excuse(Duration::from_secs(60));
+        }
+        stage.tend_until(|stage| {
+            for member in &stage.members[..2] {
+                let log = member.log();
+                ensure!(member.starts() > 2 && log.contains("belongs to member"), "it starts: {log}");
+            }
+            Ok(())
+        })?;
+        swap(stage)?;
+        stage.tend_until(|stage| stage.settled())?;
+        ensure!((0..3).all(|member| keys(stage, member).is_ok_and(|keys| keys == 50)), "keys are missing");
+        Ok(())
+    })
 }
 
 /// Without this the other tests would prove nothing: what is not flushed is gone, and what is flushed is there.
