@@ -108,8 +108,12 @@ pub(crate) fn decode(kind: u8, mut body: Cursor) -> Result<Option<Message>, Fram
         kind::READ_INDEX => Message::ReadIndex { term: b.term()?, token: ReadToken(b.u64()?) },
         kind::READ_INDEX_REPLY => {
             let (term, token) = (b.term()?, ReadToken(b.u64()?));
-            let (present, index) = (b.flag("whether a read has an index")?, b.index()?);
-            Message::ReadIndexReply { term, token, index: present.then_some(index) }
+            let index = match (b.flag("whether a read has an index")?, b.index()?) {
+                (true, index) => Some(index),
+                (false, Index(0)) => None,
+                (false, _) => return Err(FrameError::Value { what: "the index of a read that has none" }),
+            };
+            Message::ReadIndexReply { term, token, index }
         }
         _ => return Ok(None),
     };
@@ -168,6 +172,10 @@ fn formation(body: &mut Cursor) -> Result<Option<Formation>, FrameError> {
     let voters = (0..count).map(|_| body.member()).collect::<Result<Vec<_>, _>>()?;
     if !voters.windows(2).all(|pair| pair[0].ordinal < pair[1].ordinal) {
         return Err(FrameError::Value { what: "the order of a formation's voters" });
+    }
+    // In order, so that the last one is the highest; whoever takes the formation has one place for each ordinal.
+    if voters.last().is_some_and(|voter| usize::from(voter.ordinal.0) >= MEMBERS_MAX) {
+        return Err(FrameError::Value { what: "the ordinal of a formation's voter" });
     }
     Ok(Some(Formation { store, voters }))
 }

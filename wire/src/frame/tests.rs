@@ -193,6 +193,9 @@ fn values_out_of_range_are_refused() {
     let announce = Frame::Message(Message::Announce { formation: Some(formation), answers: None });
     refused(&announce, 5, MEMBERS_MAX as u8 + 1, "a formation's number of voters");
     refused(&announce, 5 + 1 + 16, 1, "the order of a formation's voters");
+    refused(&announce, 5 + 1 + 16 + 9, MEMBERS_MAX as u8, "the ordinal of a formation's voter");
+    let nobody = Message::ReadIndexReply { term: Term(5), token: ReadToken(1), index: None };
+    refused(&Frame::Message(nobody), 5 + 8 + 8 + 1, 1, "the index of a read that has none");
     refused(&Frame::HandOver { id: 1, to: None, timeout_ms: 1 }, 5 + 8, 7, "an ordinal");
     let forward = Frame::Forward {
         id: 1,

@@ -229,8 +229,14 @@ impl Reply {
             kind::NOT_FOUND => Reply::NotFound { revision: b.u64()? },
             kind::PAGE => {
                 let (revision, more) = (b.u64()?, b.flag("whether there is more")?);
-                let (counted, count) = (b.flag("whether keys are counted")?, b.u64()?);
-                Reply::Page { revision, more, count: counted.then_some(count), items: items(b)? }
+                let count = match (b.flag("whether keys are counted")?, b.u64()?) {
+                    (true, count) => Some(count),
+                    (false, 0) => None,
+                    (false, _) => {
+                        return Err(FrameError::Value { what: "a count where keys are not counted" });
+                    }
+                };
+                Reply::Page { revision, more, count, items: items(b)? }
             }
             kind::REFUSED => return Refusal::decode(body).map(Reply::Refused),
             kind::UNKNOWN => {

@@ -211,6 +211,11 @@ fn a_page_that_claims_more_than_it_brings_costs_nothing() {
     let count = bytes.len() - 4;
     bytes[count..].copy_from_slice(&u32::MAX.to_le_bytes());
     assert!(matches!(Reply::decode(&mut bytes), Err(FrameError::Short { .. })));
+    let mut bytes = reply_bytes(&page);
+    // The count's lowest byte, behind revision and two flags.
+    bytes[LENGTH_BYTES + HEAD_BYTES + 10] = 1;
+    let uncounted = FrameError::Value { what: "a count where keys are not counted" };
+    assert_eq!(Reply::decode(&mut bytes), Err(uncounted));
 }
 
 fn welcome() -> Greeting {
