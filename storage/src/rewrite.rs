@@ -17,8 +17,9 @@ use crate::identity::Identity;
 use crate::mark::MARK_BYTES;
 use crate::segment::{HEADER_BYTES, Header, Segment};
 
-/// Bytes of records between two seals: small enough that a damaged part is fetched in one answer of a peer.
-const PART_BYTES: usize = 256 * 1024;
+/// Bytes of records between two seals. A part is lost as a whole, and members may be damaged in several places each: the
+/// smaller the parts, the likelier it is that some member has a good copy of each. A seal costs a hundredth of this.
+const PART_BYTES: usize = 4 * 1024;
 
 /// The log to write.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub(crate) fn write(
         segment.add(&entry.record(), end);
         end = entry.position();
         if segment.pending() >= PART_BYTES {
-            segment.flush(folder)?;
+            segment.write_part(folder)?;
         }
     }
     segment.flush(folder)?;

@@ -210,6 +210,13 @@ impl Segment {
         Ok((written - started, written.elapsed()))
     }
 
+    /// Write what is pending as a part of its own, which the next part seals. A later flush makes it durable.
+    pub(crate) fn write_part(&mut self, folder: &Folder) -> Result<(), FileError> {
+        self.write(folder)?;
+        self.unsealed = true;
+        Ok(())
+    }
+
     fn write(&mut self, folder: &Folder) -> Result<(), FileError> {
         let start = self.end - self.pending.len() as u64;
         folder.files.write_at(&self.file, start, &self.pending)?;
