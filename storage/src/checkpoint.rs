@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! header   a block: who wrote it, for which store, and what it covers
-//! chunk    length u32 | checksum u32 | that many bytes
+//! chunk    length u32 | checksum u32 | that many bytes, which may be compressed
 //! end      0 u32      | checksum u32 | chunks u64 | bytes of them u64
 //! ```
 //!
@@ -13,6 +13,7 @@
 //!
 //! What it refuses to do: know what the chunks mean, or remove the newest checkpoint.
 
+mod compression;
 mod reader;
 mod writer;
 
@@ -26,6 +27,7 @@ use std::time::SystemTime;
 use holdfast_engine::{Checkpoint, Formation, Index, Position, Term};
 use serde::{Deserialize, Serialize};
 
+pub use self::compression::Compression;
 pub use self::reader::CheckpointReader;
 pub use self::writer::CheckpointWriter;
 use crate::CheckpointError;
@@ -39,6 +41,9 @@ use crate::identity::Stamp;
 pub const CHECKPOINT_CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const KIND: Kind = Kind { magic: *b"HOLDFchk", version: 1 };
+
+/// A file whose chunks may be compressed: what only knows the first version must not call them damaged.
+const KIND_COMPRESSED: Kind = Kind { version: 2, ..KIND };
 
 /// How names of checkpoints end.
 const EXTENSION: &str = "checkpoint";
@@ -86,7 +91,20 @@ impl Checkpoints {
     ///
     /// [`CheckpointError::Io`].
     pub fn create(&self, checkpoint: Checkpoint) -> Result<CheckpointWriter, CheckpointError> {
-        CheckpointWriter::create(Arc::clone(&self.folder), checkpoint)
+        self.create_with(checkpoint, Compression::None)
+    }
+
+    /// The same, with chunks that are compressed.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Io`].
+    pub fn create_with(
+        &self,
+        checkpoint: Checkpoint,
+        compression: Compression,
+    ) -> Result<CheckpointWriter, CheckpointError> {
+        CheckpointWriter::create(Arc::clone(&self.folder), checkpoint, compression)
     }
 
     /// Open the checkpoint at exactly this position. It can be read to its end even if it is removed meanwhile.
@@ -194,7 +212,16 @@ mod tests {
     }
 
     fn written(checkpoints: &Checkpoints, index: u64, chunks: &[&[u8]]) -> PathBuf {
-        let mut writer = checkpoints.create(checkpoint(index)).expect("created");
+        written_with(checkpoints, index, chunks, Compression::None)
+    }
+
+    fn written_with(
+        checkpoints: &Checkpoints,
+        index: u64,
+        chunks: &[&[u8]],
+        compression: Compression,
+    ) -> PathBuf {
+        let mut writer = checkpoints.create_with(checkpoint(index), compression).expect("created");
         for chunk in chunks {
             writer.chunk(chunk).expect("written");
         }
@@ -226,9 +253,25 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_and_every_cut_is_found() {
+    fn compressed_chunks_read_back_as_they_were_and_take_less_room() {
         let (_folder, checkpoints) = checkpoints();
-        let path = written(&checkpoints, 7, &[b"one", b"the second", b"three"]);
+        let chunks = [&b"one"[..], &b"some value ".repeat(10_000), &[7; CHECKPOINT_CHUNK_BYTES_MAX]];
+        let path = written_with(&checkpoints, 7, &chunks, Compression::Lz4);
+        assert_eq!(read(&checkpoints, 7).expect("whole"), chunks);
+        assert!(fs::metadata(path).expect("written").len() < 50_000);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        for compression in [Compression::None, Compression::Lz4] {
+            damage_is_found(compression);
+        }
+    }
+
+    fn damage_is_found(compression: Compression) {
+        let (_folder, checkpoints) = checkpoints();
+        let chunks = [&b"one"[..], &b"the second ".repeat(20), b"three"];
+        let path = written_with(&checkpoints, 7, &chunks, compression);
         let whole = fs::read(&path).expect("written");
         let damaged = |bytes: &[u8], what: &str| {
             fs::write(&path, bytes).expect("writable");

@@ -41,7 +41,7 @@ mod vote;
 mod writer;
 
 pub use checkpoint::{
-    CHECKPOINT_CHUNK_BYTES_MAX, CheckpointFile, CheckpointReader, CheckpointWriter, Checkpoints,
+    CHECKPOINT_CHUNK_BYTES_MAX, CheckpointFile, CheckpointReader, CheckpointWriter, Checkpoints, Compression,
 };
 pub use damaged::{Damaged, Need, Repaired};
 pub use error::{CheckpointError, Damage, OpenError, WriteError};

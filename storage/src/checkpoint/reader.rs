@@ -9,10 +9,10 @@ use bytes::Bytes;
 use holdfast_engine::{Checkpoint, Formation, Position};
 
 use super::{
-    CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, END_BYTES, Header, KIND, block_error, checksum, path,
-    seed,
+    CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, END_BYTES, Header, KIND, KIND_COMPRESSED, block_error,
+    checksum, compression, path, seed,
 };
-use crate::block::{self, BLOCK_HEADER_BYTES};
+use crate::block::{self, BLOCK_HEADER_BYTES, BlockError};
 use crate::files::OpenFile;
 use crate::folder::Folder;
 use crate::identity::Stamp;
@@ -49,8 +49,11 @@ impl CheckpointReader {
         })?;
         let end = file.bytes()?;
         let first = file.read(end.min(HEADER_BYTES_MAX))?;
-        let (header, length) =
-            block::decode::<Header>(KIND, &first).map_err(|error| block_error(error, name))?;
+        let decoded = block::decode::<Header>(KIND, &first).or_else(|error| match error {
+            BlockError::Version { .. } => block::decode::<Header>(KIND_COMPRESSED, &first),
+            damaged => Err(damaged),
+        });
+        let (header, length) = decoded.map_err(|error| block_error(error, name))?;
         debug_assert!(length >= BLOCK_HEADER_BYTES);
         if path(folder, header.checkpoint.position) != name {
             return Err(CheckpointError::Damaged { path: name.to_owned(), offset: 0, what: Damage::Name });
@@ -82,7 +85,7 @@ impl CheckpointReader {
         self.header.formation.as_ref()
     }
 
-    /// The file's length in bytes; the chunks are a little less.
+    /// The file's length in bytes; the chunks are a little less, or more if they are compressed.
     pub fn file_bytes(&self) -> u64 {
         self.end
     }
@@ -119,11 +122,12 @@ impl CheckpointReader {
         let mut header = [0; CHUNK_HEADER_BYTES];
         self.file.read_at(self.at, &mut header)?;
         let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
-        let (length, expected) = (word(0), word(4));
-        let body = match length as usize {
+        let (word, expected) = (word(0), word(4));
+        let length = compression::Length::of(word);
+        let body = match length.stored {
             0 => END_BYTES - CHUNK_HEADER_BYTES,
-            length if length > CHECKPOINT_CHUNK_BYTES_MAX => return Err(self.damaged(Damage::Checksum)),
-            length => length,
+            stored if stored > CHECKPOINT_CHUNK_BYTES_MAX => return Err(self.damaged(Damage::Checksum)),
+            stored => stored,
         };
         if left - (CHUNK_HEADER_BYTES as u64) < body as u64 {
             let expected = self.at + (CHUNK_HEADER_BYTES + body) as u64;
@@ -131,15 +135,18 @@ impl CheckpointReader {
         }
         let mut bytes = vec![0; body];
         self.file.read_at(self.at + CHUNK_HEADER_BYTES as u64, &mut bytes)?;
-        if checksum(self.seed, self.chunks, length, &bytes) != expected {
+        if checksum(self.seed, self.chunks, word, &bytes) != expected {
             return Err(self.damaged(Damage::Checksum));
         }
-        if length == 0 {
+        if word == 0 {
             return self.end(&bytes).map(|()| None);
+        }
+        if length.compressed {
+            bytes = compression::decompressed(&bytes).ok_or_else(|| self.damaged(Damage::Content))?;
         }
         self.at += (CHUNK_HEADER_BYTES + body) as u64;
         self.chunks += 1;
-        self.bytes += u64::from(length);
+        self.bytes += bytes.len() as u64;
         Ok(Some(Bytes::from(bytes)))
     }
 

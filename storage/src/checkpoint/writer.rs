@@ -8,8 +8,8 @@ use std::sync::Arc;
 use holdfast_engine::Checkpoint;
 
 use super::{
-    CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, CheckpointFile, END_BYTES, Header, KIND, checksum, path,
-    seed,
+    CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, CheckpointFile, Compression, END_BYTES, Header, KIND,
+    KIND_COMPRESSED, checksum, compression, path, seed,
 };
 use crate::CheckpointError;
 use crate::block;
@@ -25,6 +25,7 @@ const FLUSH_BYTES: u64 = 8 * 1024 * 1024;
 pub struct CheckpointWriter {
     folder: Arc<Folder>,
     checkpoint: Checkpoint,
+    compression: Compression,
     file: OpenFile,
     seed: u32,
     end: u64,
@@ -38,14 +39,17 @@ impl CheckpointWriter {
     pub(super) fn create(
         folder: Arc<Folder>,
         checkpoint: Checkpoint,
+        compression: Compression,
     ) -> Result<CheckpointWriter, CheckpointError> {
         let identity = folder.identity();
         let header = Header { stamp: identity.stamp, formation: identity.formation, checkpoint };
-        let header = block::encode(KIND, &header);
+        let kind = if compression == Compression::None { KIND } else { KIND_COMPRESSED };
+        let header = block::encode(kind, &header);
         let file = folder.files.create(&folder.unfinished(&path(&folder, checkpoint.position)))?;
         let mut writer = CheckpointWriter {
             folder,
             checkpoint,
+            compression,
             file,
             seed: seed(&header),
             end: 0,
@@ -68,14 +72,21 @@ impl CheckpointWriter {
         if bytes.is_empty() || bytes.len() > CHECKPOINT_CHUNK_BYTES_MAX {
             return Err(CheckpointError::Chunk { bytes: bytes.len() });
         }
-        let length = bytes.len() as u32;
-        let mut chunk = Vec::with_capacity(CHUNK_HEADER_BYTES + bytes.len());
+        let compressed = match self.compression {
+            Compression::None => None,
+            Compression::Lz4 => compression::compressed(bytes),
+        };
+        let (length, stored) = match &compressed {
+            Some((length, stored)) => (*length, &stored[..]),
+            None => (bytes.len() as u32, bytes),
+        };
+        let mut chunk = Vec::with_capacity(CHUNK_HEADER_BYTES + stored.len());
         chunk.extend_from_slice(&length.to_le_bytes());
-        chunk.extend_from_slice(&checksum(self.seed, self.chunks, length, bytes).to_le_bytes());
-        chunk.extend_from_slice(bytes);
+        chunk.extend_from_slice(&checksum(self.seed, self.chunks, length, stored).to_le_bytes());
+        chunk.extend_from_slice(stored);
         self.write(&chunk)?;
         self.chunks += 1;
-        self.bytes += u64::from(length);
+        self.bytes += bytes.len() as u64;
         if self.end - self.flushed >= FLUSH_BYTES {
             self.folder.files.sync(&self.file)?;
             self.flushed = self.end;
@@ -88,7 +99,7 @@ impl CheckpointWriter {
         self.chunks
     }
 
-    /// How many bytes the chunks so far have together.
+    /// How many bytes the chunks so far have together, before they are compressed.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
