@@ -93,6 +93,21 @@ impl Files {
         Ok(())
     }
 
+    /// Give the file this length, and space on the disk for all of it. What was not written reads as zeros.
+    pub(crate) fn allocate(&self, file: &OpenFile, bytes: u64) -> Result<(), FileError> {
+        use rustix::io::Errno;
+        #[cfg(test)]
+        if self.trace.is_some() {
+            // The model does not know space.
+            return file.file.set_len(bytes).map_err(|error| FileError::new("allocate", &file.path, error));
+        }
+        match rustix::fs::fallocate(&file.file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            // Not every file system can; zeros take the space too.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill(file, 0, bytes),
+            done => done.map_err(|error| FileError::new("allocate", &file.path, error.into())),
+        }
+    }
+
     /// Wait until content and length of the file survive power loss.
     pub(crate) fn sync(&self, file: &OpenFile) -> Result<(), FileError> {
         self.change("flush", &file.path, Change::Sync(&file.path))?;

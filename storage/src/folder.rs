@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::OpenError;
 use crate::files::{FileError, Files};
 use crate::identity::Identity;
+use crate::{Damage, OpenError};
 
 /// How names of unfinished files end; whatever has such a name when the folder is opened is removed.
 pub(crate) const UNFINISHED: &str = "tmp";
@@ -119,15 +119,20 @@ impl Folder {
     }
 
     /// Whose folder this is by the first of the two files, or else by the copy; [`Folder::mend`] writes what is wrong.
-    /// If neither can be read, the error is the first one's.
+    /// If neither can be read, the error is the first one's, unless that is missing and the copy is there: then the folder
+    /// is not new.
     pub(crate) fn read_identity(&self) -> Result<Identity, OpenError> {
         let first = Identity::read(&self.files, &self.identity_path());
         match first {
             Err(OpenError::Damaged { path, offset, what }) => {
                 match Identity::read(&self.files, &self.identity_copy_path()) {
-                    Ok(copy) => Ok(copy),
-                    Err(OpenError::Damaged { .. }) => Err(OpenError::Damaged { path, offset, what }),
-                    Err(error) => Err(error),
+                    Err(OpenError::Damaged { what: Damage::Missing, .. }) => {
+                        Err(OpenError::Damaged { path, offset, what })
+                    }
+                    Err(OpenError::Damaged { .. }) if what != Damage::Missing => {
+                        Err(OpenError::Damaged { path, offset, what })
+                    }
+                    copy => copy,
                 }
             }
             first => first,

@@ -1,16 +1,19 @@
-//! A second thread for what the writer should not wait for: the next segment's zeros, and the removal of old ones.
+//! A second thread for what the writer should not wait for: the next segment's zeros, the reserve for a full disk
+//! ([`crate::space`]), and the removal of old segments.
 //!
 //! What it refuses to do: leave a gap. If a segment cannot be removed, no later one is.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::{io, thread};
 
 use crate::files::{FileError, OpenFile};
 use crate::folder::Folder;
+use crate::space::{self, Space};
 
 /// Most jobs that wait. A checkpoint makes one and a full segment another; the writer waits when there are more.
 const JOBS_MAX: usize = 64;
@@ -18,6 +21,9 @@ const JOBS_MAX: usize = 64;
 /// Bytes that are filled with zeros between two flushes, so that the log's own flush never waits behind a whole
 /// segment of them.
 const FILL_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How long the writer waits before it tries again to make a segment on a full disk.
+const WAIT: Duration = Duration::from_millis(200);
 
 /// Owns the thread. Dropping it ends the thread.
 #[derive(Debug)]
@@ -28,6 +34,7 @@ pub(crate) struct Housekeeper {
     /// A spare segment was asked for and not taken: how many bytes it has.
     asked: Option<u64>,
     stopping: Arc<AtomicBool>,
+    space: Space,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -38,18 +45,20 @@ enum Job {
 }
 
 impl Housekeeper {
-    pub(crate) fn start(folder: Arc<Folder>) -> io::Result<Housekeeper> {
+    /// `segment_bytes` is the usual length of a segment, and the reserve's.
+    pub(crate) fn start(folder: Arc<Folder>, segment_bytes: u64, space: Space) -> io::Result<Housekeeper> {
         let (jobs, work) = sync_channel(JOBS_MAX);
         // One spare at a time is asked for, so that handing it over never waits.
         let (ready, spare) = sync_channel(1);
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = {
-            let (folder, stopping) = (Arc::clone(&folder), Arc::clone(&stopping));
-            thread::Builder::new()
-                .name("housekeeper".to_owned())
-                .spawn(move || run(&folder, &work, &ready, &stopping))?
+            let (stopping, space) = (Arc::clone(&stopping), space.clone());
+            let keeping =
+                Keeping { folder: Arc::clone(&folder), segment_bytes, stopping, space, removing: true };
+            thread::Builder::new().name("housekeeper".to_owned()).spawn(move || keeping.run(&work, &ready))?
         };
-        Ok(Housekeeper { folder, jobs: Some(jobs), spare, asked: None, stopping, thread: Some(thread) })
+        let jobs = Some(jobs);
+        Ok(Housekeeper { folder, jobs, spare, asked: None, stopping, space, thread: Some(thread) })
     }
 
     /// Ask for a spare segment of so many bytes, unless one was asked for.
@@ -60,8 +69,9 @@ impl Housekeeper {
         }
     }
 
-    /// Take the spare segment; make one now if there is none of this length.
-    pub(crate) fn take(&mut self, bytes: u64) -> Result<OpenFile, FileError> {
+    /// Take the spare segment; make one now if there is none of this length. On a full disk the reserve becomes it, and
+    /// without a reserve this waits for space until `given_up`.
+    pub(crate) fn take(&mut self, bytes: u64, given_up: impl Fn() -> bool) -> Result<OpenFile, FileError> {
         if let Some(asked) = self.asked.take()
             && let Ok(Some(file)) = self.spare.recv()
         {
@@ -70,7 +80,17 @@ impl Housekeeper {
             }
             self.folder.files.remove(file.path())?;
         }
-        zeros(&self.folder, bytes, &AtomicBool::new(false)).map(|file| file.expect("nobody stops it"))
+        loop {
+            match zeros(&self.folder, bytes, &AtomicBool::new(false)) {
+                Ok(file) => return Ok(file.expect("nobody stops it")),
+                Err(error) if !space::is_full(&error.source) || given_up() => return Err(error),
+                Err(_) => self.space.set_full(true),
+            }
+            if let Some(reserve) = space::use_reserve(&self.folder, bytes)? {
+                return Ok(reserve);
+            }
+            thread::sleep(WAIT);
+        }
     }
 
     /// Remove segments, in this order.
@@ -94,26 +114,68 @@ impl Drop for Housekeeper {
     }
 }
 
-fn run(folder: &Folder, work: &Receiver<Job>, ready: &SyncSender<Option<OpenFile>>, stopping: &AtomicBool) {
-    let mut removing = true;
-    while let Ok(job) = work.recv() {
-        match job {
-            Job::Prepare(bytes) => {
-                let file = zeros(folder, bytes, stopping).unwrap_or_else(|error| {
-                    // The writer tries again when it needs the segment, and reports it then.
-                    tracing::warn!(path = %error.path.display(), error = %error.source, "no spare segment");
-                    None
-                });
-                let _ = ready.send(file);
-            }
-            Job::Remove(paths) if removing => {
-                if let Err(error) = remove(folder, &paths) {
-                    let path = error.path.display();
-                    tracing::warn!(%path, error = %error.source, "old segments stay until the next start");
-                    removing = false;
+/// What the thread works with.
+struct Keeping {
+    folder: Arc<Folder>,
+    segment_bytes: u64,
+    stopping: Arc<AtomicBool>,
+    space: Space,
+    removing: bool,
+}
+
+impl Keeping {
+    fn run(mut self, work: &Receiver<Job>, ready: &SyncSender<Option<OpenFile>>) {
+        self.look_for_space();
+        loop {
+            let job = if self.space.is_full() {
+                match work.recv_timeout(space::RETRY) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.look_for_space();
+                        continue;
+                    }
+                    job => job.ok(),
                 }
+            } else {
+                work.recv().ok()
+            };
+            match job {
+                Some(Job::Prepare(bytes)) => {
+                    let _ = ready.send(self.prepare(bytes));
+                }
+                Some(Job::Remove(paths)) => self.remove(&paths),
+                None => return,
             }
-            Job::Remove(_) => {}
+        }
+    }
+
+    /// Whether the disk is full, as far as the reserve and one segment more say.
+    fn look_for_space(&mut self) {
+        match space::is_enough(&self.folder, self.segment_bytes) {
+            Ok(enough) => self.space.set_full(!enough),
+            Err(error) => {
+                tracing::warn!(path = %error.path.display(), error = %error.source, "no reserve for a full disk");
+            }
+        }
+    }
+
+    fn prepare(&mut self, bytes: u64) -> Option<OpenFile> {
+        zeros(&self.folder, bytes, &self.stopping).unwrap_or_else(|error| {
+            // The writer tries again when it needs the segment, and reports it then.
+            tracing::warn!(path = %error.path.display(), error = %error.source, "no spare segment");
+            if space::is_full(&error.source) {
+                self.space.set_full(true);
+            }
+            None
+        })
+    }
+
+    fn remove(&mut self, paths: &[PathBuf]) {
+        if self.removing
+            && let Err(error) = remove(&self.folder, paths)
+        {
+            let path = error.path.display();
+            tracing::warn!(%path, error = %error.source, "old segments stay until the next start");
+            self.removing = false;
         }
     }
 }
@@ -126,12 +188,16 @@ pub(crate) fn zeros(
 ) -> Result<Option<OpenFile>, FileError> {
     let path = folder.unfinished(&folder.log().join("spare"));
     let file = folder.files.create(&path)?;
-    let filled = (0..bytes).step_by(FILL_BYTES as usize).try_fold(true, |going, from| {
-        if !going || stopping.load(Ordering::Relaxed) {
-            return Ok(false);
+    // On a full disk this fails before anything is written.
+    let filled = folder.files.allocate(&file, bytes).and_then(|()| {
+        for from in (0..bytes).step_by(FILL_BYTES as usize) {
+            if stopping.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            folder.files.fill(&file, from, bytes.min(from + FILL_BYTES))?;
+            folder.files.sync(&file)?;
         }
-        folder.files.fill(&file, from, bytes.min(from + FILL_BYTES))?;
-        folder.files.sync(&file).map(|()| true)
+        Ok(true)
     });
     match filled {
         Ok(true) => Ok(Some(file)),

@@ -33,6 +33,7 @@ mod rewrite;
 mod salvage;
 mod scrub;
 mod segment;
+mod space;
 mod span;
 mod stamps;
 #[cfg(test)]
@@ -53,4 +54,5 @@ pub use pieces::Misfit;
 pub use queue::{QUEUE_BYTES_MAX, QUEUE_WRITES_MAX, Queued, SubmitError};
 pub use salvage::Fault;
 pub use scrub::{Pace, Scrub, Scrubbed, Scrubber};
+pub use space::Space;
 pub use writer::{Disk, Flush, Flushed, LogWriter};

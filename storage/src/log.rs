@@ -17,8 +17,10 @@ use crate::folder::Folder;
 use crate::housekeeper::{Housekeeper, zeros};
 use crate::identity::Identity;
 use crate::mark::{MARK_BYTES, Mark};
+use crate::queue::Queue;
 use crate::scrub::{Expected, Ledger};
 use crate::segment::{HEADER_BYTES, Header, Segment};
+use crate::space::Space;
 use crate::span::Span;
 use crate::writer::{Flush, Flushed, Observer};
 use crate::{OpenError, WriteError};
@@ -43,12 +45,20 @@ pub(crate) struct Log {
     housekeeper: Housekeeper,
     observer: Observer,
     ledger: Arc<Ledger>,
+    queue: Arc<Queue>,
     span: Span,
     /// All segments, oldest first; the last is `current`.
     kept: VecDeque<Kept>,
     current: Segment,
     /// Entries that are pending in `current`.
     pending_entries: usize,
+}
+
+/// What a [`Log`] shares with others.
+pub(crate) struct Shared {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) space: Space,
+    pub(crate) queue: Arc<Queue>,
 }
 
 /// Everything that a [`Log`] goes on from.
@@ -95,14 +105,26 @@ impl Log {
         folder: Arc<Folder>,
         segment_bytes: u64,
         observer: Observer,
-        ledger: Arc<Ledger>,
+        shared: Shared,
         resumed: Resumed,
     ) -> std::io::Result<Log> {
-        let housekeeper = Housekeeper::start(Arc::clone(&folder))?;
+        let Shared { ledger, space, queue } = shared;
+        let housekeeper = Housekeeper::start(Arc::clone(&folder), segment_bytes, space)?;
         let Resumed { span, kept, closed, current } = resumed;
         ledger.replace(closed.into_iter().chain([expected(&current)]));
         let pending_entries = 0;
-        Ok(Log { folder, segment_bytes, housekeeper, observer, ledger, span, kept, current, pending_entries })
+        Ok(Log {
+            folder,
+            segment_bytes,
+            housekeeper,
+            observer,
+            ledger,
+            queue,
+            span,
+            kept,
+            current,
+            pending_entries,
+        })
     }
 
     /// Bytes that wait for [`Log::flush`].
@@ -189,7 +211,8 @@ impl Log {
         // Its last seal may not be: it is not flushed when it is written, and the new header's chain counts on it.
         self.folder.files.sync(&self.current.file)?;
         self.ledger.flushed(self.current.end(), self.current.digest());
-        let file = self.housekeeper.take(bytes)?;
+        let queue = &self.queue;
+        let file = self.housekeeper.take(bytes, || queue.is_stopped())?;
         let identity = self.folder.identity();
         let header = Header {
             formed: identity.store(),

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use holdfast_engine::{Persist, Write};
 
@@ -51,6 +52,9 @@ struct State {
     waiting: VecDeque<Persist>,
     bytes: usize,
     stopped: bool,
+    /// When the oldest of those that wait was submitted, and of those that are being written.
+    waits_since: Option<Instant>,
+    written_since: Option<Instant>,
 }
 
 impl Queue {
@@ -69,6 +73,9 @@ impl Queue {
         if full && !state.waiting.is_empty() {
             return Err(SubmitError::Full(writes));
         }
+        if state.waiting.is_empty() && !writes.is_empty() {
+            state.waits_since = Some(Instant::now());
+        }
         state.bytes += bytes;
         state.waiting.extend(writes);
         drop(state);
@@ -79,6 +86,7 @@ impl Queue {
     /// Wait for writes and take them all; `None` when there are none and never will be.
     pub(crate) fn take(&self) -> Option<VecDeque<Persist>> {
         let mut state = self.state();
+        state.written_since = None;
         while state.waiting.is_empty() {
             if state.stopped {
                 return None;
@@ -86,12 +94,23 @@ impl Queue {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.bytes = 0;
+        state.written_since = state.waits_since.take();
         Some(std::mem::take(&mut state.waiting))
     }
 
     pub(crate) fn queued(&self) -> Queued {
         let state = self.state();
         Queued { writes: state.waiting.len(), bytes: state.bytes }
+    }
+
+    /// For how long the oldest write that is not durable has been here.
+    pub(crate) fn waiting_for(&self) -> Duration {
+        let state = self.state();
+        state.written_since.or(state.waits_since).map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state().stopped
     }
 
     /// Take nothing more. What waits can still be taken.
@@ -145,6 +164,24 @@ mod tests {
         }
         queue.take().expect("full");
         queue.submit((0..=QUEUE_WRITES_MAX as u64).map(vote).collect()).expect("it was empty");
+    }
+
+    #[test]
+    fn the_oldest_write_is_waited_for_until_it_is_done() {
+        let queue = Queue::default();
+        assert_eq!(queue.waiting_for(), Duration::ZERO);
+        queue.submit(vec![vote(1)]).expect("room");
+        std::thread::sleep(Duration::from_millis(20));
+        queue.submit(vec![vote(2)]).expect("room");
+        assert!(queue.waiting_for() >= Duration::from_millis(20));
+        queue.take().expect("two");
+        queue.submit(vec![vote(3)]).expect("room");
+        assert!(queue.waiting_for() >= Duration::from_millis(20), "the first is not done");
+        let third = queue.waiting_for();
+        queue.take().expect("one");
+        assert!(queue.waiting_for() < third);
+        queue.stop();
+        assert!(queue.take().is_none() && queue.waiting_for() == Duration::ZERO);
     }
 
     #[test]

@@ -15,9 +15,10 @@ use holdfast_engine::{Formation, HardState, Persist, Ticket, Write};
 
 use crate::checkpoint::Checkpoints;
 use crate::folder::Folder;
-use crate::log::{BATCH_BYTES_MAX, Log, Resumed};
+use crate::log::{BATCH_BYTES_MAX, Log, Resumed, Shared};
 use crate::queue::{Queue, Queued, SubmitError};
 use crate::scrub::{Ledger, Scrub};
+use crate::space::Space;
 use crate::vote::Vote;
 use crate::{Options, WriteError};
 
@@ -67,6 +68,7 @@ pub(crate) struct Observer(Option<Arc<dyn Fn(Flush) + Send + Sync>>);
 pub struct LogWriter {
     folder: Arc<Folder>,
     queue: Arc<Queue>,
+    space: Space,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -122,26 +124,22 @@ impl Disk {
         done: impl FnMut(Result<Ticket, WriteError>) + Send + 'static,
     ) -> io::Result<LogWriter> {
         let Disk { folder, options, log, observer, ledger } = self;
+        let (queue, space) = (Arc::new(Queue::default()), Space::default());
         let log = match log {
             Some((resumed, vote)) => {
-                let log = Log::start(
-                    Arc::clone(&folder),
-                    options.segment_bytes,
-                    observer.clone(),
-                    ledger,
-                    resumed,
-                )?;
+                let shared = Shared { ledger, space: space.clone(), queue: Arc::clone(&queue) };
+                let bytes = options.segment_bytes;
+                let log = Log::start(Arc::clone(&folder), bytes, observer.clone(), shared, resumed)?;
                 Some((log, vote))
             }
             None => None,
         };
-        let queue = Arc::new(Queue::default());
         let thread = {
             let (queue, folder) = (Arc::clone(&queue), Arc::clone(&folder));
             let writer = Writer { folder, log, observer };
             thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(&queue, done))?
         };
-        Ok(LogWriter { folder, queue, thread: Some(thread) })
+        Ok(LogWriter { folder, queue, space, thread: Some(thread) })
     }
 }
 
@@ -158,6 +156,18 @@ impl LogWriter {
     /// How much waits.
     pub fn queued(&self) -> Queued {
         self.queue.queued()
+    }
+
+    /// For how long the oldest write that is not durable has been submitted; zero if all are. A leader whose disk keeps it
+    /// waiting for long should let somebody else lead.
+    pub fn waiting_for(&self) -> Duration {
+        self.queue.waiting_for()
+    }
+
+    /// Whether the disk is full. Then the log still takes a reserve of one segment, which is for what makes the store
+    /// smaller; when that is used up, writes wait until there is space.
+    pub fn space(&self) -> &Space {
+        &self.space
     }
 
     /// Write everything that was submitted, report it, and end the thread. The folder is unlocked then, unless a

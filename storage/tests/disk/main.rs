@@ -4,6 +4,7 @@
 mod checkpoints;
 mod damage;
 mod folder;
+mod full;
 mod log;
 mod member;
 mod repair;
