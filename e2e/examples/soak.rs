@@ -33,6 +33,9 @@ struct Arguments {
     /// Only these kinds of faults, such as "kill-all" or a part of it such as "power-cut"; all by default.
     #[arg(long = "kind")]
     kinds: Vec<String>,
+    /// Keep the folders of runs that went well too.
+    #[arg(long)]
+    keep: bool,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
         jobs: arguments.jobs.max(1),
         kinds: kinds(&arguments.kinds)?,
         program: copy.0.join(programs::SIDECAR),
+        keep: arguments.keep,
     };
     let begin = Instant::now();
     print(&format!("{} runs from seed {}", series.runs, series.seed));

@@ -75,6 +75,7 @@ fn runs(kinds: &[Kind]) -> anyhow::Result<()> {
         jobs: JOBS,
         kinds: kinds.to_vec(),
         program,
+        keep: false,
     };
     let summary = series.run(|_, _| {});
     interrupt::check()?;

@@ -2,11 +2,12 @@
 //! was written and not flushed, as a real one does; what the disk's own cache would lose beyond that is not imitated.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use holdfast_xtask::command;
 
 use crate::wait;
@@ -66,8 +67,12 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// If the file system has no such switch.
+    /// If the file system has no such switch, or is not a mounted image: the machine's own must never be cut.
     pub fn cut_power(&self) -> anyhow::Result<()> {
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
+        let own = device(&self.mount).with_context(|| format!("cannot look at {}", self.mount.display()))?;
+        let around = device(&self.image).context("cannot look at an image")?;
+        ensure!(own != around, "{} is no file system of its own", self.mount.display());
         command::capture(command::words(["xfs_io", "-x", "-c", "shutdown"]).arg(&self.mount))?;
         Ok(())
     }
@@ -79,7 +84,16 @@ impl Disk {
     /// If the file system cannot be unmounted or mounted.
     pub fn restore(&self) -> anyhow::Result<()> {
         self.unmount()?;
-        self.mount()
+        // Whoever copied the list of mounts in this instant, as every new container does, keeps the file system alive as it
+        // is, without power.
+        let mount = || {
+            self.mount()?;
+            let probe = self.mount.join("probe");
+            let works = fs::write(&probe, "").and_then(|()| fs::remove_file(&probe));
+            works.map_err(|error| self.unmount().err().unwrap_or_else(|| error.into()))
+        };
+        wait::until("a file system has power again", UNMOUNT_WAIT_MAX, mount)?;
+        Ok(())
     }
 
     fn mount(&self) -> anyhow::Result<()> {

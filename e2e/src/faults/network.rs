@@ -130,13 +130,18 @@ impl Network {
             let _ = writeln!(hub, "link add m{member} type veth peer name eth0 netns {name}");
             let _ = writeln!(hub, "link set m{member} master br0 up");
         }
-        command::feed(&mut command::words(["ip", "-netns", &self.name, "-batch", "-"]), &hub)?;
+        // `ip -netns` would copy the list of mounts, and so keep alive what others unmount meanwhile.
+        let batch = |name: &str, lines: &str| {
+            let net = format!("--net={}", Path::new(NAMESPACES).join(name).display());
+            command::feed(&mut command::words(["nsenter", &net, "--", "ip", "-batch", "-"]), lines)
+        };
+        batch(&self.name, &hub)?;
         for (member, name) in (0..).zip(&names) {
             let own = format!(
                 "link set lo up\naddr add {}/24 dev eth0\nlink set eth0 up\n",
                 Network::address(member)
             );
-            command::feed(&mut command::words(["ip", "-netns", name, "-batch", "-"]), &own)?;
+            batch(name, &own)?;
         }
         Ok(())
     }

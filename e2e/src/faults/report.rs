@@ -1,11 +1,11 @@
 //! Many runs, and the table of what they came to.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use super::plan::{Kind, Plan};
 use super::run::{self, Report};
@@ -27,6 +27,8 @@ pub struct Series {
     pub kinds: Vec<Kind>,
     /// `holdfast-sidecar`.
     pub program: PathBuf,
+    /// Keep the folders of runs that went well too.
+    pub keep: bool,
 }
 
 /// What a series came to. Its display is the table.
@@ -63,7 +65,11 @@ impl Series {
                     return;
                 }
                 let plan = Plan::draw(self.seed.wrapping_add(number as u64), &self.kinds);
-                let report = run::run(&plan, number, &folder_of(number, &plan), &self.program);
+                let folder = folder_of(number, &plan);
+                let report = run::run(&plan, number, &folder, &self.program);
+                if report.failure.is_none() && !self.keep {
+                    let _ = fs::remove_dir_all(&folder);
+                }
                 let mut summary = summary.lock().expect("nobody panics while holding this");
                 if interrupt::raised() {
                     return;

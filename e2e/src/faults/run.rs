@@ -43,8 +43,7 @@ pub struct Report {
     pub folder: PathBuf,
 }
 
-/// Run a plan in `folder`, as the run `run` of this process, on a thread of its own. `program` is `holdfast-sidecar`. The folder
-/// of a run that went well is removed.
+/// Run a plan in `folder`, as the run `run` of this process, on a thread of its own. `program` is `holdfast-sidecar`.
 pub fn run(plan: &Plan, run: usize, folder: &Path, program: &Path) -> Report {
     let begin = Instant::now();
     let mut report = Report {
@@ -64,9 +63,6 @@ pub fn run(plan: &Plan, run: usize, folder: &Path, program: &Path) -> Report {
     });
     report.took = begin.elapsed();
     report.failure = result.err().map(|error| format!("{error:#}"));
-    if report.failure.is_none() {
-        let _ = fs::remove_dir_all(folder);
-    }
     report
 }
 
