@@ -116,6 +116,17 @@ impl Checkpoints {
         CheckpointReader::open(&self.folder, &path(&self.folder, position), position)
     }
 
+    /// Read the checkpoint at exactly this position from the disk, all of it, whatever the kernel holds of it.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::NotFound`], or what is wrong with it.
+    pub fn verify(&self, position: Position) -> Result<(), CheckpointError> {
+        let mut reader = self.open(position)?;
+        reader.give_up_pages();
+        reader.try_for_each(|chunk| chunk.map(drop))
+    }
+
     /// All finished checkpoints, newest first. Their content is not looked at.
     ///
     /// # Errors
@@ -278,6 +289,12 @@ mod tests {
             let read = read(&checkpoints, 7);
             assert!(matches!(read, Err(CheckpointError::Damaged { .. })), "{what}: {read:?}");
         };
+        checkpoints.verify(checkpoint(7).position).expect("whole");
+        let mut bytes = whole.clone();
+        bytes[whole.len() / 2] ^= 1;
+        fs::write(&path, &bytes).expect("writable");
+        let verified = checkpoints.verify(checkpoint(7).position);
+        assert!(matches!(verified, Err(CheckpointError::Damaged { .. })), "{verified:?}");
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
