@@ -28,7 +28,7 @@ const LIMIT_MAX: u64 = 10_000;
 
 /// Where a page ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Cursor {
+pub(super) struct Cursor {
     /// The revision that all pages show.
     revision: Revision,
     /// How many keys there are on all pages; only the first page counts them.
@@ -97,7 +97,7 @@ fn page(range: Range, before: Option<Cursor>) -> ListReply {
 
 impl Cursor {
     /// `revision.count.key`, all in hexadecimal digits, so that it needs no escaping in a query.
-    fn encode(&self) -> String {
+    pub(super) fn encode(&self) -> String {
         let mut text = format!("{:x}.{:x}.", self.revision.0, self.count);
         for byte in self.after.bytes() {
             write!(text, "{byte:02x}").expect("a string takes everything");
@@ -105,7 +105,7 @@ impl Cursor {
         text
     }
 
-    fn parse(text: &str) -> Option<Cursor> {
+    pub(super) fn parse(text: &str) -> Option<Cursor> {
         let mut parts = text.split('.');
         let number = |part: &str| u64::from_str_radix(part, 16).ok();
         let revision = Revision(number(parts.next()?)?);

@@ -45,15 +45,20 @@ where
 {
     let parameters = WriteParameters::of(&Query::parse(&head.query, WriteParameters::NAMES)?)?;
     let body = context.bodies.read(&head.headers, body, TRANSACTION).await?;
-    let request: TxnRequest = serde_json::from_slice(&body.bytes)
-        .map_err(|error| Problem::invalid(format!("the body is no transaction: {error}")))?;
-    let done = write(context, &parameters, Operation::Txn(transaction(request)?)).await?;
+    let done = write(context, &parameters, Operation::Txn(transaction_of(&body.bytes)?)).await?;
     let Outcome::Txn { revision, succeeded, results } = &done.outcome else {
         unreachable!("a transaction is answered by a transaction")
     };
     let results = results.iter().cloned().map(result).collect();
     let reply = TxnReply { write: done.reply(*revision), succeeded: *succeeded, results };
     Ok(at_revision(json(done.status, &reply), *revision))
+}
+
+/// The transaction in a body.
+pub(super) fn transaction_of(body: &[u8]) -> Result<Txn, Problem> {
+    let request: TxnRequest = serde_json::from_slice(body)
+        .map_err(|error| Problem::invalid(format!("the body is no transaction: {error}")))?;
+    transaction(request)
 }
 
 /// The transaction as the state has it.
