@@ -165,6 +165,7 @@ impl MemberView {
         match (&self.status, &self.process) {
             (_, Some(Report { phase: Phase::Failed, .. })) => "failed",
             (_, Some(Report { phase: Phase::Waiting, .. })) => "restarting",
+            (_, Some(Report { phase: Phase::Removed, .. })) => "removed",
             (_, Some(Report { phase: Phase::Stopped, .. })) => "stopped",
             (Some(status), _) => status.role.name(),
             (None, Some(report)) if report.since.duration_until(jiff::Timestamp::now()) < STARTING_MAX => {
@@ -188,7 +189,12 @@ fn with_leader(members: &[MemberView], leader: &Status) -> Health {
     let connected = leader.peers.iter().filter(|peer| peer.connected).count();
     let size = leader.peers.len() + 1;
     let well = members.iter().filter(well).count();
-    if connected < size / 2 {
+    let voting = leader.peers.iter().filter(|peer| peer.connected && leader.voters.contains(&peer.ordinal));
+    let has_majority = match leader.voters.len() {
+        0 => connected >= size / 2, // a version that did not say
+        voters => voting.count() >= voters / 2,
+    };
+    if !has_majority {
         // With itself it has no majority, and has not noticed yet.
         Health::NoQuorum
     } else if well == members.len() && connected + 1 == size {

@@ -48,6 +48,9 @@ const ADMIN_GRACE: Duration = Duration::from_secs(1);
 /// whoever runs the process may lose patience before.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(60);
 
+/// The code of a process whose member was removed from its store: starting it again on the same folder brings it nowhere.
+pub const REMOVED_CODE: u8 = 3;
+
 /// Why a member ended in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -123,7 +126,10 @@ pub fn main(arguments: Arguments) -> ExitCode {
                 Some(advice) => error!("{}: {advice}", chain(&failure)),
                 None => error!("{}", chain(&failure)),
             }
-            ExitCode::FAILURE
+            match failure {
+                RunError::Broken(Broken::Removed) => ExitCode::from(REMOVED_CODE),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use holdfast_api::validate;
 use holdfast_api::{ReplicatedStore, Settings, SettingsError};
 use serde_json::Value;
 
+use super::ports::Ports;
 use crate::exit::chain;
 use crate::manifest;
 
@@ -35,8 +36,8 @@ pub enum Edit {
     },
 }
 
-/// Judges the manifest's new text against the store that runs.
-pub fn judge(text: &str, running: &ReplicatedStore, settings: &Settings) -> Edit {
+/// Judges the manifest's new text against the store that runs with its members on ports from `port_base`.
+pub fn judge(text: &str, running: &ReplicatedStore, settings: &Settings, port_base: u16) -> Edit {
     let refused = |reasons| Edit::Refused { reasons };
     let store = match validate::read_change(text, running) {
         Ok(store) => Box::new(store),
@@ -49,12 +50,18 @@ pub fn judge(text: &str, running: &ReplicatedStore, settings: &Settings) -> Edit
         )]);
     }
     let (before, after) = (running.spec.replicas, store.spec.replicas);
-    if before != after {
+    let there = settings.peers.len() as u8;
+    if before != after && there > before {
         return refused(vec![format!(
-            "spec.replicas: a store that runs cannot change from {before} to {after} members yet"
+            "spec.replicas: members are still being removed; change it to {after} when {before} are left"
         )]);
     }
-    let next = match store.settings(settings.peers.clone()) {
+    // Who is to go has an address until it is gone.
+    let ports = match Ports::new(port_base, after.max(there)) {
+        Ok(ports) => ports,
+        Err(error) => return refused(vec![chain(&error)]),
+    };
+    let next = match store.settings(ports.peers()) {
         Ok(next) => Box::new(next),
         Err(error) => return refused(vec![words(&error)]),
     };
@@ -122,9 +129,9 @@ mod tests {
         let running = validate::read(ORDERS).expect("valid");
         let peers = (0..3).map(|ordinal| format!("127.0.0.1:{}", 7401 + 10 * ordinal)).collect();
         let settings = running.settings(peers).expect("valid");
-        match judge(edited, &running, &settings) {
+        match judge(edited, &running, &settings, 7400) {
             Edit::Changed { changes, settings: next, .. } => {
-                assert_eq!(next.peers, settings.peers);
+                assert_eq!(next.peers[..3], settings.peers);
                 Ok(changes)
             }
             Edit::Nothing { .. } => Ok(Vec::new()),
@@ -157,7 +164,7 @@ mod tests {
             let reasons = check(text).expect_err(text).join("\n");
             assert!(reasons.contains(part), "{reasons}");
         };
-        refused(&ORDERS.replace("replicas: 3", "replicas: 5"), "spec.replicas");
+        refused(&ORDERS.replace("replicas: 3", "replicas: 8"), "spec.replicas");
         refused(&ORDERS.replace("name: orders", "name: other"), "other");
         refused(&ORDERS.replace("replicas: 3", "replicas: 1\n  strategy: Baseline"), "strategy");
         refused(&with("heartbeat: {timeout: 1ms}"), "spec.heartbeat");
@@ -165,13 +172,29 @@ mod tests {
     }
 
     #[test]
+    fn members_come_at_once_and_go_one_change_at_a_time() {
+        let changes = check(&ORDERS.replace("replicas: 3", "replicas: 5")).expect("followed");
+        assert_eq!(changes.last().map(String::as_str), Some("replicas: 3 -> 5"));
+        let fewer = ORDERS.replace("replicas: 3", "replicas: 1");
+        assert_eq!(check(&fewer), Ok(vec!["replicas: 3 -> 1".to_owned()]), "all addresses stay");
+        // While they go.
+        let running = validate::read(&fewer).expect("valid");
+        let settings = running.settings(Ports::new(7400, 3).expect("in range").peers()).expect("valid");
+        let Edit::Refused { reasons } = judge(ORDERS, &running, &settings, 7400) else { panic!("too early") };
+        assert!(reasons[0].contains("still being removed; change it to 3 when 1 are left"), "{reasons:?}");
+    }
+
+    #[test]
     fn old_data_is_compared_by_the_same_rules() {
-        let settings = |text: &str, members: u16| {
-            let peers = (0..members).map(|ordinal| format!("127.0.0.1:{}", 7401 + 10 * ordinal)).collect();
+        let settings = |text: &str, members: u8| {
+            let peers = Ports::new(7400, members).expect("in range").peers();
             validate::read(text).expect("valid").settings(peers).expect("valid")
         };
         let (three, five) = (settings(ORDERS, 3), settings(&ORDERS.replace("replicas: 3", "replicas: 5"), 5));
+        let baseline = settings(&ORDERS.replace("replicas: 3", "replicas: 1\n  strategy: Baseline"), 1);
         assert_eq!(check_data(&three, &three), Ok(()));
-        assert_eq!(check_data(&three, &five), Err("replicas cannot change from 3 to 5".to_owned()));
+        assert_eq!(check_data(&three, &five), Ok(()));
+        let error = check_data(&three, &baseline).expect_err("another durability");
+        assert_eq!(error, "durability cannot change from Disk to Memory");
     }
 }

@@ -57,6 +57,13 @@ pub enum Event {
         /// The process that it was.
         pid: Option<u32>,
     },
+    /// A member's process ended because the store has removed the member.
+    Removed {
+        /// The member's name.
+        member: String,
+        /// The process that it was.
+        pid: u32,
+    },
     /// Another member leads, or the first one.
     LeaderChanged {
         /// The leader's name.
@@ -177,6 +184,9 @@ impl fmt::Display for Event {
             }
             Event::Failed { member, pid: None } => {
                 write!(f, "{member} taken down by order, stays down until `holdfast start {member}`")
+            }
+            Event::Removed { member, pid } => {
+                write!(f, "{member} was removed from the store and ended (pid {pid})")
             }
             Event::LeaderChanged { leader, term, previous: None } => {
                 write!(f, "{leader} leads in term {term}")

@@ -7,9 +7,10 @@
 //! DATA/STORE/settings.yaml      the settings that the members follow
 //! DATA/STORE/member-I/data/     what member I keeps, and its socket for applications
 //! DATA/STORE/member-I/log       what member I said, and log.1 before that
+//! DATA/STORE/removed-I-N/       the folder of a member I that the store removed, the Nth such
 //! ```
 //!
-//! Refuses to remove anything of a member: the runner ends and the data stays.
+//! Refuses to delete anything of a member: the runner ends and the data stays, and what a removed member kept is set aside.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -179,9 +180,32 @@ impl Folder {
         }
         for ordinal in 0..replicas {
             let data = self.member_data(ordinal);
-            fs::create_dir_all(&data).map_err(unwritable(&data))?;
+            self.make_member(ordinal).map_err(unwritable(&data))?;
         }
         Ok(Claim { _lock: lock })
+    }
+
+    /// Makes room for member `ordinal`. Only for the holder of the claim.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn make_member(&self, ordinal: u8) -> io::Result<()> {
+        fs::create_dir_all(self.member_data(ordinal))
+    }
+
+    /// Sets the folder of a removed member aside and says where it is now: the next member of this ordinal begins with an
+    /// empty one. `None` if there is nothing. Only for the holder of the claim, when nothing runs in it any more.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn set_aside(&self, ordinal: u8) -> io::Result<Option<PathBuf>> {
+        let aside = (1..u32::MAX).map(|number| self.root.join(format!("removed-{ordinal}-{number}")));
+        let aside = aside.into_iter().find(|path| !path.exists()).expect("not all numbers are used");
+        match fs::rename(self.root.join(format!("member-{ordinal}")), &aside) {
+            Ok(()) => Ok(Some(aside)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a living runner holds the folder.
@@ -259,6 +283,20 @@ pub(crate) mod tests {
         drop(claim);
         wait_until_free(&folder);
         folder.claim(3).expect("free again");
+    }
+
+    #[test]
+    fn what_a_removed_member_kept_is_set_aside_and_never_lost() {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let folder = Folder::new(data.path(), "orders").expect("a folder");
+        for number in 1..=2 {
+            folder.make_member(4).expect("writable");
+            fs::write(folder.member_data(4).join("log"), number.to_string()).expect("writable");
+            let aside = folder.set_aside(4).expect("renamed").expect("it was there");
+            assert_eq!(aside, folder.root().join(format!("removed-4-{number}")));
+            assert_eq!(fs::read_to_string(aside.join("data/log")).expect("kept"), number.to_string());
+        }
+        assert_eq!(folder.set_aside(4).expect("nothing to do"), None);
     }
 
     #[test]

@@ -110,13 +110,26 @@ impl Ports {
         (0..self.replicas).map(|ordinal| format!("http://{}", self.client(ordinal))).collect()
     }
 
+    /// The peer ports' addresses, by ordinal, as the settings have them.
+    pub fn peers(self) -> Vec<String> {
+        (0..self.replicas).map(|ordinal| self.peer(ordinal).to_string()).collect()
+    }
+
     /// Whether every port is free at this instant.
     ///
     /// # Errors
     /// Some are taken: all of them are named.
     pub fn check_free(self) -> Result<(), PortError> {
+        self.check_free_from(0)
+    }
+
+    /// Whether every port of the members `first` and after is free at this instant.
+    ///
+    /// # Errors
+    /// Some are taken: all of them are named.
+    pub fn check_free_from(self, first: u8) -> Result<(), PortError> {
         let mut taken = Vec::new();
-        for ordinal in 0..self.replicas {
+        for ordinal in first..self.replicas {
             for address in [self.client(ordinal), self.peer(ordinal), self.admin(ordinal)] {
                 match TcpListener::bind(address) {
                     Ok(_) => {}

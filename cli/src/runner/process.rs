@@ -165,6 +165,11 @@ impl Process {
 pub struct Ending(Option<ExitStatus>);
 
 impl Ending {
+    /// With which code it exited, if it did.
+    pub fn code(self) -> Option<i32> {
+        self.0.and_then(|status| status.code())
+    }
+
     /// Somebody ended it from outside, so that it had no say in it.
     pub fn is_kill(self) -> bool {
         self.0.is_some_and(|status| matches!(status.signal(), Some(9 | 15)))

@@ -2,9 +2,12 @@
 //!
 //! Refuses to end while a member lives: after it nothing of the store runs.
 
+mod scaling;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use holdfast_api::Removal;
 use holdfast_api::http::Status;
 use holdfast_sidecar::Arguments;
 use holdfast_sidecar::arguments::ArgumentsError;
@@ -17,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::control::{Answer, Asked, Control, Request};
 use super::edit::{self, Edit};
 use super::event::Event;
-use super::folder::{Folder, Registration, replace};
+use super::folder::{Folder, Registration};
 use super::follow::{Follower, Look};
 use super::leader::Leadership;
 use super::log_file::LogFile;
@@ -63,6 +66,13 @@ struct Runner {
     follower: Follower,
     leadership: Leadership,
     reporter: Reporter,
+    program: Program,
+    /// For the supervisors of members that come later.
+    events_in: mpsc::Sender<Event>,
+    registry: Registry,
+    registration: Registration,
+    /// What was said last of members that are to go.
+    removal: Option<Removal>,
 }
 
 /// What asks the runner to end.
@@ -94,11 +104,14 @@ pub async fn run(up: &Up, setup: Setup) -> Result<Exit, Failure> {
             folder.root().display()
         ));
     }
-    let result = match Runner::start(up, setup, control) {
+    let result = match Runner::start(up, setup, control, registry.clone(), registration) {
         Ok(runner) => runner.until_ended(&mut signals).await,
         Err(failure) => Err(failure),
     };
-    registry.remove(&registration);
+    // The number of members may have changed since.
+    if let Some(registration) = folder.registration() {
+        registry.remove(&registration);
+    }
     folder.unregister();
     result
 }
@@ -110,7 +123,7 @@ fn registration(setup: &Setup, registry: &Registry) -> Registration {
         pid: std::process::id(),
         store: name.name,
         namespace: name.namespace,
-        replicas: setup.store.spec.replicas,
+        replicas: setup.settings.peers.len() as u8,
         port_base: setup.ports.base(),
         folder: setup.folder.root().to_path_buf(),
         socket: setup.folder.socket(&elsewhere, setup.ports.base()),
@@ -135,7 +148,13 @@ impl Signals {
 }
 
 impl Runner {
-    fn start(up: &Up, setup: Setup, control: Control) -> Result<Runner, Failure> {
+    fn start(
+        up: &Up,
+        setup: Setup,
+        control: Control,
+        registry: Registry,
+        registration: Registration,
+    ) -> Result<Runner, Failure> {
         let program = Program::current()
             .map_err(|error| Failure::general(format!("cannot find this program's own file: {error}")))?;
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
@@ -148,6 +167,11 @@ impl Runner {
             leadership: Leadership::default(),
             reporter: Reporter::new(up.output),
             setup,
+            program,
+            events_in,
+            registry,
+            registration,
+            removal: None,
         };
         runner.note(format!(
             "{}; data in {}",
@@ -159,18 +183,13 @@ impl Runner {
                 "the manifest's template is for Kubernetes; start your application yourself".to_owned(),
             );
         }
-        for ordinal in 0..runner.setup.store.spec.replicas {
-            runner.add(ordinal, &program, events_in.clone()).map_err(Failure::general)?;
+        for ordinal in 0..runner.registration.replicas {
+            runner.add(ordinal).map_err(Failure::general)?;
         }
         Ok(runner)
     }
 
-    fn add(
-        &mut self,
-        ordinal: u8,
-        program: &Program,
-        events: mpsc::Sender<Event>,
-    ) -> Result<(), ArgumentsError> {
+    fn add(&mut self, ordinal: u8) -> Result<(), ArgumentsError> {
         let Setup { folder, ports, store, .. } = &self.setup;
         let name = member_name(&store.store_name().name, ordinal);
         let endpoint = format!("http://{}", ports.client(ordinal));
@@ -182,9 +201,9 @@ impl Runner {
         let supervisor = Supervisor {
             member: name.clone(),
             client: endpoint.clone(),
-            launch: Launch { program: program.clone(), arguments, log: log.clone() },
+            launch: Launch { program: self.program.clone(), arguments, log: log.clone() },
             orders: orders_in,
-            events,
+            events: self.events_in.clone(),
             report: report_out,
         };
         self.supervisors.spawn(supervisor.run());
@@ -206,7 +225,10 @@ impl Runner {
                 cause = signals.next() => break cause,
                 Some(event) = self.events.recv() => self.reporter.event(&event),
                 Some(asked) = self.control.requests.recv() => self.answer(asked),
-                _ = draw.tick() => self.look(),
+                _ = draw.tick() => {
+                    self.look();
+                    self.remove_leavers();
+                }
                 _ = follow.tick() => self.follow(),
                 _ = logs.tick() => self.bound_logs(),
             }
@@ -246,7 +268,7 @@ impl Runner {
             Request::Start { member } => (member, Order::Start),
         };
         let store = self.setup.store.store_name().name;
-        match find_member(&store, self.setup.store.spec.replicas, &given) {
+        match find_member(&store, self.members.len() as u8, &given) {
             Ok(ordinal) => {
                 let orders = self.members[usize::from(ordinal)].orders.clone();
                 tokio::spawn(async move {
@@ -271,29 +293,29 @@ impl Runner {
             Look::Unreadable(error) => Event::Note {
                 text: format!("the manifest cannot be read any more ({error}); the store goes on as before"),
             },
-            Look::Edited(text) => match edit::judge(&text, &self.setup.store, &self.setup.settings) {
-                Edit::Refused { reasons } => Event::EditRefused { reasons },
-                Edit::Nothing { store } => {
-                    self.setup.store = *store;
-                    Event::Note {
-                        text: "the manifest was edited; nothing that members use changed".to_owned(),
+            Look::Edited(text) => {
+                let Setup { store, settings, ports, .. } = &self.setup;
+                match edit::judge(&text, store, settings, ports.base()) {
+                    Edit::Refused { reasons } => Event::EditRefused { reasons },
+                    Edit::Nothing { store } => {
+                        self.setup.store = *store;
+                        Event::Note {
+                            text: "the manifest was edited; nothing that members use changed".to_owned(),
+                        }
                     }
-                }
-                Edit::Changed { store, settings, changes } => {
-                    match replace(&self.setup.folder.settings(), settings.to_yaml().as_bytes()) {
+                    Edit::Changed { store, settings, changes } => match self.take(*settings) {
                         Ok(()) => {
                             self.setup.store = *store;
-                            self.setup.settings = *settings;
                             Event::SettingsChanged { changes }
                         }
-                        Err(error) => Event::EditRefused {
-                            reasons: vec![format!("the settings cannot be written: {error}")],
-                        },
-                    }
+                        Err(reason) => Event::EditRefused { reasons: vec![reason] },
+                    },
                 }
-            },
+            }
         };
         self.reporter.event(&event);
+        // After the event that says why.
+        self.start_newcomers();
     }
 
     fn bound_logs(&mut self) {
@@ -369,5 +391,6 @@ fn member_arguments(setup: &Setup, ordinal: u8) -> Arguments {
         admin_address: setup.ports.admin(ordinal),
         log_format: LogFormat::Text,
         lifeline: true,
+        segment_bytes: None,
     }
 }

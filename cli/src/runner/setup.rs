@@ -100,13 +100,18 @@ impl Setup {
     /// The first thing that is wrong; nothing has started then.
     pub fn new(up: &Up) -> Result<Setup, SetupError> {
         let Manifest { store, text } = Manifest::load(&up.file)?;
-        let (name, replicas) = (store.store_name(), store.spec.replicas);
-        let ports = Ports::new(up.port_base, replicas)?;
-        let settings =
-            store.settings((0..replicas).map(|ordinal| ports.peer(ordinal).to_string()).collect())?;
-        let folder = Folder::new(&up.data, &name.name).map_err(SetupError::NoWorkingFolder)?;
-        let claim = folder.claim(replicas)?;
-        check_data(&folder, &settings)?;
+        let folder = Folder::new(&up.data, &store.store_name().name).map_err(SetupError::NoWorkingFolder)?;
+        // Those that the last run had and that are to go are there until the store has removed them.
+        let before = settings_before(&folder);
+        let there = before.as_ref().map_or(0, |before| before.peers.len() as u8);
+        let members = there.max(store.spec.replicas);
+        let ports = Ports::new(up.port_base, members)?;
+        let settings = store.settings(ports.peers())?;
+        if let Some(before) = &before {
+            edit::check_data(before, &settings)
+                .map_err(|reason| SetupError::OtherData { path: folder.root().to_path_buf(), reason })?;
+        }
+        let claim = folder.claim(members)?;
         wait_for_orphans(&folder, ports)?;
         let path = folder.settings();
         replace(&path, settings.to_yaml().as_bytes()).map_err(|source| SetupError::Write { path, source })?;
@@ -114,13 +119,10 @@ impl Setup {
     }
 }
 
-/// The settings of the last run say what the data in the folder is.
-fn check_data(folder: &Folder, wanted: &Settings) -> Result<(), SetupError> {
-    // A first run, or a file that only this program writes and that is whole or absent.
-    let Ok(text) = std::fs::read_to_string(folder.settings()) else { return Ok(()) };
-    let Ok(before) = Settings::read(&text) else { return Ok(()) };
-    edit::check_data(&before, wanted)
-        .map_err(|reason| SetupError::OtherData { path: folder.root().to_path_buf(), reason })
+/// The settings of the last run, which say what the data in the folder is.
+fn settings_before(folder: &Folder) -> Option<Settings> {
+    // None at a first run; else a file that only this program writes and that is whole or absent.
+    Settings::read(&std::fs::read_to_string(folder.settings()).ok()?).ok()
 }
 
 /// Members of a runner that was killed end by themselves, but not at once.
@@ -201,10 +203,20 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = free_base(22_000);
         drop(Setup::new(&up(folder.path(), ORDERS, base)).expect("all is well"));
-        let five = ORDERS.replace("replicas: 3", "replicas: 5");
-        let error = Setup::new(&up(folder.path(), &five, base)).expect_err("three became five");
-        assert!(chain(&error).contains("replicas cannot change from 3 to 5"), "{error}");
+        let baseline = ORDERS.replace("replicas: 3", "replicas: 1\n  strategy: Baseline");
+        let error = Setup::new(&up(folder.path(), &baseline, base)).expect_err("it keeps no log");
+        assert!(chain(&error).contains("durability cannot change from Disk to Memory"), "{error}");
         drop(Setup::new(&up(folder.path(), ORDERS, base)).expect("nothing was changed"));
+    }
+
+    #[test]
+    fn members_of_the_last_run_are_there_until_they_are_removed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = free_base(24_000);
+        drop(Setup::new(&up(folder.path(), ORDERS, base)).expect("all is well"));
+        let one = ORDERS.replace("replicas: 3", "replicas: 1");
+        let setup = Setup::new(&up(folder.path(), &one, base)).expect("all is well");
+        assert_eq!((setup.settings.replicas, setup.settings.peers.len()), (1, 3));
     }
 
     #[test]

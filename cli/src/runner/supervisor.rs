@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use holdfast_sidecar::process::REMOVED_CODE;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -44,7 +45,9 @@ pub enum Phase {
     Waiting,
     /// It was killed by order and stays down.
     Failed,
-    /// It ended because the runner ends.
+    /// The store has removed it; it stays down.
+    Removed,
+    /// It ended because the runner ends, or has removed it.
     Stopped,
 }
 
@@ -164,6 +167,12 @@ impl Supervisor {
     }
 
     async fn died(&mut self, process: &Process, ending: Ending, backoff: &mut Backoff) -> State {
+        if ending.code() == Some(REMOVED_CODE.into()) {
+            // It would be told the same again.
+            self.down(Phase::Removed);
+            self.say(Event::Removed { member: self.member.clone(), pid: process.pid() }).await;
+            return State::Failed;
+        }
         let wait = backoff.wait_after(process.lived());
         self.down(Phase::Waiting);
         self.say(Event::died(&self.member, process, ending, &self.launch.log, wait)).await;
@@ -343,6 +352,16 @@ mod tests {
         assert!(matches!(bench.next().await, Event::Started { restarts: 1, .. }));
         bench.orders.send(Order::Stop).await.expect("it runs");
         assert!(matches!(bench.next().await, Event::Stopped { killed: false, .. }));
+        assert!(bench.end.await.expect("no panic"));
+    }
+
+    #[tokio::test]
+    async fn a_removed_member_stays_down() {
+        let mut bench = bench("exit 3");
+        bench.next().await;
+        assert!(matches!(bench.next().await, Event::Removed { .. }));
+        assert_eq!(bench.report.borrow().phase, Phase::Removed);
+        bench.orders.send(Order::Stop).await.expect("it runs");
         assert!(bench.end.await.expect("no panic"));
     }
 
