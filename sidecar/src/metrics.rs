@@ -55,6 +55,10 @@ pub struct Metrics {
     pub proposals_committed: Counter,
     /// Entries that this member executed.
     pub proposals_applied: Counter,
+    /// Entries that this member executed as a leader and undid, because a failover dropped them.
+    pub proposals_rolled_back: Counter,
+    /// Those of them that had been acknowledged, with a concern of 1.
+    pub acknowledged_rolled_back: Counter,
     /// How often this member saw another leader than before.
     pub leader_changes: Counter,
     /// Elections that this member started.
@@ -127,6 +131,14 @@ impl Metrics {
             ),
             proposals_applied: f
                 .counter("holdfast_proposals_applied_total", "Entries that this member executed."),
+            proposals_rolled_back: f.counter(
+                "holdfast_proposals_rolled_back_total",
+                "Entries that this member executed as a leader and undid, because a failover dropped them.",
+            ),
+            acknowledged_rolled_back: f.counter(
+                "holdfast_acknowledged_rolled_back_total",
+                "Writes that this member acknowledged with concern 1 as a leader, and that a failover dropped.",
+            ),
             leader_changes: f.counter(
                 "holdfast_leader_changes_total",
                 "How often this member saw another leader than before.",

@@ -105,10 +105,18 @@ impl Core {
         match apply {
             Apply::Execute(entry) => self.execute(&entry),
             Apply::Rollback(index) => {
-                tracing::info!(%index, "undoing writes that were not committed");
+                let entries = self.store.executed().0 - index.0;
                 self.store.rollback(index);
                 self.terms.rolled_back(index);
-                self.writes.rolled_back(index);
+                let acknowledged = self.writes.rolled_back(index);
+                self.metrics.proposals_rolled_back.add(entries);
+                self.metrics.acknowledged_rolled_back.add(acknowledged as u64);
+                if acknowledged > 0 {
+                    // Whoever asked for a concern of 1 has agreed to this; here it is said that it happened.
+                    tracing::warn!(%index, entries, acknowledged, "a failover dropped writes that had been acknowledged with concern 1");
+                } else {
+                    tracing::info!(%index, entries, "undid writes that were not committed");
+                }
             }
             Apply::Commit(index) => self.commit(index),
             Apply::Restore(checkpoint) => self.restore(checkpoint)?,

@@ -5,7 +5,7 @@
 //! whether the committed entry is the one that was written here. What this refuses to do: guess. A write is done,
 //! certainly undone, or unknown.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use holdfast_engine::{Index, MEMBERS_MAX, Moment, Position, Progress, Term, WriteConcern};
 use holdfast_store::Outcome;
@@ -48,6 +48,8 @@ pub(super) struct Writes {
     progress: Option<Progress>,
     /// Writes of terms in which this member led but does not any more.
     orphans: BTreeMap<Index, Vec<Orphan>>,
+    /// Entries of former terms that were answered and are not committed: with a concern of 1.
+    promised: BTreeSet<Index>,
     /// No deadline of what waits is earlier.
     earliest: Option<Moment>,
 }
@@ -115,11 +117,12 @@ impl Writes {
         }
     }
 
-    /// What was executed after `index` was undone.
-    pub(super) fn rolled_back(&mut self, index: Index) {
+    /// What was executed after `index` was undone. Returns how many of these writes were acknowledged.
+    pub(super) fn rolled_back(&mut self, index: Index) -> usize {
         for orphan in self.orphans.range_mut(index.next()..).flat_map(|(_, orphans)| orphans) {
             orphan.executed = None;
         }
+        self.promised.split_off(&index.next()).len()
     }
 
     /// The leader's log has come further on the members: answer all whose concern is reached by now.
@@ -164,9 +167,12 @@ impl Writes {
     pub(super) fn orphan(&mut self) {
         let (term, first) = (self.term, self.first.0);
         for (slot, index) in self.row.drain(..).zip(first..) {
+            let index = Index(index);
             if let Some(write) = slot.write {
                 let executed = Some((term, slot.outcome));
-                self.orphans.entry(Index(index)).or_default().push(Orphan { term, write, executed });
+                self.orphans.entry(index).or_default().push(Orphan { term, write, executed });
+            } else if index > self.counted {
+                self.promised.insert(index);
             }
         }
         self.waiting = Default::default();
@@ -175,6 +181,7 @@ impl Writes {
     /// Everything up to `index` is committed as it was executed: orphans up to there know what became of them.
     /// `majority` is on how many members that makes a write durable at least.
     pub(super) fn committed(&mut self, index: Index, majority: u8, done: &mut Done) {
+        self.promised = self.promised.split_off(&index.next());
         while let Some(first) = self.orphans.first_entry().filter(|first| *first.key() <= index) {
             let index = *first.key();
             for Orphan { term, write, executed } in first.remove() {
@@ -204,6 +211,7 @@ impl Writes {
     /// entry by entry.
     pub(super) fn restored(&mut self, index: Index, done: &mut Done) {
         self.orphan();
+        self.promised.clear();
         let later = self.orphans.split_off(&index.next());
         let covered = std::mem::replace(&mut self.orphans, later);
         let detail =

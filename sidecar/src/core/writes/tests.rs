@@ -193,3 +193,15 @@ fn the_end_of_the_member_answers_everybody() {
     assert_eq!(done.len(), 3);
     assert_eq!(writes.count(), 0);
 }
+
+/// What was acknowledged with a concern of 1 and dropped by a failover is counted; what is committed is not.
+#[test]
+fn acknowledged_writes_that_are_undone_are_counted() {
+    let mut writes = led(2, 10, &[ONE, ONE, MAJORITY, ONE]);
+    assert_eq!(progressed(&mut writes, progress(2, 10, [13, 10, 9])).len(), 3);
+    writes.orphan();
+    let mut done = Vec::new();
+    writes.committed(Index(11), 2, &mut done);
+    assert_eq!(writes.rolled_back(Index(11)), 1, "13, but neither 10 nor 11, which are committed, nor 12");
+    assert_eq!(writes.rolled_back(Index(11)), 0, "each once");
+}
