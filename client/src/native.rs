@@ -344,3 +344,6 @@ impl From<Expect> for holdfast_wire::native::Expect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,7 @@ impl Calls {
             Attempt::Answered(Reply::Refused(refusal)) => self.refused(place, problem(refusal), tally),
             Attempt::Answered(Reply::Unknown { detail, .. }) => self.doubt(place, effect, detail, tally),
             Attempt::Answered(reply) => {
-                self.endpoints.prefer(place);
+                self.answered(place, tally);
                 return Some(Ok(reply));
             }
             Attempt::Unknown(why) => self.doubt(place, effect, why, tally),
@@ -132,6 +132,13 @@ impl Calls {
         }
     }
 
+    /// This one answers: if others did not, ask it first. Else the leader stays first, if it is known.
+    fn answered(&self, place: usize, tally: &Tally) {
+        if tally.attempts > 1 {
+            self.endpoints.prefer(place);
+        }
+    }
+
     /// What a lost answer comes to: words, and another try is worth it, or the call's error.
     fn doubt(&self, place: usize, effect: Effect, why: String, tally: &mut Tally) -> Result<String, Error> {
         if effect != Effect::Reads {
@@ -149,7 +156,7 @@ impl Calls {
         } else if tally.doubt.is_some() && !settles(problem.code) {
             Err(tally.unknown())
         } else {
-            self.endpoints.prefer(place);
+            self.answered(place, tally);
             Err(Error::Refused(Box::new(problem)))
         }
     }
