@@ -58,6 +58,8 @@ pub mod query {
     pub const TIMEOUT: &str = "timeout";
     /// The ordinal of the member that is to lead next.
     pub const TO: &str = "to";
+    /// Whether a checkpoint is to be read back from the disk: nothing, `true` or `false`.
+    pub const VERIFY: &str = "verify";
 }
 
 /// The media type of a [`Problem`].

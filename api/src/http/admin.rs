@@ -14,6 +14,9 @@ pub struct CheckpointReply {
     pub bytes: u64,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+    /// Whether it was read back from the disk afterwards, as `?verify` asks for.
+    #[serde(default)]
+    pub verified: bool,
 }
 
 /// Leadership that was handed over: `POST /v1/leadership/transfer`.

@@ -2,7 +2,7 @@
 
 use bytes::Buf;
 use futures::Stream;
-use holdfast_api::http::query::{TIMEOUT, TO};
+use holdfast_api::http::query::{TIMEOUT, TO, VERIFY};
 use holdfast_api::http::{CheckpointReply, TransferReply, VersionReply};
 use holdfast_engine::{MEMBERS_MAX, Ordinal};
 use http::StatusCode;
@@ -52,16 +52,31 @@ fn version(head: &Head) -> Result<Response, Problem> {
 
 /// Takes as long as it takes: whoever asks knows how large the state is.
 async fn checkpoint(running: &Running, head: &Head) -> Result<Response, Problem> {
-    Query::parse(&head.query, &[])?;
-    let taken = running.handle()?.checkpoint().await;
-    let taken = taken.map_err(|failure| Problem::of_failure(failure, true))?;
+    let query = Query::parse(&head.query, &[VERIFY])?;
+    let verify = verifies(&query)?;
+    let handle = running.handle()?;
+    let taken = handle.checkpoint().await.map_err(|failure| Problem::of_failure(failure, true))?;
+    if verify {
+        let verified = handle.verify_checkpoint(taken.position).await;
+        verified.map_err(|failure| Problem::of_failure(failure, true))?;
+    }
     let reply = CheckpointReply {
         index: taken.position.index.0,
         term: taken.position.term.0,
         bytes: taken.bytes,
         took_ms: taken.took.as_millis() as u64,
+        verified: verify,
     };
     Ok(json(StatusCode::OK, &reply))
+}
+
+/// Whether the checkpoint is to be read back: `?verify`, or `?verify=true`.
+fn verifies(query: &Query) -> Result<bool, Problem> {
+    match query.text(VERIFY) {
+        None | Some("false") => Ok(false),
+        Some("" | "true") => Ok(true),
+        Some(other) => Err(Problem::invalid(format!("{VERIFY}={other} is neither true nor false"))),
+    }
 }
 
 async fn transfer<S, B>(

@@ -16,6 +16,7 @@ use super::Core;
 use super::cutting::{CheckpointFailure, Cutting, Order};
 use super::handle::{CheckpointTaken, Failure, RefusalCode};
 use super::queue::Queue;
+use super::verification::{self, Verification};
 use crate::metrics::{CheckpointResult, Metrics};
 
 /// Bytes of log after which a checkpoint is taken, so that the log does not grow for ever. As much as a member reads
@@ -28,6 +29,9 @@ const LOG_BYTES_STAGGER: u64 = 8 * 1024 * 1024;
 
 /// Bytes of log after which a member that keeps none on disk forgets it: it is alone, and nobody will ask for it.
 const MEMORY_LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Bytes of log that are worth a checkpoint when the disk is full.
+const FULL_LOG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// After a failed checkpoint the next one is not tried before this.
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
@@ -69,6 +73,7 @@ pub(super) struct Checkpoints {
     wanted: bool,
     /// None is tried before this.
     not_before: Moment,
+    verification: Verification,
 }
 
 struct Running {
@@ -94,6 +99,7 @@ impl Checkpoints {
             askers: Vec::new(),
             wanted: false,
             not_before: now,
+            verification: Verification::default(),
         }
     }
 
@@ -114,6 +120,11 @@ impl Checkpoints {
     /// An entry of so many bytes was executed.
     pub(super) fn log_grew(&mut self, bytes: usize) {
         self.log_bytes += bytes as u64;
+    }
+
+    /// The disk is full: a checkpoint lets the log behind it go, if there is much of that.
+    pub(super) fn want_for_space(&mut self) {
+        self.wanted |= self.running.is_none() && self.log_bytes >= FULL_LOG_BYTES;
     }
 
     /// The newest durable checkpoint.
@@ -168,6 +179,11 @@ impl Checkpoints {
             }
         };
         let _ = asker.send(answer);
+    }
+
+    /// Somebody wants one to be read back.
+    pub(super) fn verify(&self, position: Position, asker: verification::Asker) {
+        self.verification.begin(self.settings.files.clone(), position, asker);
     }
 
     /// Take one as soon as possible, for nobody in particular.

@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Figures { reply: oneshot::Sender<Figures> },
     /// Somebody wants a checkpoint.
     Checkpoint { reply: oneshot::Sender<Result<CheckpointTaken, Failure>> },
+    /// Somebody wants to know whether the disk has a checkpoint.
+    VerifyCheckpoint { position: Position, reply: oneshot::Sender<Result<(), Failure>> },
     /// Somebody wants another leader.
     HandOver {
         to: Option<Ordinal>,

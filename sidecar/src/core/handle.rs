@@ -325,6 +325,15 @@ impl Handle {
         self.ask(|reply| Event::Checkpoint { reply }, Failure::stopping).await?
     }
 
+    /// Read the checkpoint at `position` back from the disk, all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] if it is damaged, or not there any more, or if another one is being read back.
+    pub async fn verify_checkpoint(&self, position: Position) -> Result<(), Failure> {
+        self.ask(|reply| Event::VerifyCheckpoint { position, reply }, Failure::stopping).await?
+    }
+
     /// Hand leadership over to `to`, or to the member that has most of the log. Any member takes the request.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod run;
 mod status;
 mod stopping;
 mod terms;
+mod verification;
 mod watches;
 mod writes;
 

@@ -120,6 +120,7 @@ impl Core {
                 let _ = reply.send(self.figures());
             }
             Event::Checkpoint { reply } => self.checkpoint_wanted(reply),
+            Event::VerifyCheckpoint { position, reply } => self.checkpoints.verify(position, reply),
             Event::HandOver { to, timeout, reply } => {
                 let deadline = self.now + timeout;
                 self.hand_over(HandOver { to, deadline, asker: Asker::Client(Client::Task(reply)) });

@@ -298,6 +298,10 @@ fn operators_ask_for_checkpoints_and_leaders() {
     let taken = member.post_admin("/v1/checkpoint", b"");
     assert_eq!(taken.status, 200, "{}", taken.text());
     assert!(taken.json()["index"].as_u64() > Some(0), "{}", taken.text());
+    assert_eq!(taken.json()["verified"], false);
+    let verified = member.post_admin("/v1/checkpoint?verify", b"");
+    assert_eq!((verified.status, &verified.json()["verified"]), (200, &json!(true)), "{}", verified.text());
+    assert_eq!(member.post_admin("/v1/checkpoint?verify=perhaps", b"").problem(400), "BadRequest");
     let status = member.get("/v1/status").json();
     assert_eq!(status["lastCheckpoint"]["index"], taken.json()["index"]);
     let scrape = member.get_admin("/metrics").text();
