@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// How often each load is repeated: 3 by default.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) repetitions: Option<usize>,
-    /// How long each load is counted, in seconds: 2.5 by default.
+    /// How long each load is counted, in seconds: 2 by default.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) seconds: Option<f64>,
     /// How often the leaders of Holdfast and etcd are killed: 50 by default. Those of NATS a tenth of that.
@@ -108,7 +108,7 @@ impl Arguments {
         let chosen = |(load, _): &(Scenario, Vec<usize>)| self.loads.is_empty() || self.loads.contains(load);
         let number =
             |asked: Option<usize>, full, quick| asked.unwrap_or(if self.quick { quick } else { full });
-        let seconds = self.seconds.unwrap_or(if self.quick { 1.0 } else { 2.5 });
+        let seconds = self.seconds.unwrap_or(if self.quick { 1.0 } else { 2.0 });
         let kills = number(self.kills, 50, 5);
         Plan {
             parts: if self.parts.is_empty() { Part::ALL.to_vec() } else { self.parts.clone() },

@@ -1,19 +1,19 @@
 //! What is compared under load: a system, and the way in which it is written to or read from.
 
-use std::time::Duration;
+mod benchmark;
+mod library;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::figure::Figures;
 use crate::load::{self, Keys, Measured, Shape, Until};
-use crate::process;
+use crate::protocol::Protocol;
 use crate::protocol::http::Http;
 use crate::protocol::native::Native;
 use crate::protocol::nats::Publish;
 use crate::protocol::redis::SetAndWait;
-use crate::protocol::{KEY_BYTES, Protocol, VALUE_BYTES};
-use crate::system::{Cluster, MEMBERS, Programs, System};
+use crate::system::{Cluster, Programs, System};
 
 /// Keys that loads use, all equally often.
 pub(crate) const KEYS: u64 = 100_000;
@@ -55,17 +55,33 @@ pub(crate) struct Contender {
 enum Drive {
     /// By our bare clients, with so many requests in flight for each.
     Bare(Box<dyn Protocol>, usize),
+    /// As [`Drive::Bare`], with one request in flight, over the Unix socket of the leader.
+    Local(Box<dyn Protocol>),
+    /// By Holdfast's Rust client.
+    Library,
     /// By etcd's own `benchmark`, with this verb.
     Benchmark(&'static [&'static str]),
 }
 
 /// All that are compared, in the order of the tables.
-pub(crate) static ALL: [Contender; 6] = [
+pub(crate) static ALL: [Contender; 8] = [
     Contender {
         name: "holdfast-native",
         title: "Holdfast, binary protocol",
         system: System::Holdfast,
         drive: native,
+    },
+    Contender {
+        name: "holdfast-unix",
+        title: "Holdfast, binary, Unix socket",
+        system: System::Holdfast,
+        drive: unix,
+    },
+    Contender {
+        name: "holdfast-client",
+        title: "Holdfast, Rust client³",
+        system: System::Holdfast,
+        drive: library,
     },
     Contender { name: "holdfast-http", title: "Holdfast, HTTP", system: System::Holdfast, drive: http },
     Contender { name: "etcd", title: "etcd", system: System::Etcd, drive: etcd },
@@ -91,6 +107,15 @@ fn native(scenario: Scenario) -> Option<Drive> {
         Scenario::Batched => Drive::Bare(Box::new(Native::txn(BATCH)), 1),
         Scenario::Read => Drive::Bare(Box::new(Native::get()), 1),
     })
+}
+
+/// For the container next door; what is different shows with one write at a time.
+fn unix(scenario: Scenario) -> Option<Drive> {
+    (scenario == Scenario::Write).then(|| Drive::Local(Box::new(Native::put())))
+}
+
+fn library(scenario: Scenario) -> Option<Drive> {
+    (scenario == Scenario::Write).then_some(Drive::Library)
 }
 
 fn http(scenario: Scenario) -> Option<Drive> {
@@ -171,87 +196,15 @@ impl Contender {
                 let shape = Shape { clients, depth, keys: Keys::Spread(KEYS), until };
                 Ok(load::run(&cluster.address(leader), &*protocol, &shape)?.into())
             }
-            Some(Drive::Benchmark(verb)) => benchmark(verb, clients, until, cluster, programs),
+            Some(Drive::Local(protocol)) => {
+                let address = cluster.local(leader).context("the system has no Unix socket")?;
+                let shape = Shape { clients, depth: 1, keys: Keys::Spread(KEYS), until };
+                Ok(load::run(&address, &*protocol, &shape)?.into())
+            }
+            Some(Drive::Library) => Ok(library::run(cluster.port(leader), clients, until)?.into()),
+            Some(Drive::Benchmark(verb)) => benchmark::run(verb, clients, until, cluster, programs),
         }
     }
-}
-
-/// Requests of the first, short run of etcd's `benchmark`, per client: enough to see how many fit into a time.
-const FIRST_REQUESTS: u64 = 20;
-
-/// How long etcd's `benchmark` may take for a number of requests.
-const FILL_TIME_MAX: Duration = Duration::from_secs(180);
-
-/// etcd's own load tool takes a number of requests, not a time, so that a short run that is not counted comes first and
-/// says how many are needed.
-fn benchmark(
-    verb: &[&str],
-    clients: usize,
-    until: Until,
-    cluster: &dyn Cluster,
-    programs: &Programs,
-) -> anyhow::Result<Figures> {
-    let units = if verb[0] == "txn-put" { BATCH } else { 1 };
-    let run = |total: u64, patience: Duration| {
-        let endpoints: Vec<String> =
-            (0..MEMBERS).map(|at| format!("http://127.0.0.1:{}", cluster.port(at))).collect();
-        let mut arguments: Vec<String> = verb.iter().map(|word| (*word).to_owned()).collect();
-        arguments.push(format!("--endpoints={}", endpoints.join(",")));
-        arguments.extend(["--target-leader".to_owned(), "--precise".to_owned()]);
-        arguments.extend([format!("--conns={clients}"), format!("--clients={clients}")]);
-        arguments.push(format!("--total={total}"));
-        if verb[0] != "range" {
-            arguments.extend([format!("--key-size={KEY_BYTES}"), format!("--val-size={VALUE_BYTES}")]);
-            arguments.push(format!("--key-space-size={KEYS}"));
-        }
-        if verb[0] == "txn-put" {
-            arguments.push(format!("--txn-ops={BATCH}"));
-        }
-        read(&process::run(&programs.tools.join("benchmark"), &arguments, patience)?, total, units)
-    };
-    match until {
-        Until::Done(total) => run(total, FILL_TIME_MAX),
-        Until::Time { warm_up, length } => {
-            let patience = warm_up + 6 * length + Duration::from_secs(20);
-            let least = clients as u64;
-            let guess = run((FIRST_REQUESTS * least).max(200), patience)?;
-            let requests = |rate: &Figures, time: Duration| {
-                ((rate.per_second / units as f64 * time.as_secs_f64()) as u64).max(least)
-            };
-            let warm = run(requests(&guess, warm_up), patience)?;
-            run(requests(&warm, length), patience)
-        }
-    }
-}
-
-/// What etcd's `benchmark` prints about `total` requests that carry `units` writes each.
-fn read(text: &str, total: u64, units: u64) -> anyhow::Result<Figures> {
-    let number = |mark: &str| -> anyhow::Result<f64> {
-        let rest = text.split(mark).nth(1).with_context(|| format!("benchmark printed no {mark}: {text}"))?;
-        let first = rest.split_whitespace().next().unwrap_or_default();
-        first.parse().with_context(|| format!("benchmark printed {mark} {first}"))
-    };
-    // Lines such as `  [20]	etcdserver: request is too large`.
-    let errors = text.split("Error distribution:").nth(1).unwrap_or_default();
-    let mut errors =
-        errors.lines().filter_map(|line| line.trim().strip_prefix('[')?.split_once(']')).peekable();
-    let first_failure = errors.peek().map(|(_, what)| what.trim().to_owned());
-    let failed: u64 = errors.filter_map(|(count, _)| count.parse::<u64>().ok()).sum();
-    anyhow::ensure!(failed < total, "nothing was done: {}", first_failure.unwrap_or_default());
-    // It prints no percentile of fewer requests than make one; the slowest is an upper bound then.
-    let slowest = number("Slowest:")?;
-    let seconds = number("Total:")?;
-    let done = (total - failed) * units;
-    Ok(Figures {
-        per_second: done as f64 / seconds,
-        p50_us: number("50% in").unwrap_or(slowest) * 1e6,
-        p99_us: number("99% in").unwrap_or(slowest) * 1e6,
-        max_us: slowest * 1e6,
-        done,
-        failed,
-        first_failure,
-        seconds,
-    })
 }
 
 impl From<Measured> for Figures {
@@ -272,28 +225,6 @@ impl From<Measured> for Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PRINTED: &str = "\nSummary:\n  Total:\t0.5 secs.\n  Slowest:\t0.052520393 secs.\n  Requests/sec:\t2467.18\n\n\
-        Latency distribution:\n  10% in 0.001 secs.\n  50% in 0.0017 secs.\n  99% in 1.9e-2 secs.\n  99.9% in 0.05 secs.\n";
-
-    #[test]
-    fn what_etcds_tool_prints_is_read() {
-        let figures = read(PRINTED, 2_000, 1).expect("it is whole");
-        let found = (figures.per_second, figures.p50_us.round(), figures.p99_us.round(), figures.done);
-        assert_eq!(found, (4_000.0, 1_700.0, 19_000.0, 2_000));
-        assert_eq!((figures.failed, figures.max_us.round()), (0, 52_520.0));
-        assert_eq!(read(PRINTED, 2_000, 100).expect("it is whole").per_second, 400_000.0);
-    }
-
-    #[test]
-    fn errors_of_etcds_tool_are_counted() {
-        let text = format!("{PRINTED}\nError distribution:\n  [20]\tetcdserver: too large\n  [3]\tother\n");
-        let figures = read(&text, 100, 1).expect("some were done");
-        assert_eq!((figures.failed, figures.done), (23, 77));
-        assert_eq!(figures.first_failure.as_deref(), Some("etcdserver: too large"));
-        assert!(read(&text, 23, 1).is_err(), "nothing was done");
-        assert!(read("Error: no leader", 23, 1).is_err());
-    }
 
     #[test]
     fn everybody_takes_part_in_writes_and_names_are_unique() {

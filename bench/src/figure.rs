@@ -17,9 +17,11 @@ pub(crate) struct Results {
     pub(crate) command: String,
     /// Where.
     pub(crate) machine: Machine,
+    /// How often each load was repeated.
+    pub(crate) repetitions: usize,
     /// Which versions, and how they were set.
     pub(crate) systems: Vec<SystemNote>,
-    /// The floor, once per repetition.
+    /// The floor, before every contender of every repetition.
     pub(crate) floors: Vec<Floor>,
     /// Loads.
     pub(crate) loads: Vec<Cell>,

@@ -18,7 +18,7 @@ use crate::protocol::VALUE_BYTES;
 const FILE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long each of the two is measured.
-const TIME: Duration = Duration::from_millis(500);
+const TIME: Duration = Duration::from_millis(200);
 
 /// The floor at one moment, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -65,6 +65,9 @@ const KEYS: u64 = 1_000;
 /// The shortest time between two looks at what is due.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
 
+/// Between a refusal and the next write on a connection, at least: whoever is refused is not helped by haste.
+const REFUSED_REST: Duration = Duration::from_micros(200);
+
 /// The client.
 pub(crate) struct Prober {
     protocol: Box<dyn Protocol>,
@@ -241,10 +244,11 @@ impl Prober {
         match reply {
             Ok(None) => {}
             Ok(Some(reply)) => {
-                slot.rests_until = Some(end + self.pace.rest);
+                let rest = if reply.done { self.pace.rest } else { self.pace.rest.max(REFUSED_REST) };
+                slot.rests_until = Some(end + rest);
                 self.attempts.push(Attempt { member: at, begin: reply.asked_at, end, done: reply.done });
                 // Without a rest the next write follows at once, not at the next tick.
-                if self.pace.rest.is_zero() && self.members[at].asked {
+                if rest.is_zero() && self.members[at].asked {
                     self.members[at].last = Some(end);
                     self.ask(at, slot_at);
                 }

@@ -34,9 +34,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let most_clients = plan.loads.iter().flat_map(|(_, clients)| clients).max().copied().unwrap_or(0);
     load::allow_open_files(2 * most_clients)?;
     let programs = programs()?;
+    let mut folder = tempfile::Builder::new();
+    folder.prefix("holdfast-bench-");
     let folder = match &arguments.data {
-        Some(folder) => tempfile::tempdir_in(folder),
-        None => tempfile::tempdir(),
+        Some(data) => folder.tempdir_in(data),
+        None => folder.tempdir(),
     };
     let folder = folder.context("cannot make a folder for the members' data")?;
     leftovers::folder(folder.path());
@@ -45,6 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         seconds: 0.0,
         command: command(),
         machine: Machine::read(folder.path())?,
+        repetitions: plan.repetitions,
         systems: Vec::new(),
         floors: Vec::new(),
         loads: Vec::new(),
@@ -100,7 +103,7 @@ fn programs() -> anyhow::Result<Programs> {
         None => {
             say(format_args!("compiling holdfast-sidecar"));
             let mut build = Command::new(&cargo);
-            build.args(["build", "--quiet", "--release", "--bin=holdfast-sidecar"]);
+            build.args(["build", "--quiet", "--release", "--package=holdfast-sidecar"]);
             let status = build.current_dir(checkout()).status().context("cannot start cargo")?;
             if !status.success() {
                 bail!("holdfast-sidecar does not compile");

@@ -95,6 +95,11 @@ pub(crate) trait Cluster {
         ports::address(self.port(at))
     }
 
+    /// Where clients on the same host reach member `at` without TCP, if it can be reached so.
+    fn local(&self, _at: usize) -> Option<SockAddr> {
+        None
+    }
+
     /// Wait until every member is there and has everything.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub(super) fn of(results: &Results) -> Vec<(&'static str, Option<String>)> {
 fn colour(name: &str) -> &'static str {
     match name {
         "holdfast-native" | "holdfast" => "#0b6e4f",
+        "holdfast-unix" => "#2f9e74",
+        "holdfast-client" => "#8fb339",
         "holdfast-http" => "#5fb49c",
         "etcd" => "#3b6fb6",
         "nats-always" => "#7a3e9d",
@@ -39,7 +41,7 @@ fn system_colour(system: System) -> &'static str {
 }
 
 fn bar(title: &str, colour: &'static str, spread: Spread) -> Bar {
-    Bar { title: title.trim_end_matches(['¹', '²']).to_owned(), colour, spread }
+    Bar { title: title.trim_end_matches(['¹', '²', '³']).to_owned(), colour, spread }
 }
 
 fn load_group(results: &Results, scenario: &str, clients: usize, figure: fn(&Figures) -> f64) -> Vec<Bar> {

@@ -39,6 +39,9 @@ fn spread(spread: Option<Spread>, scale: f64) -> String {
     spread.map_or_else(
         || "–".to_owned(),
         |Spread { median, min, max }| {
+            if min == max {
+                return number(median * scale);
+            }
             format!("{} ({} – {})", number(median * scale), number(min * scale), number(max * scale))
         },
     )
@@ -46,11 +49,13 @@ fn spread(spread: Option<Spread>, scale: f64) -> String {
 
 fn head(results: &Results, page: &mut String) {
     let machine = &results.machine;
-    let repetitions = results.floors.len();
+    let repetitions = match results.repetitions {
+        1 => "the only one there is".to_owned(),
+        repetitions => format!("the median (least – most) of {repetitions} repetitions"),
+    };
     let _ = writeln!(
         page,
-        "`{}`, {}, {:.0} minutes. Every figure is the median (least – most) of {repetitions} repetitions; systems take \
-         turns within each. Three members, {VALUE_BYTES}-byte values, {KEY_BYTES}-byte keys out of {}, clients on \
+        "`{}`, {}, {:.0} minutes. Every figure is {repetitions}; contenders take turns. Three members, {VALUE_BYTES}-byte values, {KEY_BYTES}-byte keys out of {}, clients on \
          the same machine, all writes to the leader.\n",
         results.command,
         results.date,
@@ -133,7 +138,7 @@ fn loads(results: &Results, page: &mut String) {
     if any {
         page.push_str(
             "¹ Flushes every two minutes: a power cut loses acknowledged writes. ² No consensus: nobody takes the primary's \
-             place, and acknowledged writes may be lost with it.\n\n",
+             place, and acknowledged writes may be lost with it. ³ One `NativeClient` for all, so one connection.\n\n",
         );
     }
 }

@@ -17,23 +17,26 @@ use crate::{machine, say};
 pub(super) fn run(bench: &mut Bench) {
     let systems = bench.systems(&System::ALL);
     for repetition in 0..bench.plan.repetitions {
-        match Floor::measure(&bench.data) {
-            Ok(floor) => {
-                say(format_args!(
-                    "[{repetition}] floor: flush {:.1} us, round trip {:.1} us",
-                    floor.flush_us, floor.round_trip_us
-                ));
-                bench.results.floors.push(floor);
-            }
-            Err(error) => bench.results.missing.push(format!("the floor: {error:#}")),
-        }
         for contender in order(repetition).filter(|contender| systems.contains(&contender.system)) {
+            measure_floor(bench, repetition);
             let what = format!("{}, loads, repetition {repetition}", contender.title);
             bench.with(contender.system, &what, |bench, cluster| {
                 all_loads(bench, cluster, contender, repetition);
                 Ok(())
             });
         }
+    }
+}
+
+/// The floor moves as the machine does, so that it is measured beside everybody.
+fn measure_floor(bench: &mut Bench, repetition: usize) {
+    match Floor::measure(&bench.data) {
+        Ok(floor) => {
+            let (flush, round_trip) = (floor.flush_us, floor.round_trip_us);
+            say(format_args!("[{repetition}] floor: flush {flush:.1} us, round trip {round_trip:.1} us"));
+            bench.results.floors.push(floor);
+        }
+        Err(error) => bench.results.missing.push(format!("a floor: {error:#}")),
     }
 }
 

@@ -2,7 +2,7 @@
 //! anybody who starts them again.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -11,6 +11,8 @@ use holdfast_api::names::PORT_STRIDE;
 use holdfast_api::{
     Consensus, Durability, HeartbeatSettings, Settings, Span, StoreName, Strategy, WriteConcern,
 };
+
+use socket2::SockAddr;
 
 use super::{Cluster, MEMBERS};
 use crate::process::Process;
@@ -25,6 +27,7 @@ const CHECKPOINT_TIME_MAX: Duration = Duration::from_secs(120);
 pub(super) struct Holdfast {
     processes: Vec<Process>,
     port_base: u16,
+    folder: PathBuf,
     settings: Settings,
 }
 
@@ -39,7 +42,7 @@ impl Holdfast {
         let member = |at: usize| {
             let port = port_base + PORT_STRIDE * at as u16;
             let address = |offset: u16| format!("127.0.0.1:{}", port + offset);
-            let arguments: [OsString; 14] = [
+            let arguments: [OsString; 16] = [
                 "--ordinal".into(),
                 at.to_string().into(),
                 "--settings".into(),
@@ -48,6 +51,8 @@ impl Holdfast {
                 folder.join(format!("m{at}")).into(),
                 "--client-address".into(),
                 address(0).into(),
+                "--client-socket".into(),
+                socket(folder, at).into(),
                 "--peer-address".into(),
                 address(1).into(),
                 "--admin-address".into(),
@@ -57,13 +62,22 @@ impl Holdfast {
             ];
             Process::new(sidecar.to_owned(), arguments, folder.join(format!("m{at}.log")))
         };
-        Ok(Holdfast { processes: (0..MEMBERS).map(member).collect(), port_base, settings })
+        Ok(Holdfast {
+            processes: (0..MEMBERS).map(member).collect(),
+            port_base,
+            folder: folder.to_owned(),
+            settings,
+        })
     }
 
     fn statuses(&self, without: Option<usize>) -> Vec<anyhow::Result<Status>> {
         let asked = (0..MEMBERS).filter(|at| Some(*at) != without);
         asked.map(|at| status(self.port(at))).collect()
     }
+}
+
+fn socket(folder: &Path, at: usize) -> PathBuf {
+    folder.join(format!("m{at}.socket"))
 }
 
 /// The sample store with three members, as `manifests/store-three-members.yaml` has it.
@@ -109,6 +123,10 @@ impl Cluster for Holdfast {
 
     fn port(&self, at: usize) -> u16 {
         self.port_base + PORT_STRIDE * at as u16
+    }
+
+    fn local(&self, at: usize) -> Option<SockAddr> {
+        SockAddr::unix(socket(&self.folder, at)).ok()
     }
 
     fn leader(&self, without: Option<usize>) -> anyhow::Result<usize> {
