@@ -132,6 +132,11 @@ impl Watches {
         Ok(WatchStream { batches: received, end, next, ended: false })
     }
 
+    /// Whether nobody follows anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.watches.is_empty()
+    }
+
     /// These events were committed; whole revisions, in order.
     pub(super) fn publish(&mut self, events: &[Event], now: Moment, metrics: &Metrics) {
         let Some(last) = events.last().map(Event::revision) else { return };
