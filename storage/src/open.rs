@@ -129,6 +129,10 @@ impl Survey {
     }
 }
 
+/// Length of a new member's first segment. Its start waits for these zeros; those of the next segment are written
+/// beside it.
+const FIRST_SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+
 /// The least length of a segment: a header and as much again.
 const SEGMENT_BYTES_MIN: u64 = 8 * 1024;
 
@@ -260,7 +264,8 @@ fn create(
     let previously_formed = identity.formed_before;
     let log = match policy {
         LogPolicy::Kept => {
-            let log = Resumed::begin(&folder, &identity, 1, Position::ZERO, options.segment_bytes)?;
+            let bytes = options.segment_bytes.min(FIRST_SEGMENT_BYTES);
+            let log = Resumed::begin(&folder, &identity, 1, Position::ZERO, bytes)?;
             Some((log, Vote::create(&folder.files, &folder.vote_path(), identity.stamp.clone())?))
         }
         LogPolicy::None => None,
