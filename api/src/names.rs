@@ -88,6 +88,8 @@ pub mod value {
 pub mod annotation {
     /// On pods: a hash of everything that only a restart brings into effect.
     pub const RESTART_HASH: &str = "holdfast.dev/restart-hash";
+    /// On pods: a hash of the settings that the kubelet is to bring to the member without delay.
+    pub const SETTINGS: &str = "holdfast.dev/settings";
 }
 
 /// Types of the store's conditions, and their reasons: a closed set, in CamelCase.

@@ -29,7 +29,7 @@ use crate::roll::Step;
 use crate::scale::scale;
 use crate::update_status::{self, POSITIONS_EVERY, compute, differs};
 use crate::validate::{Surrounding, Valid, validate};
-use crate::{claims, roles};
+use crate::{claims, nudge, roles};
 
 /// When a store is looked at again that is not as it should be.
 const UNSETTLED_EVERY: Duration = Duration::from_secs(1);
@@ -195,6 +195,8 @@ async fn carry_out(
     let stateful_set = observed.stateful_set.as_deref();
     let objects = build(valid, &Surroundings { sidecar_image: &context.sidecar_image, stateful_set });
     apply(&context.client, &context.caches, &objects, &mut memory.applied).await?;
+    let version = nudge::version(valid);
+    nudge::nudge(&context.client, &valid.namespace, &nudge::stale(observed, &version), &version).await;
     claims::grow(&context.client, valid, &claims::too_small(valid, observed)).await?;
     let step = advance(context, valid, observed, &mut memory.rolling).await?;
     Ok(match (step, scaling) {

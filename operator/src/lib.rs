@@ -26,6 +26,7 @@ pub mod listener;
 pub mod logging;
 pub mod members;
 pub mod metrics;
+pub mod nudge;
 pub mod pod;
 pub mod restart;
 pub mod roles;
