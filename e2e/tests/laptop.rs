@@ -21,6 +21,7 @@ const TESTS: &[Test<()>] = &[
     ("a_write_through_one_member_is_read_through_another", |()| written_here_read_there()),
     ("two_stores_live_beside_each_other", |()| two_stores()),
     ("an_edit_of_the_manifest_is_followed_without_a_restart", |()| edited()),
+    ("three_members_become_five_and_three_again_under_load", |()| scaled()),
     ("a_failed_member_stays_down_until_it_is_started", |()| failed_and_started()),
     ("members_end_when_their_runner_is_killed", |()| runner_killed()),
     ("a_stopped_store_comes_back_with_all_data", |()| stopped_and_started()),
@@ -127,6 +128,47 @@ fn edited() -> anyhow::Result<()> {
     store.wait_until_ready()?;
     ensure!(pids(&store)? == before, "members were restarted");
     Ok(())
+}
+
+fn scaled() -> anyhow::Result<()> {
+    let store = Laptop::up(&manifest("orders", "{replicas: 3}"))?;
+    let http = Http::default();
+    let load = Load::start(&store.bases(), "load/", WRITERS);
+    wait_for_writes(&load, 100)?;
+    let voters = |expected: &[u8]| {
+        let what = format!("{expected:?} vote");
+        wait::until(&what, PATIENCE, || {
+            let leader = store.leader(&http)?;
+            ensure!(leader.voters == expected, "{:?} vote", leader.voters);
+            Ok(leader)
+        })
+    };
+    let begin = Instant::now();
+    std::fs::write(store.manifest(), manifest("orders", "{replicas: 5}"))?;
+    voters(&[0, 1, 2, 3, 4])?;
+    note(format_args!("an edit to five voters: {:.1?}", begin.elapsed()));
+    // Whoever is asked passes it on to the leader.
+    let hand_over = format!("http://127.0.0.1:{}/v1/leadership/transfer?to=4", store.port(0) + 2);
+    let answer = runtime().block_on(http.answer(http.raw().post(hand_over)))?;
+    ensure!(answer.0.is_success(), "member 4 does not lead: {answer:?}");
+    let acknowledged = load.acknowledged();
+    let begin = Instant::now();
+    std::fs::write(store.manifest(), manifest("orders", "{replicas: 3}"))?;
+    wait::until("the removed members' folders are set aside", PATIENCE, || {
+        let data = store.folder().join("data/orders");
+        let there = |name: &str| data.join(name).exists();
+        ensure!(!there("member-3") && !there("member-4"), "they are still in their places");
+        ensure!(there("removed-3-1") && there("removed-4-1"), "they are gone altogether");
+        Ok(())
+    })?;
+    note(format_args!("an edit back to three members: {:.1?}", begin.elapsed()));
+    let leader = voters(&[0, 1, 2])?.0;
+    ensure!(leader.peers.len() == 2, "the leader still knows of others: {leader:?}");
+    ensure!(store.events("died").is_empty(), "members died: {:?}", store.events("died"));
+    wait_for_writes(&load, acknowledged + 200)?;
+    let history = load.stop()?;
+    store.wait_until_ready()?;
+    verify(&store, history)
 }
 
 fn failed_and_started() -> anyhow::Result<()> {

@@ -124,7 +124,7 @@ impl Acting {
             }
             Kind::Terminate => self.signal(stage, Signal::TERM),
             Kind::PauseLeader | Kind::PauseFollower => self.signal(stage, Signal::STOP),
-            Kind::CrashAtWrite => self.attach(stage, crash(lots, 1, 200), round)?,
+            Kind::CrashAtWrite => self.attach(stage, crash(lots, 1, 100), round)?,
             Kind::FlushError => {
                 self.members(stage, |member| member.excuse(lasts + EXCUSE));
                 let nth = Some(1 + lots.below(40));

@@ -7,12 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use holdfast_api::http::{DeleteReply, Problem, ProblemCode, WriteReply, header};
-use reqwest::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
-use reqwest::{Client, RequestBuilder, Response};
 
 use super::lots::Lots;
 use super::network::Network;
+use super::ways::{Answer, Way};
 use crate::history::Attempt;
 use crate::http::Outcome;
 use crate::linearizability::{Call, Expect, Operation, Return};
@@ -25,15 +23,6 @@ pub const KEYS: usize = 5;
 
 /// The longest pause of a client between two requests: about 500 requests a second from all.
 const PAUSE_MAX_MS: u64 = 25;
-
-/// How long a member may let a request wait. Longer than an election, shorter than most faults.
-const TIMEOUT: &str = "1s";
-
-/// How long a client waits for an answer; a member that is paused gives none.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// How long a connection may take.
-const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// How often a write with a session is sent while its outcome is unknown.
 const TRIES_MAX: usize = 4;
@@ -146,16 +135,12 @@ impl Drop for Clients {
     }
 }
 
-/// A client for requests of the runner itself.
-pub fn http() -> Client {
-    let builder = Client::builder().timeout(ANSWER_WAIT_MAX).connect_timeout(CONNECT_TIME_MAX);
-    builder.no_proxy().tcp_nodelay(true).build().expect("a client without any file or certificate")
-}
-
 async fn all(shared: Arc<Shared>, seed: u64) -> anyhow::Result<Vec<Event>> {
     let local = tokio::task::LocalSet::new();
-    let clients: Vec<_> =
-        (0..CLIENTS).map(|number| local.spawn_local(One::new(&shared, number, seed).run())).collect();
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        clients.push(local.spawn_local(One::new(&shared, number, seed)?.run()));
+    }
     local.await;
     let mut events = Vec::new();
     for client in clients {
@@ -167,7 +152,7 @@ async fn all(shared: Arc<Shared>, seed: u64) -> anyhow::Result<Vec<Event>> {
 /// One client.
 struct One {
     shared: Arc<Shared>,
-    http: Client,
+    way: Way,
     lots: Lots,
     number: usize,
     /// The member that it talks to.
@@ -178,31 +163,21 @@ struct One {
     writes: u64,
 }
 
-/// What one answer says.
-enum Answer {
-    /// See [`Return`]; with the store's revision if that was told.
-    Told(Return, Option<u64>),
-    /// With the reason.
-    Refused(String),
-    /// As refused, and the session is of no use any more.
-    NoSession,
-    Unknown,
-}
-
 impl One {
-    fn new(shared: &Arc<Shared>, number: usize, seed: u64) -> One {
+    fn new(shared: &Arc<Shared>, number: usize, seed: u64) -> anyhow::Result<One> {
         let mut lots = Lots::new(seed ^ (number as u64 + 1).wrapping_mul(0x5851_f42d_4c95_7f2d));
         let member = lots.below(shared.bases.len() as u64) as usize;
-        One {
+        let way = Way::of(number, &shared.bases)?;
+        Ok(One {
             shared: Arc::clone(shared),
-            http: http(),
+            way,
             lots,
             number,
             member,
             session: None,
             known: [0; KEYS],
             writes: 0,
-        }
+        })
     }
 
     async fn run(mut self) -> anyhow::Result<Vec<Event>> {
@@ -285,14 +260,19 @@ impl One {
 
     /// Send it, and again if it carries a session and nobody can say what became of it.
     async fn send(&mut self, key: &str, call: Call, text: Option<&str>) -> anyhow::Result<Answer> {
-        let stamp = (call != Call::Get && self.lots.chance(50)).then(|| {
+        let stamp = (!self.way.repeats() && call != Call::Get && self.lots.chance(50)).then(|| {
             let (session, last) = self.session.unwrap_or_else(|| (self.lots.draw(), 0));
             self.session = Some((session, last + 1));
             (session, last + 1)
         });
         let mut unknown = false;
         for _ in 0..if stamp.is_some() { TRIES_MAX } else { 1 } {
-            let answer = self.try_once(key, call, text, stamp).await?;
+            let base = &self.shared.bases[self.member];
+            let value = match (call, text) {
+                (Call::Put(value, _), None) => value.to_string(),
+                (_, text) => text.unwrap_or_default().to_owned(),
+            };
+            let answer = self.way.ask(base, key, call, value, stamp).await?;
             match answer {
                 Answer::Told(..) => return Ok(answer),
                 Answer::NoSession => {
@@ -303,88 +283,12 @@ impl One {
                 Answer::Refused(_) if !unknown => return Ok(answer),
                 Answer::Refused(_) | Answer::Unknown => unknown = true,
             }
+            if self.way.repeats() {
+                break;
+            }
             self.member = (self.member + 1) % self.shared.bases.len();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(Answer::Unknown)
-    }
-
-    async fn try_once(
-        &self,
-        key: &str,
-        call: Call,
-        text: Option<&str>,
-        stamp: Option<(u64, u64)>,
-    ) -> anyhow::Result<Answer> {
-        let url = format!("{}/v1/kv/{key}?timeout={TIMEOUT}", self.shared.bases[self.member]);
-        let url = match stamp {
-            Some((session, sequence)) => format!("{url}&session={session:x}&sequence={sequence}"),
-            None => url,
-        };
-        let request = match call {
-            Call::Get => self.http.get(url),
-            Call::Delete(expect) => expecting(self.http.delete(url), expect),
-            Call::Put(value, expect) => {
-                let body = text.map_or_else(|| value.to_string(), str::to_owned);
-                expecting(self.http.put(url), expect).body(body)
-            }
-        };
-        match request.send().await {
-            Ok(response) => answer(call, response).await,
-            // Without a connection nothing was sent.
-            Err(error) if error.is_connect() => Ok(Answer::Refused(format!("{error:?}"))),
-            Err(_) => Ok(Answer::Unknown),
-        }
-    }
-}
-
-fn expecting(request: RequestBuilder, expect: Expect) -> RequestBuilder {
-    match expect {
-        Expect::Any => request,
-        Expect::Absent => request.header(IF_NONE_MATCH, "*"),
-        Expect::Revision(revision) => request.header(IF_MATCH, format!("\"{revision}\"")),
-    }
-}
-
-/// What a response says. Whatever cannot be read leaves the outcome unknown; what makes no sense is an error.
-async fn answer(call: Call, response: Response) -> anyhow::Result<Answer> {
-    let number = |name: &str| -> Option<u64> {
-        response.headers().get(name)?.to_str().ok()?.trim_matches('"').parse().ok()
-    };
-    let (status, tag, at) = (response.status(), number(ETAG.as_str()), number(header::REVISION));
-    let Ok(body) = response.bytes().await else { return Ok(Answer::Unknown) };
-    let shown = || format!("{call:?} was answered {status}: {}", String::from_utf8_lossy(&body));
-    if !status.is_success() {
-        let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
-            anyhow::bail!("{} is no problem", shown())
-        };
-        return Ok(refusal(&problem, at));
-    }
-    let told = match call {
-        Call::Get => {
-            let value = std::str::from_utf8(&body).ok().and_then(|text| text.parse().ok());
-            Return::Found(value.with_context(shown)?, tag.with_context(shown)?)
-        }
-        Call::Put(..) => {
-            Return::Done(serde_json::from_slice::<WriteReply>(&body).with_context(shown)?.revision)
-        }
-        Call::Delete(_) => {
-            let reply: DeleteReply = serde_json::from_slice(&body).with_context(shown)?;
-            if reply.deleted == 0 { Return::Absent } else { Return::Done(reply.write.revision) }
-        }
-    };
-    Ok(Answer::Told(told, at))
-}
-
-fn refusal(problem: &Problem, at: Option<u64>) -> Answer {
-    match problem.code {
-        ProblemCode::KeyNotFound => Answer::Told(Return::Absent, at),
-        ProblemCode::PreconditionFailed => match problem.revision {
-            Some(revision) => Answer::Told(Return::Mismatch(revision), None),
-            None => Answer::Refused("another revision, without saying which".to_owned()),
-        },
-        ProblemCode::SessionExpired | ProblemCode::StaleSequence => Answer::NoSession,
-        _ if problem.outcome == holdfast_api::http::Outcome::Refused => Answer::Refused(problem.to_string()),
-        _ => Answer::Unknown,
     }
 }

@@ -25,6 +25,7 @@ pub mod report;
 pub mod run;
 pub mod stage;
 pub mod verdict;
+mod ways;
 
 use anyhow::ensure;
 use holdfast_xtask::packages;

@@ -16,7 +16,7 @@ use super::interrupt;
 use super::member::{Launch, Member};
 use super::network::{Cut, Network};
 use super::plan::Plan;
-use super::{clients, damage};
+use super::{damage, ways};
 
 /// How long a store may take to serve, after the worst that was done to it. It takes a second; the machine may be compiling.
 const READY_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -76,7 +76,7 @@ impl Stage {
             disks.push(disk);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Stage { members, disks, network, cuts: Vec::new(), http: clients::http(), runtime })
+        Ok(Stage { members, disks, network, cuts: Vec::new(), http: ways::http(), runtime })
     }
 
     /// Where clients reach the members.

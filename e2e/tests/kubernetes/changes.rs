@@ -59,6 +59,35 @@ pub(crate) fn template_changed(shared: &mut Shared) -> anyhow::Result<()> {
     Ok(())
 }
 
+pub(crate) fn scaled(shared: &mut Shared) -> anyhow::Result<()> {
+    let (pods, _) = shared.settled()?;
+    let load = shared.load(&pods)?;
+    for replicas in [5, 3] {
+        let begin = Instant::now();
+        let to = format!("--replicas={replicas}");
+        let store = format!("hfs/{}", shared.store);
+        shared.kubernetes.kubectl(&["scale", &store, "--namespace", NAMESPACE, &to])?;
+        let wanted: Vec<u8> = (0..replicas).collect();
+        // A kubelet may take a minute to bring changed settings to a member that runs.
+        wait::until("the members are as many as they should be", 4 * PATIENCE, || {
+            let pods = shared.kubernetes.ready_pods(&shared.store, replicas.into())?;
+            let leader = shared.kubernetes.leader(&shared.http, &pods)?;
+            ensure!(leader.voters == wanted, "{:?} vote", leader.voters);
+            ensure!(shared.condition("Progressing")?["status"] == "False", "the operator is not done");
+            ensure!(shared.condition("Ready")?["status"] == "True", "it is not ready");
+            Ok(())
+        })?;
+        note(format_args!("kubectl scale to {replicas} members: {:.1?}", begin.elapsed()));
+    }
+    wait::until("the volumes of removed members go", PATIENCE, || {
+        let claims = shared.kubernetes.objects_of("persistentvolumeclaims", &shared.store)?;
+        ensure!(claims.len() == 3, "{} volumes are left", claims.len());
+        Ok(())
+    })?;
+    shared.columns_are_true(3)?;
+    shared.verify(load)
+}
+
 pub(crate) fn deleted(shared: &mut Shared) -> anyhow::Result<()> {
     shared.settled()?;
     shared.delete(&shared.store)?;

@@ -22,6 +22,7 @@ const TESTS: &[Test<Shared>] = &[
     ("needs_cluster_the_store_needs_no_operator_to_fail_over", faults::operator_away),
     ("needs_cluster_a_changed_setting_restarts_nobody", changes::setting_changed),
     ("needs_cluster_a_changed_template_restarts_one_member_at_a_time", changes::template_changed),
+    ("needs_cluster_three_members_become_five_and_three_again", changes::scaled),
     ("needs_cluster_the_leaders_node_is_cut_off_and_comes_back", faults::node_cut),
     ("needs_cluster_all_pods_deleted_at_once_come_back_with_all_data", faults::all_deleted),
     ("needs_cluster_the_operator_exports_what_is_drawn_of_it", operator::metrics),
