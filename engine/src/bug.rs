@@ -50,8 +50,8 @@ pub enum Bug {
     CheckpointOverNewerLog,
     /// A leader commits what a majority has in memory.
     CommitOnWritten,
-    /// Half of an even number of members commits.
-    CommitRoundsDown,
+    /// Half of the members commits, less than a majority.
+    CommitOnHalf,
     /// Half of an even number of members elects.
     ElectionRoundsDown,
     /// The end of one flush counts for every write that was asked for by then: completions out of order.
@@ -70,7 +70,7 @@ pub enum Bug {
     PreVotesCountAsVotes,
     /// Who has no vote campaigns, and counts its own.
     LearnerCampaigns,
-    /// A pre-vote is granted to who was cut off, while the leader is heard.
+    /// Pre-votes and votes are granted to who was cut off, while the leader is heard.
     PreVoteDespiteLeader,
     /// A leader that hears nobody goes on leading.
     NeverStepsDown,
@@ -124,7 +124,7 @@ impl Bug {
         Bug::RollbackForgotten,
         Bug::CheckpointOverNewerLog,
         Bug::CommitOnWritten,
-        Bug::CommitRoundsDown,
+        Bug::CommitOnHalf,
         Bug::ElectionRoundsDown,
         Bug::OneFlushCompletesAll,
         Bug::TicketSurvivesCut,

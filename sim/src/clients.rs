@@ -6,6 +6,7 @@ use bytes::Bytes;
 use holdfast_engine::{Random, WriteConcern};
 use holdfast_store::{Command, Expect, Operation as Request, Outcome, Revision, SessionId, Stamp};
 
+use crate::flaw::ShellBug;
 use crate::history::{Done, Operation};
 use crate::member::{Answer, RequestId};
 
@@ -28,6 +29,7 @@ pub(crate) struct Client {
     /// The last revision it saw of a key: what its conditional writes expect.
     seen: Option<Revision>,
     current: Option<Current>,
+    flaw: Option<ShellBug>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,9 +58,9 @@ pub(crate) enum Next {
 }
 
 impl Client {
-    pub(crate) fn new(number: usize) -> Client {
+    pub(crate) fn new(number: usize, flaw: Option<ShellBug>) -> Client {
         let session = SessionId(number as u128 + 1);
-        Client { session, sequence: 0, number: 0, values: 0, seen: None, current: None }
+        Client { session, sequence: 0, number: 0, values: 0, seen: None, current: None, flaw }
     }
 
     /// Think of something to do. `order` counts events.
@@ -113,13 +115,15 @@ impl Client {
     }
 
     /// What an answer, or its absence (`None`), means for the current operation.
-    pub(crate) fn hear(&mut self, answer: Option<Answer>, order: u64, voters: u8) -> Next {
+    pub(crate) fn hear(&mut self, answer: Option<Answer>, order: u64) -> Next {
         let Some(current) = &mut self.current else { return Next::New(None) };
         current.tries += 1;
         // One answer per attempt: what still comes for it is not awaited any more.
         self.number += 1;
         let exhausted = current.tries > TRIES_MAX;
+        let blind = self.flaw == Some(ShellBug::RetriesWithoutSession);
         let answer = match (answer, &current.what) {
+            (Some(Answer::Unknown) | None, What::Write { .. }) if blind && !exhausted => return Next::Again,
             (Some(Answer::Refused), _) if !exhausted => return Next::Again,
             (Some(Answer::Unknown) | None, What::Write { retries: true, .. }) if !exhausted => {
                 return Next::Again;
@@ -129,14 +133,10 @@ impl Client {
         };
         let invoked = current.invoked;
         let done = match (answer, &current.what) {
-            (Some(Answer::Written { position, outcome, concern }), _) => {
+            (Some(Answer::Written { position, outcome, committed }), _) => {
                 let revision = revision_of(&outcome);
                 self.seen = revision.or(self.seen);
-                let majority = match concern {
-                    WriteConcern::Majority | WriteConcern::All => true,
-                    WriteConcern::Members(k) => k > voters / 2,
-                };
-                majority.then_some(Done::Write { index: position.index, revision })
+                committed.then_some(Done::Write { index: position.index, revision })
             }
             (Some(Answer::Read { revision, found }), What::Read { key }) => {
                 self.seen = found.as_ref().map(|(revision, _)| Revision(*revision)).or(self.seen);

@@ -50,11 +50,21 @@ pub(crate) enum Fault {
     AmbushVoter,
     /// The next few leaders are killed right after their election.
     AmbushLeaders,
-    /// A member loses its disk; at most a minority of the voters, once each.
+    /// A member loses its disk and comes back as another one; never so many that a majority of the voters is gone.
     Wipe,
+    /// Something on a disk cannot be read any more; never the last good copy of anything.
+    Damage,
+    /// A write to a disk fails.
+    FailWrite,
+    /// A disk has no space for a while.
+    FillDisk,
+    /// Two members' disks are exchanged for a while.
+    SwapDisks,
+    /// The store is to have more members, or fewer.
+    Resize,
 }
 
-const ALL: [Fault; 19] = [
+const ALL: [Fault; 24] = [
     Fault::Crash,
     Fault::CrashLeader,
     Fault::CrashAll,
@@ -74,39 +84,100 @@ const ALL: [Fault; 19] = [
     Fault::AmbushVoter,
     Fault::AmbushLeaders,
     Fault::Wipe,
+    Fault::Damage,
+    Fault::FailWrite,
+    Fault::FillDisk,
+    Fault::SwapDisks,
+    Fault::Resize,
 ];
+
+/// What a run is mostly about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Theme {
+    /// Any faults, in a mixture of the run's own.
+    Anything,
+    /// Leader after leader dies young, and what it wrote is on one member or two: the histories of figure 8 of the Raft
+    /// paper, which come too seldom by themselves.
+    Turnover,
+    /// Members come, go and are replaced while leaders change.
+    Churn,
+    /// Disks fail, in all ways, and everybody restarts.
+    Decay,
+    /// Members fall behind what the others still have in their logs.
+    Lagging,
+}
+
+impl Theme {
+    pub(crate) fn draw(random: &mut Random) -> Theme {
+        match random.below(10) {
+            0 | 1 => Theme::Turnover,
+            2 | 3 => Theme::Churn,
+            4 | 5 => Theme::Decay,
+            6 => Theme::Lagging,
+            _ => Theme::Anything,
+        }
+    }
+
+    /// What it is about, by weight; the rest is as chance has it.
+    fn weights(self) -> &'static [(Fault, u64)] {
+        match self {
+            Theme::Anything => &[(Fault::Heal, 3), (Fault::Checkpoint, 5)],
+            Theme::Turnover => &[(Fault::AmbushLeaders, 8), (Fault::Weather, 2), (Fault::Heal, 4)],
+            Theme::Churn => &[
+                (Fault::Resize, 10),
+                (Fault::Wipe, 5),
+                (Fault::Checkpoint, 5),
+                (Fault::IsolateLeader, 4),
+                (Fault::Split, 3),
+                (Fault::CrashLeader, 3),
+                (Fault::AmbushLeaders, 2),
+                (Fault::Heal, 8),
+            ],
+            Theme::Decay => &[
+                (Fault::Damage, 12),
+                (Fault::FailWrite, 4),
+                (Fault::CrashAll, 3),
+                (Fault::CrashLeader, 3),
+                (Fault::Checkpoint, 3),
+                (Fault::SwapDisks, 2),
+                (Fault::Heal, 3),
+            ],
+            Theme::Lagging => &[
+                (Fault::Checkpoint, 12),
+                (Fault::Isolate, 4),
+                (Fault::CutLink, 3),
+                (Fault::Crash, 3),
+                (Fault::Heal, 6),
+            ],
+        }
+    }
+
+    /// How much of the rest there is: one fault in so many has any weight.
+    fn others(self, random: &mut Random) -> f64 {
+        match self {
+            Theme::Anything => 0.5,
+            _ => [0.0, 0.15, 0.3][random.below(3) as usize],
+        }
+    }
+}
 
 impl Mixture {
     /// A mixture of this run's own.
-    pub(crate) fn draw(random: &mut Random) -> Mixture {
-        if random.chance(0.2) {
-            return Mixture::turnover(random);
-        }
-        let busy = random.chance(0.5);
-        let every = if busy { (20, 300) } else { (200, 2000) };
+    pub(crate) fn draw(theme: Theme, random: &mut Random) -> Mixture {
+        let others = theme.others(random);
+        let weight = |random: &mut Random| 1 + random.below(8);
         let mut weights: Vec<(Fault, u64)> = ALL
             .into_iter()
-            .map(|fault| (fault, if random.chance(0.5) { 1 + random.below(8) } else { 0 }))
+            .map(|fault| (fault, if random.chance(others) { weight(random) } else { 0 }))
             .collect();
-        weights.push((Fault::Heal, 3));
-        weights.push((Fault::Checkpoint, 5));
+        weights.extend(theme.weights());
+        let every = match theme {
+            Theme::Turnover => (20, 200),
+            _ if random.chance(0.5) => (20, 300),
+            Theme::Anything => (200, 2000),
+            _ => (50, 800),
+        };
         Mixture { every: (Duration::from_millis(every.0), Duration::from_millis(every.1)), weights }
-    }
-
-    /// Leader after leader dies young, and what it wrote is on one member or two: the histories of figure 8 of the Raft
-    /// paper, which come too seldom by themselves.
-    fn turnover(random: &mut Random) -> Mixture {
-        let weights = vec![
-            (Fault::AmbushLeaders, 8),
-            (Fault::Crash, random.below(4)),
-            (Fault::CrashLeader, random.below(4)),
-            (Fault::Isolate, random.below(4)),
-            (Fault::IsolateLeader, random.below(4)),
-            (Fault::CutLink, random.below(4)),
-            (Fault::Split, random.below(3)),
-            (Fault::Heal, 4),
-        ];
-        Mixture { every: (Duration::from_millis(20), Duration::from_millis(200)), weights }
     }
 
     /// The next fault.

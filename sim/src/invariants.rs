@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use holdfast_engine::{
     Entry, EntryKind, Formation, Index, MemberId, Membership, Outcast, Persist, Position, Progress, Role,
-    StoreId, Term, Write,
+    Term, Write,
 };
 use holdfast_store::{Outcome, Store};
 
@@ -18,7 +18,7 @@ pub(crate) type Broken = String;
 #[derive(Debug)]
 pub(crate) struct Invariants {
     leaders: BTreeMap<Term, MemberId>,
-    formations: BTreeMap<StoreId, Formation>,
+    formation: Option<Formation>,
     /// By position: the position before it, and the entry.
     written: BTreeMap<Position, (Position, Entry)>,
     /// What is committed, from index 1 on, as the first member said that committed it, and the term it was in then.
@@ -27,8 +27,8 @@ pub(crate) struct Invariants {
     reference: Store,
     /// By index, from 1 on: the reference's outcome and hash.
     outcomes: Vec<(Option<Outcome>, u64)>,
-    /// Voters that lost their disks; what they once had durable cannot be looked up any more.
-    wiped: Vec<MemberId>,
+    /// Members whose disks were exchanged for older ones: what they once had durable cannot be looked up any more.
+    exchanged: Vec<MemberId>,
     /// The last committed membership.
     membership: Membership,
     /// Voters that a committed membership removed.
@@ -39,26 +39,32 @@ impl Invariants {
     pub(crate) fn new() -> Invariants {
         Invariants {
             leaders: BTreeMap::new(),
-            formations: BTreeMap::new(),
+            formation: None,
             written: BTreeMap::new(),
             committed: Vec::new(),
             reference: Store::new(),
             outcomes: Vec::new(),
-            wiped: Vec::new(),
+            exchanged: Vec::new(),
             membership: Membership::default(),
             removed: Vec::new(),
         }
     }
 
-    pub(crate) fn wiped(&mut self, member: MemberId) {
-        self.wiped.push(member);
+    pub(crate) fn exchanged(&mut self, member: MemberId) {
+        self.exchanged.push(member);
     }
 
-    /// Only who is not in the last committed membership is told to go, and nobody's disk was exchanged.
+    /// The last committed membership.
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Only who is not in the last committed membership is told to go, or whose disk was exchanged.
     pub(crate) fn outcast(&self, member: MemberId, outcast: Outcast) -> Result<(), Broken> {
         match outcast {
             Outcast::Removed if !self.membership.is_voter(member) => Ok(()),
             Outcast::Removed => Err(format!("membership: {member} is told that it was removed, and was not")),
+            Outcast::OldDisk { .. } if self.exchanged.contains(&member) => Ok(()),
             Outcast::OldDisk { acknowledged, last } => Err(format!(
                 "durability: {member} acknowledged {acknowledged} and has {last}, though its disk is its own"
             )),
@@ -108,7 +114,7 @@ impl Invariants {
         &self.reference
     }
 
-    /// Log matching: a position names one entry, and one position before it. Formation: one store is formed.
+    /// Log matching: a position names one entry, and one position before it.
     pub(crate) fn persisting(
         &mut self,
         member: MemberId,
@@ -116,18 +122,13 @@ impl Invariants {
         position_at: impl Fn(Index) -> Option<Position>,
     ) -> Result<(), Broken> {
         for persist in writes {
-            match &persist.write {
-                Write::Append(entries) => {
-                    for entry in entries {
-                        // Of several appends of one step, an earlier one may be cut again by now.
-                        let Some(before) = position_at(entry.index().previous()) else { continue };
-                        if position_at(entry.index()) == Some(entry.position()) {
-                            self.invariant_log_matching(member, before, entry)?;
-                        }
-                    }
+            let Write::Append(entries) = &persist.write else { continue };
+            for entry in entries {
+                // Of several appends of one step, an earlier one may be cut again by now.
+                let Some(before) = position_at(entry.index().previous()) else { continue };
+                if position_at(entry.index()) == Some(entry.position()) {
+                    self.invariant_log_matching(member, before, entry)?;
                 }
-                Write::Formation(formation) => self.invariant_one_store(member, formation)?,
-                _ => {}
             }
         }
         Ok(())
@@ -149,11 +150,14 @@ impl Invariants {
         Ok(())
     }
 
-    fn invariant_one_store(&mut self, member: MemberId, formation: &Formation) -> Result<(), Broken> {
-        if self.formations.insert(formation.store, formation.clone()).is_none() {
+    /// One store: a formation that is durable anywhere is the only one.
+    pub(crate) fn formed(&mut self, member: MemberId, formation: &Formation) -> Result<(), Broken> {
+        let Some(known) = &self.formation else {
+            self.formation = Some(formation.clone());
             self.membership = Membership::of(formation);
-        }
-        if self.formations.len() > 1 {
+            return Ok(());
+        };
+        if known != formation {
             return Err(format!(
                 "one store: member {member} forms or adopts a second store {}",
                 formation.store
@@ -249,13 +253,17 @@ impl Invariants {
         member: MemberId,
         progress: &Progress,
         position_at: impl Fn(Index) -> Option<Position>,
-        voters: &[(MemberId, &Disk)],
+        voters: &[(MemberId, Option<&Disk>)],
     ) -> Result<(), Broken> {
         for k in 1..=usize::from(progress.voters) {
             let Some(position) = position_at(progress.durable_on[k - 1]) else { continue };
             let holders = voters
                 .iter()
-                .filter(|(voter, disk)| self.wiped.contains(voter) || disk.is_durable(position))
+                .filter(|(voter, disk)| {
+                    // What is gone for good cannot be looked up.
+                    let disk = disk.filter(|_| !self.exchanged.contains(voter));
+                    disk.is_none_or(|disk| disk.is_durable(position))
+                })
                 .count();
             if position.index > Index(0) && holders < k {
                 return Err(format!(

@@ -9,10 +9,14 @@
 
 mod clients;
 mod clock;
+mod damage;
 mod disk;
 mod faults;
+mod flaw;
 mod history;
+mod hunt;
 mod invariants;
+mod journal;
 mod member;
 mod network;
 mod queue;
@@ -21,6 +25,9 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::faults::Theme;
+pub use crate::flaw::{Flaw, ShellBug};
+pub use crate::hunt::{Hunted, hunt};
 pub use holdfast_engine::Bug;
 use holdfast_engine::Random;
 
@@ -29,7 +36,11 @@ use holdfast_engine::Random;
 pub struct Scenario {
     /// The seed.
     pub seed: u64,
+    theme: Theme,
+    /// How many members the store is to have at first.
     members: u8,
+    /// How many it may be asked to have; the same if that never changes.
+    other_size: u8,
     clients: usize,
     election_timeout: Duration,
     faults_for: Duration,
@@ -54,6 +65,12 @@ pub struct Report {
     pub starts: u64,
     /// Leaders that were elected.
     pub elections: u64,
+    /// Disks that were damaged.
+    pub damaged: u64,
+    /// Members that made themselves whole again from what others had.
+    pub repaired: u64,
+    /// Changes of the number of members.
+    pub resized: u64,
     /// Checkpoints that were taken.
     pub checkpoints: u64,
     /// Checkpoints that went from one member to another.
@@ -71,23 +88,37 @@ pub struct Failure {
     /// The seed.
     pub seed: u64,
     /// The bug that was switched on.
-    pub bug: Option<Bug>,
+    pub bug: Option<Flaw>,
     /// The invariant, and how it was broken.
     pub what: String,
 }
 
-fn with_bug(before: &str, bug: Option<Bug>) -> String {
-    bug.map(|bug| format!("{before}{bug:?}")).unwrap_or_default()
+fn with_bug(before: &str, bug: Option<Flaw>) -> String {
+    bug.map(|bug| format!("{before}{bug}")).unwrap_or_default()
 }
 
 impl Scenario {
     /// The scenario of a seed.
     pub fn draw(seed: u64) -> Scenario {
         let mut random = Random::new(seed ^ 0x5ce7_a210_0000_0000);
-        let members = [1, 2, 3, 3, 3, 3, 4, 5, 5, 7][random.below(10) as usize];
+        let theme = Theme::draw(&mut random);
+        let sizes: &[u8] = match theme {
+            Theme::Anything => &[1, 2, 3, 3, 3, 3, 4, 5, 5, 7],
+            Theme::Churn => &[2, 3, 3, 4, 5],
+            _ => &[2, 3, 3, 3, 4, 5, 5, 7],
+        };
+        let members = sizes[random.below(sizes.len() as u64) as usize];
+        let resized = if theme == Theme::Churn { 1.0 } else { 0.3 };
+        let other_size = match members {
+            3..=5 if random.chance(resized) => [5, 3, 3][usize::from(members) - 3],
+            2 if random.chance(resized) => 3,
+            same => same,
+        };
         Scenario {
             seed,
+            theme,
             members,
+            other_size,
             clients: 1 + random.below(5) as usize,
             election_timeout: Duration::from_millis([150, 300, 1000][random.below(3) as usize]),
             faults_for: Duration::from_secs(8),
@@ -95,7 +126,11 @@ impl Scenario {
             append_bytes_max: [1, 100, 1000, 64 * 1024][random.below(4) as usize],
             appends_in_flight_max: [1, 4, 64][random.below(3) as usize],
             uncommitted_bytes_max: [500, 10_000, 1 << 20][random.below(3) as usize],
-            log_bytes_kept: [0, 500, 5000][random.below(3) as usize],
+            log_bytes_kept: if theme == Theme::Lagging {
+                0
+            } else {
+                [0, 500, 5000][random.below(3) as usize]
+            },
         }
     }
 }
@@ -105,7 +140,7 @@ impl Scenario {
 /// # Errors
 ///
 /// [`Failure`]: an invariant was broken or something panicked; the same seed fails the same way again.
-pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Result<Report, Failure> {
+pub fn run(seed: u64, bug: Option<Flaw>, trace: bool) -> Result<Report, Failure> {
     let world = world::World::new(Scenario::draw(seed), bug, trace);
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
     let failure = |what| Failure { seed, bug, what };

@@ -1,11 +1,12 @@
 //! `holdfast-sim`: soak whole simulated clusters, or replay one seed.
 
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
-use holdfast_sim::{Bug, Report, run};
+use holdfast_sim::{Flaw, Report, hunt, run};
 
 /// Simulate whole clusters under seeded faults, in virtual time.
 #[derive(Parser)]
@@ -21,7 +22,10 @@ struct Arguments {
     from: Option<u64>,
     /// Switch a deliberate bug on, by its name.
     #[arg(long)]
-    bug: Option<String>,
+    bug: Option<Flaw>,
+    /// Look for every deliberate bug, or for the one that `--bug` names, in the first so many seeds, and print where.
+    #[arg(long, conflicts_with_all = ["seed", "from", "minutes"])]
+    hunt: Option<u64>,
     /// Print every step of a replayed seed.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -29,12 +33,15 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let bug = arguments.bug.as_deref().map(bug_named).transpose()?;
-    let mut out = std::io::stdout().lock();
+    let bug = arguments.bug;
+    let mut out = std::io::stdout();
     if let Some(seed) = arguments.seed {
         let report = run(seed, bug, arguments.trace)?;
         writeln!(out, "seed {seed}: {report:?}")?;
         return Ok(());
+    }
+    if let Some(seeds_max) = arguments.hunt {
+        return hunt_all(bug, seeds_max, &mut out);
     }
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let first = arguments.from.unwrap_or(since_epoch.context("the clock is before 1970")?.as_nanos() as u64);
@@ -47,15 +54,21 @@ fn main() -> anyhow::Result<()> {
         total.faults += report.faults;
         total.elections += report.elections;
         total.operations += report.operations;
+        total.damaged += report.damaged;
+        total.repaired += report.repaired;
+        total.resized += report.resized;
         if seeds.is_multiple_of(100) {
             let factor = simulated.as_secs_f64() / start.elapsed().as_secs_f64();
             writeln!(
                 out,
-                "{seeds} seeds from {first}: {:.1} simulated hours ({factor:.0} times real time), {} faults, {} elections, {} operations",
+                "{seeds} seeds from {first}: {:.1} simulated hours ({factor:.0} times real time), {} faults, {} elections, {} operations, {} disks damaged, {} repaired, {} resizes",
                 simulated.as_secs_f64() / 3600.0,
                 total.faults,
                 total.elections,
-                total.operations
+                total.operations,
+                total.damaged,
+                total.repaired,
+                total.resized
             )?;
         }
     }
@@ -63,9 +76,18 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn bug_named(name: &str) -> anyhow::Result<Bug> {
-    match Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name) {
-        Some(bug) => Ok(bug),
-        None => bail!("no bug is called {name:?}; there are {:?}", Bug::ALL),
-    }
+/// Print a line of a table for each bug: its name, the first seed that shows it, and what it broke.
+fn hunt_all(bug: Option<Flaw>, seeds_max: u64, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+    std::panic::set_hook(Box::new(|_| {}));
+    let catalogue: Vec<Flaw> = bug.map_or_else(|| Flaw::all().collect(), |bug| vec![bug]);
+    let out = Mutex::new(out);
+    hunt(&catalogue, seeds_max, |hunted| {
+        let line = match &hunted.found {
+            Some(failure) => format!("| `{}` | {} | {} |", hunted.flaw, failure.seed, failure.what),
+            None => format!("| `{}` | not in {seeds_max} seeds | |", hunted.flaw),
+        };
+        // Nobody reads on once the output is closed.
+        let _ = writeln!(out.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
+    });
+    Ok(())
 }

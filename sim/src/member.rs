@@ -13,6 +13,7 @@ use holdfast_store::{Outcome, Restore, Store, View};
 
 use crate::clock::Clock;
 use crate::disk::{CheckpointFile, Disk};
+use crate::flaw::ShellBug;
 use crate::invariants::{Broken, Invariants};
 
 /// Names a client's request.
@@ -26,7 +27,7 @@ pub(crate) struct RequestId {
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// The write reached its concern.
-    Written { position: Position, outcome: Outcome, concern: WriteConcern },
+    Written { position: Position, outcome: Outcome, committed: bool },
     /// Nothing of the write is anywhere.
     Refused,
     /// Nobody knows.
@@ -41,6 +42,11 @@ pub(crate) struct Member {
     pub(crate) ordinal: Ordinal,
     pub(crate) disk: Disk,
     pub(crate) process: Option<Process>,
+    /// It runs no engine: it asks the others for what its disk lacks.
+    pub(crate) repairing: bool,
+    /// Under which name it ran last.
+    pub(crate) known_as: Incarnation,
+    flaw: Option<ShellBug>,
     /// Counts the starts, so that what was meant for an earlier process does not reach a later one.
     pub(crate) life: u64,
     pub(crate) paused: bool,
@@ -64,6 +70,9 @@ pub(crate) struct Process {
     reads: Vec<(Index, RequestId, Bytes)>,
     tokens: u64,
     commit: Index,
+    /// By its own clock, since when it leads without hearing a majority.
+    pub(crate) unheard_since: Option<Moment>,
+    flaw: Option<ShellBug>,
 }
 
 #[derive(Debug)]
@@ -76,11 +85,20 @@ struct WaitingWrite {
 }
 
 impl Member {
-    pub(crate) fn new(ordinal: Ordinal, drift_max: u64, random: &mut Random) -> Member {
+    pub(crate) fn new(
+        ordinal: Ordinal,
+        drift_max: u64,
+        flaw: Option<ShellBug>,
+        random: &mut Random,
+    ) -> Member {
+        let incarnation = Incarnation(random.draw());
         Member {
             ordinal,
-            disk: Disk::empty(Incarnation(random.draw())),
+            disk: Disk::empty(ordinal, incarnation, flaw),
             process: None,
+            repairing: false,
+            known_as: incarnation,
+            flaw,
             life: 0,
             paused: false,
             paused_since: Moment(0),
@@ -96,6 +114,7 @@ impl Member {
 
     /// Start a process on what the disk has.
     pub(crate) fn start(&mut self, config: Config, now: Moment) {
+        self.known_as = self.disk.incarnation;
         let restored = self.disk.recover();
         let store = self.disk.checkpoint().map_or_else(Store::new, restore);
         let engine = Engine::new(config, restored, self.clock.at(now));
@@ -110,12 +129,15 @@ impl Member {
             asked: BTreeMap::new(),
             reads: Vec::new(),
             tokens: self.life << 40,
+            unheard_since: None,
+            flaw: self.flaw,
         });
     }
 
     /// Kill the process; `random` decides what the disk still got.
     pub(crate) fn crash(&mut self, random: &mut Random) {
         self.process = None;
+        self.repairing = false;
         self.paused = false;
         self.held.clear();
         self.disk.crash(random);
@@ -216,7 +238,8 @@ impl Process {
         if let Some(progress) = effects.progress {
             self.answer_writes(&progress, invariants, answers)?;
         }
-        if effects.role.is_some_and(|role| !role.is_leader()) {
+        let deposed = effects.role.is_some_and(|role| !role.is_leader());
+        if deposed && self.flaw != Some(ShellBug::AnswersAfterDemotion) {
             // What becomes of these is no longer this member's to say.
             let lost = std::mem::take(&mut self.writes);
             answers.extend(lost.into_values().map(|write| (write.request, Answer::Unknown)));
@@ -236,6 +259,9 @@ impl Process {
         match apply {
             Apply::Rollback(index) => {
                 self.store.rollback(index);
+                if self.flaw == Some(ShellBug::AnswersAfterDemotion) {
+                    return Ok(());
+                }
                 let lost = self.writes.split_off(&index.next());
                 answers.extend(lost.into_values().map(|write| (write.request, Answer::Unknown)));
             }
@@ -271,14 +297,17 @@ impl Process {
     }
 
     fn answer_reads(&mut self, answers: &mut Vec<(RequestId, Answer)>) {
+        let hasty = self.flaw == Some(ShellBug::ReadsWithoutWaiting);
+        let dirty = self.flaw == Some(ShellBug::ReadsUncommitted);
+        let view = if dirty { View::Executed } else { View::Committed };
         let committed = self.store.committed();
         let (ready, waiting) =
-            std::mem::take(&mut self.reads).into_iter().partition(|(index, ..)| *index <= committed);
+            std::mem::take(&mut self.reads).into_iter().partition(|(index, ..)| *index <= committed || hasty);
         self.reads = waiting;
         let ready: Vec<(Index, RequestId, Bytes)> = ready;
         for (_, request, key) in ready {
-            let revision = self.store.revision(View::Committed);
-            let found = self.store.get(&key, None, View::Committed).expect("the present is never compacted");
+            let revision = self.store.revision(view);
+            let found = self.store.get(&key, None, view).expect("the present is never compacted");
             let found = found.map(|found| (found.mod_revision.0, found.value));
             answers.push((request, Answer::Read { revision: revision.0, found }));
         }
@@ -294,18 +323,20 @@ impl Process {
             .writes
             .iter()
             .filter(|(index, write)| {
-                write.term == progress.term && progress.satisfies(write.concern, **index)
+                let own = write.term == progress.term || self.flaw == Some(ShellBug::AnswersAfterDemotion);
+                own && progress.satisfies(write.concern, **index)
             })
             .map(|(index, _)| *index)
             .collect();
         for index in done {
-            let WaitingWrite { request, term, concern, payload, outcome } =
+            let WaitingWrite { request, term, payload, outcome, .. } =
                 self.writes.remove(&index).expect("just found");
             let position = Position::new(term, index);
             if progress.satisfies(WriteConcern::Majority, index) {
                 invariants.acknowledged(position, &payload, &outcome)?;
             }
-            answers.push((request, Answer::Written { position, outcome, concern }));
+            let committed = progress.satisfies(WriteConcern::Majority, index);
+            answers.push((request, Answer::Written { position, outcome, committed }));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_engine::{MEMBERS_MAX, Random};
+use holdfast_engine::{MEMBERS_MAX, Moment, Random};
 
 /// How the network behaves now.
 #[derive(Clone, Debug)]
@@ -12,6 +12,12 @@ pub(crate) struct Network {
     pub(crate) loss: f64,
     pub(crate) duplication: f64,
     pub(crate) delay: (Duration, Duration),
+    /// Votes take so much longer: they come when their candidate has gone on.
+    pub(crate) votes_late: Duration,
+    /// Messages on one link overtake each other, as if there were no connections that keep them in order.
+    pub(crate) reorders: bool,
+    /// When the last message on each link arrives.
+    last: [[Moment; MEMBERS_MAX]; MEMBERS_MAX],
     /// Now and then a message takes up to this long, and others overtake it.
     pub(crate) straggling: (f64, Duration),
 }
@@ -21,6 +27,9 @@ impl Network {
     pub(crate) fn calm() -> Network {
         Network {
             cut: Default::default(),
+            votes_late: Duration::ZERO,
+            reorders: false,
+            last: Default::default(),
             loss: 0.0,
             duplication: 0.0,
             delay: (Duration::from_micros(50), Duration::from_micros(300)),
@@ -31,6 +40,10 @@ impl Network {
     /// A network with faults as `random` has them.
     pub(crate) fn troubled(random: &mut Random) -> Network {
         let mut network = Network::calm();
+        network.reorders = random.chance(0.3);
+        if random.chance(0.3) {
+            network.votes_late = Duration::from_millis(5 + random.below(300));
+        }
         if random.chance(0.5) {
             network.loss = random.below(30) as f64 / 100.0;
         }
@@ -47,17 +60,29 @@ impl Network {
         network
     }
 
-    /// When a message that is sent now arrives: never, once or twice.
-    pub(crate) fn transit(&self, from: usize, to: usize, random: &mut Random) -> Vec<Duration> {
+    /// When a message that is sent now arrives: never, once or twice. Copies and stragglers keep no order.
+    pub(crate) fn transit(
+        &mut self,
+        from: usize,
+        to: usize,
+        now: Moment,
+        random: &mut Random,
+    ) -> Vec<Moment> {
         if self.cut[from][to] || random.chance(self.loss) {
             return Vec::new();
         }
         let copies = if random.chance(self.duplication) { 2 } else { 1 };
+        let last = &mut self.last[from][to];
         (0..copies)
-            .map(|_| {
-                let straggle = random.chance(self.straggling.0);
-                let to = if straggle { self.straggling.1 } else { self.delay.1 };
-                random.between(self.delay.0, to)
+            .map(|copy| {
+                let straggles = random.chance(self.straggling.0);
+                let to = if straggles { self.straggling.1 } else { self.delay.1 };
+                let arrives = now + random.between(self.delay.0, to);
+                if straggles || copy > 0 || self.reorders {
+                    return arrives;
+                }
+                *last = arrives.max(*last);
+                *last
             })
             .collect()
     }
@@ -69,6 +94,7 @@ impl Network {
     /// Keep what is cut in another state of the network.
     pub(crate) fn keep_cuts_of(&mut self, other: &Network) {
         self.cut = other.cut;
+        self.last = other.last;
     }
 
     pub(crate) fn heal(&mut self) {

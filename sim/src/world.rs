@@ -1,20 +1,22 @@
 //! The world: members, network, disks, clients and faults around one queue of events in virtual time.
 
 mod ambush;
+mod calm;
+mod disks;
 mod members;
 mod nemesis;
 mod requests;
 
 use std::time::Duration;
 
-use holdfast_engine::{
-    Bug, Checkpoint, Index, Input, MemberId, Membership, Message, Moment, Ordinal, Random,
-};
+use holdfast_engine::{Checkpoint, Index, Input, MemberId, Message, Moment, Ordinal, Random};
 
 use self::ambush::VoterAmbush;
+use self::calm::{OldDisk, Probe};
 use crate::clients::Client;
 use crate::disk::CheckpointFile;
 use crate::faults::Mixture;
+use crate::flaw::{Flaw, ShellBug};
 use crate::history::{self, Operation};
 use crate::invariants::{Broken, Invariants};
 use crate::member::{Answer, Member, RequestId};
@@ -38,12 +40,21 @@ enum Event {
     ClientGivesUp { request: RequestId },
     Answered { request: RequestId, answer: Answer },
     Fault,
+    Scrub { member: usize, life: u64 },
+    SpaceBack { member: usize, life: u64 },
+    SwapBack { a: usize, b: usize },
+    Resized { member: usize, life: u64 },
+    AskForRepair { member: usize, life: u64 },
+    RepairAnswer { member: usize, life: u64, source: usize },
+    Probe(Probe),
 }
 
 /// One run.
 pub(crate) struct World {
     scenario: Scenario,
-    bug: Option<Bug>,
+    flaw: Option<Flaw>,
+    /// How many members the store is to have now.
+    wanted: u8,
     random: Random,
     now: Moment,
     order: u64,
@@ -54,9 +65,17 @@ pub(crate) struct World {
     slow: Vec<bool>,
     mixture: Mixture,
     calm: bool,
+    /// The disk that a member is given back at the end, and who it was.
+    old_disk: Option<OldDisk>,
     voter_ambush: VoterAmbush,
     ambush_leaders: u64,
     fetch_takes_up_to: Duration,
+    /// When a member was lost last.
+    lost_at: Moment,
+    /// When the wanted number of members changed last.
+    resized_at: Moment,
+    /// What was committed when a hand-over to nobody should have been given up.
+    committed_then: Index,
     invariants: Invariants,
     history: Vec<Operation>,
     report: Report,
@@ -64,20 +83,23 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(scenario: Scenario, bug: Option<Bug>, trace: bool) -> World {
+    pub(crate) fn new(scenario: Scenario, flaw: Option<Flaw>, trace: bool) -> World {
         let mut random = Random::new(scenario.seed);
-        let members = (0..scenario.members)
-            .map(|at| Member::new(Ordinal(at), scenario.drift_max, &mut random))
-            .collect();
-        let mixture = Mixture::draw(&mut random);
+        let shell = flaw.and_then(Flaw::shell);
+        let places = scenario.members.max(scenario.other_size);
+        let members: Vec<Member> =
+            (0..places).map(|at| Member::new(Ordinal(at), scenario.drift_max, shell, &mut random)).collect();
+        let mixture = Mixture::draw(scenario.theme, &mut random);
         let fetch_takes_up_to = Duration::from_millis([20, 200, 2000][random.below(3) as usize]);
         World {
-            clients: (0..scenario.clients).map(Client::new).collect(),
-            slow: vec![false; usize::from(scenario.members)],
+            clients: (0..scenario.clients).map(|number| Client::new(number, shell)).collect(),
+            slow: vec![false; members.len()],
             network: Network::calm(),
             members,
             mixture,
-            bug,
+            flaw,
+            wanted: scenario.members,
+            old_disk: None,
             random,
             now: Moment(0),
             order: 0,
@@ -86,6 +108,9 @@ impl World {
             voter_ambush: VoterAmbush::None,
             ambush_leaders: 0,
             fetch_takes_up_to,
+            lost_at: Moment(0),
+            resized_at: Moment(0),
+            committed_then: Index(0),
             invariants: Invariants::new(),
             history: Vec::new(),
             report: Report::default(),
@@ -159,16 +184,9 @@ impl World {
                 self.members[member].wakes_at = Moment(u64::MAX);
                 self.wake(member)
             }
-            Event::DiskDone { member, life } if self.is_this_life(member, life) => {
-                let ticket = self.members[member].disk.finish();
-                self.begin_writing(member);
-                self.step(member, Input::Durable { ticket })
-            }
+            Event::DiskDone { member, life } if self.is_this_life(member, life) => self.disk_done(member),
             Event::CheckpointWritten { member, life, file } if self.is_this_life(member, life) => {
-                let checkpoint = file.checkpoint;
-                self.members[member].disk.put_checkpoint(file);
-                self.report.checkpoints += 1;
-                self.step(member, Input::CheckpointTaken { checkpoint })
+                self.checkpoint_written(member, file)
             }
             Event::Fetched { member, life, source, checkpoint } if self.is_this_life(member, life) => {
                 self.fetched(member, source, checkpoint)
@@ -184,35 +202,32 @@ impl World {
             Event::ClientGivesUp { request } => self.client_hears(request, None),
             Event::Answered { request, answer } => self.client_hears(request, Some(answer)),
             Event::Fault => self.fault(),
-            _ => Ok(()), // it was meant for a process that is gone
+            Event::Probe(probe) => self.probe(probe),
+            event => self.happen_on_disk(event),
         }
     }
 
-    fn membership_of(&self, member: usize) -> Membership {
-        let process = self.members[member].process.as_ref();
-        process.map(|process| process.membership()).unwrap_or_default()
-    }
-
-    /// Without faults the store must work again: one leader, everybody equal, every client served.
-    fn check_liveness(&mut self, committed_before: Index) -> Result<(), Broken> {
-        let Some(leader) = self.leader() else { return Err("liveness: nobody leads".to_owned()) };
-        // Not "acknowledged": a client may wait for all members when one has lost its vote with its disk.
-        if self.invariants.committed() <= committed_before {
-            return Err("liveness: nothing was committed after the faults ended".to_owned());
-        }
-        let commit_of = |member: &Member| member.process.as_ref().map(|process| process.store.committed());
-        let commit = commit_of(&self.members[leader]).unwrap_or_default();
-        for member in &self.members {
-            let theirs =
-                commit_of(member).ok_or_else(|| format!("liveness: {} does not run", member.id()))?;
-            if !self.membership_of(leader).is_voter(member.id()) {
-                return Err(format!("liveness: {} was not made a voter", member.id()));
+    /// What happens around disks; the rest was meant for a process that is gone.
+    fn happen_on_disk(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::Scrub { member, life } if self.is_this_life(member, life) => self.scrub(member),
+            Event::SpaceBack { member, life } if self.is_this_life(member, life) => {
+                self.members[member].disk.full = false;
+                self.begin_writing(member);
             }
-            // Clients go on until the end, so what is under way may be missing; a member that hangs lacks far more.
-            if theirs.0 + 200 < commit.0 {
-                return Err(format!("liveness: {} is at {theirs}, the leader at {commit}", member.id()));
+            Event::SwapBack { a, b } => self.swap_back(a, b),
+            Event::Resized { member, life } if self.is_this_life(member, life) => {
+                let process = self.members[member].process.as_mut().expect("it lives");
+                process.engine.resize(self.wanted);
             }
+            Event::AskForRepair { member, life } => self.ask_for_repair(member, life),
+            Event::RepairAnswer { member, life, source } => return self.repair_answer(member, life, source),
+            _ => {}
         }
         Ok(())
+    }
+
+    fn has(&self, flaw: ShellBug) -> bool {
+        self.flaw == Some(Flaw::Shell(flaw))
     }
 }

@@ -24,12 +24,9 @@ impl Engine {
             };
         }
         let durable_on = quorum::reached_by(&positions[..membership.len()]);
-        let rounded = if seeded!(self, CommitRoundsDown) {
-            membership.len().div_ceil(2)
-        } else {
-            membership.majority()
-        };
-        let on_majority = durable_on[rounded - 1];
+        let needed =
+            if seeded!(self, CommitOnHalf) { (membership.len() / 2).max(1) } else { membership.majority() };
+        let on_majority = durable_on[needed - 1];
         let own_term = self.log.term_at(on_majority) == Some(self.hard_state.term)
             || seeded!(self, CommitCountsOldTerms);
         let voters = membership.len() as u8;

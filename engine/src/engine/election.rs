@@ -209,7 +209,8 @@ impl Engine {
             return;
         }
         if term > self.hard_state.term {
-            if self.hears_leader(now) && cause != CampaignCause::HandOver {
+            let disrupts = cause != CampaignCause::HandOver && !seeded!(self, PreVoteDespiteLeader);
+            if self.hears_leader(now) && disrupts {
                 return;
             }
             self.follow(now, term, None, effects);

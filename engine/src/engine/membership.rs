@@ -56,7 +56,11 @@ impl Engine {
         if under_way || !committed_own || leading.is_handing_over() {
             return;
         }
-        if let Some(surplus) = self.surplus() {
+        // A lost voter is replaced first, if those who would be left without the surplus one need it.
+        let surplus = self.surplus().filter(|surplus| {
+            self.is_carried(&self.membership().without(surplus.ordinal), now) || *surplus == self.config.me
+        });
+        if let Some(surplus) = surplus {
             if surplus == self.config.me {
                 // The next leader removes it.
                 return self.hand_over(now, None, effects);
@@ -87,8 +91,12 @@ impl Engine {
         }
         let Some(lost) = membership.voter(ordinal) else { return Some(membership.with(member)) };
         let without = membership.without(lost.ordinal);
-        let live = without.voters().filter(|voter| self.lives(*voter, now)).count();
-        (live >= without.majority()).then_some(without)
+        self.is_carried(&without, now).then_some(without)
+    }
+
+    /// Whether a majority of these voters lives: else a change to them would never be committed.
+    fn is_carried(&self, membership: &Membership, now: Moment) -> bool {
+        membership.voters().filter(|voter| self.lives(*voter, now)).count() >= membership.majority()
     }
 
     /// Whether this very voter was heard of within an election timeout; a leader hears itself.

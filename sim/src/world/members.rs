@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use holdfast_engine::{
-    Checkpoint, Config, Effects, HardState, Incarnation, Input, Moment, Outcast, Role, Write,
-};
+use holdfast_engine::{Checkpoint, Config, Effects, HardState, Input, Message, Moment, Outcast, Role, Write};
 
 use super::{Event, World};
-use crate::disk::Disk;
+use crate::flaw::Flaw;
 use crate::invariants::Broken;
+use crate::member::Member;
 
 impl World {
     pub(super) fn config(&mut self, member: usize) -> Config {
         let scenario = &self.scenario;
         Config {
             me: self.members[member].id(),
-            members: scenario.members,
+            members: self.wanted,
             heartbeat_interval: scenario.election_timeout / 6,
             election_timeout: scenario.election_timeout,
             campaign_stagger: Duration::from_millis(1),
@@ -25,14 +24,16 @@ impl World {
             uncommitted_bytes_max: scenario.uncommitted_bytes_max,
             log_bytes_kept: scenario.log_bytes_kept,
             seed: self.random.draw(),
-            bug: self.bug,
+            bug: self.flaw.and_then(Flaw::engine),
         }
     }
 
     pub(super) fn start(&mut self, member: usize) -> Result<(), Broken> {
-        if self.members[member].process.is_some() {
+        let busy = self.members[member].process.is_some() || self.members[member].repairing;
+        if busy || !self.prepare_disk(member) {
             return Ok(());
         }
+        self.check_formation(member)?;
         let config = self.config(member);
         let now = self.now;
         self.members[member].start(config, now);
@@ -68,7 +69,8 @@ impl World {
     }
 
     pub(super) fn crash(&mut self, member: usize, stays_down: Duration) {
-        if self.members[member].process.is_none() {
+        let Member { process, repairing, .. } = &self.members[member];
+        if process.is_none() && !repairing {
             return;
         }
         let id = self.members[member].id();
@@ -91,7 +93,12 @@ impl World {
         }
         self.members[member].paused = false;
         self.clock_after_pause(member);
-        for input in std::mem::take(&mut self.members[member].held) {
+        let mut held = std::mem::take(&mut self.members[member].held);
+        if self.random.chance(0.5) {
+            // Each connection keeps its order, but who is read from first is chance: clients may come before peers.
+            held.sort_by_key(|input| matches!(input, Input::Receive { .. }));
+        }
+        for input in held {
             self.step(member, input)?;
         }
         self.wake(member)
@@ -117,7 +124,8 @@ impl World {
         let due =
             self.members[member].process.as_ref().is_some_and(|process| process.engine.deadline() <= now);
         if due {
-            return self.step(member, Input::Tick);
+            self.step(member, Input::Tick)?;
+            return self.check_quorum(member);
         }
         self.schedule_wakeup(member);
         Ok(())
@@ -166,8 +174,10 @@ impl World {
         self.begin_writing(at);
         for (to, message) in std::mem::take(&mut effects.send) {
             let to = usize::from(to.0);
-            for delay in self.network.transit(at, to, &mut self.random) {
-                self.after(delay, Event::Deliver { to, from: me, message: message.clone() });
+            for arrives in self.network.transit(at, to, self.now, &mut self.random) {
+                let vote = matches!(message, Message::VoteReply { granted: true, .. });
+                let arrives = if vote { arrives + self.network.votes_late } else { arrives };
+                self.queue.push(arrives, Event::Deliver { to, from: me, message: message.clone() });
             }
         }
         if let Some((source, checkpoint)) = effects.fetch.take() {
@@ -183,6 +193,8 @@ impl World {
         self.schedule_wakeup(at);
         self.check_progress(at, &effects)?;
         if let Some(role) = role {
+            let process = self.members[at].process.as_mut().expect("the member was just stepped");
+            process.unheard_since = None;
             self.note(|| format!("{me} is {role:?}"));
             self.check_role(at, role)?;
         }
@@ -203,7 +215,29 @@ impl World {
         self.invariants.outcast(id, outcast)?;
         self.note(|| format!("{id} must not go on: {outcast:?}"));
         self.crash(at, Duration::from_millis(100));
-        self.members[at].disk = Disk::empty(Incarnation(self.random.draw()));
+        self.replace_disk(at);
+        Ok(())
+    }
+
+    /// A leader that hears no majority does not go on leading for two election timeouts of its own.
+    fn check_quorum(&mut self, at: usize) -> Result<(), Broken> {
+        let timeout = self.scenario.election_timeout;
+        let member = &mut self.members[at];
+        let now = member.clock.at(self.now);
+        let Some(process) = member.process.as_mut().filter(|_| !member.paused) else { return Ok(()) };
+        let status = process.engine.status(now);
+        let heard = status.membership.voters().filter(|voter| {
+            let peer = status.peers.iter().find(|peer| peer.member == Some(*voter));
+            *voter == status.me || peer.and_then(|peer| peer.silent_for).is_some_and(|time| time < timeout)
+        });
+        if !status.role.is_leader() || heard.count() >= status.membership.majority() {
+            process.unheard_since = None;
+            return Ok(());
+        }
+        let since = *process.unheard_since.get_or_insert(now);
+        if now - since > timeout * 2 {
+            return Err(format!("liveness: {} leads on and has not heard a majority for long", status.me));
+        }
         Ok(())
     }
 
@@ -236,31 +270,14 @@ impl World {
         let Some(progress) = &effects.progress else { return Ok(()) };
         let member = &self.members[at];
         let process = member.process.as_ref().expect("the member was just stepped");
-        let membership = process.membership();
-        let voters: Vec<_> = membership
-            .voters()
-            .map(|voter| (voter, &self.members[usize::from(voter.ordinal.0)].disk))
-            .collect();
-        self.invariants.progress(member.id(), progress, |index| process.engine.position_at(index), &voters)
-    }
-
-    pub(super) fn begin_writing(&mut self, at: usize) {
-        if self.members[at].disk.begin().is_some() {
-            let slow = self.slow[at];
-            let to = if slow { Duration::from_millis(80) } else { Duration::from_micros(500) };
-            let delay = self.random.between(Duration::from_micros(20), to);
-            let life = self.members[at].life;
-            self.after(delay, Event::DiskDone { member: at, life });
+        // A leader that is deposed and does not know it counts what others may have replaced since.
+        let running = self.members.iter().filter_map(|member| member.process.as_ref());
+        if running.map(|process| process.engine.term()).any(|term| term > progress.term) {
+            return Ok(());
         }
-    }
-
-    pub(super) fn take_checkpoint(&mut self, at: usize) {
-        let member = &mut self.members[at];
-        let Some(process) = &mut member.process else { return };
-        let Some(file) = process.take_checkpoint() else { return };
-        let life = member.life;
-        let delay = self.random.between(Duration::from_millis(1), Duration::from_millis(40));
-        self.after(delay, Event::CheckpointWritten { member: at, life, file });
+        let membership = process.membership();
+        let voters: Vec<_> = membership.voters().map(|voter| (voter, self.disk_of(voter))).collect();
+        self.invariants.progress(member.id(), progress, |index| process.engine.position_at(index), &voters)
     }
 
     pub(super) fn fetched(&mut self, at: usize, source: usize, checkpoint: Checkpoint) -> Result<(), Broken> {

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use holdfast_engine::{Incarnation, Input, MemberId, Membership};
+use holdfast_engine::Input;
 
 use super::ambush::VoterAmbush;
 use super::{Event, World};
-use crate::disk::Disk;
 use crate::faults::Fault;
 use crate::invariants::Broken;
-use crate::member::Member;
 use crate::network::Network;
 
 impl World {
@@ -36,7 +34,7 @@ impl World {
             Fault::CutOneWay => self.network.cut_one_way(any, other),
             Fault::CutLink => self.network.cut_link(any, other),
             Fault::Isolate => self.network.split(|member| member == any),
-            Fault::IsolateLeader => self.network.split(|member| member == leader),
+            Fault::IsolateLeader => self.isolate_leader(leader),
             Fault::Split => {
                 let side = self.random.draw();
                 self.network.split(|member| side >> member & 1 == 1);
@@ -53,13 +51,29 @@ impl World {
                 self.network.keep_cuts_of(&cuts);
             }
             Fault::SlowDisk => self.slow[any] = !self.slow[any],
-            Fault::Checkpoint => self.take_checkpoint(any),
+            Fault::Checkpoint => self.take_checkpoint(any)?,
             Fault::HandOver => self.step(leader, Input::HandOver { to: None })?,
             Fault::AmbushVoter => self.voter_ambush = VoterAmbush::Armed,
             Fault::AmbushLeaders => self.ambush_leaders += self.random.below(5) + 1,
             Fault::Wipe => self.wipe(any),
+            Fault::Damage => self.damage(any),
+            Fault::FailWrite => self.members[any].disk.fails_next = true,
+            Fault::FillDisk => self.fill_disk(any, down),
+            Fault::SwapDisks => self.swap_disks(any, other),
+            Fault::Resize => self.resize(),
         }
         Ok(())
+    }
+
+    /// Cut the leader off; the others may be told at once, and elect another one while it still leads.
+    fn isolate_leader(&mut self, leader: usize) {
+        let told = self.random.chance(0.5);
+        self.network.split(|member| member == leader);
+        for member in 0..self.members.len() {
+            if told && member != leader {
+                self.disconnect(member, leader);
+            }
+        }
     }
 
     fn pause(&mut self, member: usize, time: Duration) {
@@ -70,59 +84,41 @@ impl World {
         }
     }
 
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
+        let before = self.network.clone();
         self.network.heal();
         for a in 0..self.members.len() {
             for b in 0..a {
-                self.connect(a, b);
+                if before.is_cut(a, b) || before.is_cut(b, a) {
+                    self.connect(a, b);
+                }
             }
         }
     }
 
-    /// A member loses its disk and comes back in another life; never so many that a majority of voters is gone.
-    fn wipe(&mut self, member: usize) {
-        let id = self.members[member].id();
-        let Some(formation) = self.members[member].disk.recover().formation else { return };
-        // A voter of a store that not everybody has joined yet may be the only one that knows of it.
-        let joined = self
-            .members
-            .iter_mut()
-            .all(|member| member.disk.recover().formation.is_some_and(|theirs| theirs == formation));
-        if !joined || !self.can_spare(member) {
+    /// The store is to have another number of members from now on.
+    fn resize(&mut self) {
+        let (first, other) = (self.scenario.members, self.scenario.other_size);
+        let settled = self.invariants.membership().len() == usize::from(self.wanted);
+        // A leader may take who is lost for a member that it can add, as long as it remembers it: two losses at once.
+        let remembers = self.now - self.lost_at < self.scenario.election_timeout * 6;
+        if first == other || !settled || self.is_damaged() || remembers {
             return;
         }
-        self.note(|| format!("{id} loses its disk"));
-        self.crash(member, Duration::from_millis(100));
-        self.invariants.wiped(id);
-        self.members[member].disk = Disk::empty(Incarnation(self.random.draw()));
-    }
-
-    /// Whether a majority of every membership that any member goes by has its disks, without this member's.
-    fn can_spare(&mut self, member: usize) -> bool {
-        let ids: Vec<MemberId> = self.members.iter().map(Member::id).collect();
-        let memberships: Vec<Membership> =
-            self.members.iter_mut().map(|member| member.disk.membership()).collect();
-        let running = self.members.iter().filter_map(|member| member.process.as_ref());
-        let running = running.map(|process| process.membership());
-        memberships.into_iter().chain(running).filter(|membership| !membership.is_empty()).all(|membership| {
-            let intact = membership.voters().filter(|voter| {
-                let at = usize::from(voter.ordinal.0);
-                at != member && ids[at] == *voter
-            });
-            intact.count() >= membership.majority()
-        })
-    }
-
-    /// The faults end: everything is mended, everybody runs.
-    pub(super) fn calm_down(&mut self) {
-        self.calm = true;
-        self.note(|| "the faults end".to_owned());
-        self.network = Network::calm();
-        self.slow.fill(false);
+        self.wanted = if self.wanted == first { other } else { first };
+        self.report.resized += 1;
+        self.resized_at = self.now;
         for member in 0..self.members.len() {
-            self.after(Duration::ZERO, Event::Resume { member });
-            self.after(Duration::from_millis(1), Event::Start { member });
+            let delay = self.random.between(Duration::ZERO, Duration::from_millis(50));
+            let life = self.members[member].life;
+            self.after(delay, Event::Resized { member, life });
         }
-        self.heal();
+    }
+
+    /// A disk has no space for a while.
+    fn fill_disk(&mut self, member: usize, time: Duration) {
+        self.members[member].disk.full = self.members[member].process.is_some();
+        let life = self.members[member].life;
+        self.after(time, Event::SpaceBack { member, life });
     }
 }

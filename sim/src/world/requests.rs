@@ -35,7 +35,7 @@ impl World {
             return Ok(());
         }
         self.order += 1;
-        match self.clients[client].hear(answer, self.order, self.scenario.members) {
+        match self.clients[client].hear(answer, self.order) {
             Next::Again => {}
             Next::New(operation) => self.history.extend(operation),
         }

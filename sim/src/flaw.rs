@@ -1,0 +1,118 @@
+//! The catalogue of mistakes that the simulator must find: those of the engine, and those of what stands around it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use holdfast_engine::Bug;
+
+/// One deliberate mistake, in the engine or around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The engine behaves by this bug.
+    Engine(Bug),
+    /// What stands around the engine does: disk, recovery, requests, clients.
+    Shell(ShellBug),
+}
+
+/// One mistake of what stands around the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShellBug {
+    /// A log that cannot be read to its end is taken to end where the damage is.
+    TruncatesAtDamage,
+    /// What is missing is copied from a peer by index, without looking whether its log is the same.
+    RepairsByIndex,
+    /// Where nobody knows how far the log went, it is taken to end before the damage.
+    EndUnknownKeepsName,
+    /// When the vote cannot be read, the one before it is taken.
+    OlderVoteCopy,
+    /// When the vote cannot be read, the member starts without one, under its old name.
+    VoteLostKeepsName,
+    /// A member whose disk is empty comes back under its old name.
+    WipedKeepsName,
+    /// A member takes the disk of another one for its own.
+    ForeignDiskTaken,
+    /// A whole record behind a torn one counts.
+    TornTailKept,
+    /// Writes are reported durable when they are handed over.
+    ReportsBeforeFlush,
+    /// Votes stay in the page cache until something else is flushed.
+    VoteNotFlushed,
+    /// A failed flush is reported as done.
+    FlushErrorIgnored,
+    /// The log is released while the checkpoint that covers it may still be lost.
+    ReleasesBeforeCheckpoint,
+    /// A member that was deposed goes on answering by the indexes of its former writes.
+    AnswersAfterDemotion,
+    /// Linearizable reads show what is executed and not committed.
+    ReadsUncommitted,
+    /// A read does not wait until its member has committed what it must see.
+    ReadsWithoutWaiting,
+    /// A client repeats a write of unknown outcome without its session.
+    RetriesWithoutSession,
+}
+
+impl ShellBug {
+    /// All of them.
+    pub const ALL: [ShellBug; 16] = [
+        ShellBug::TruncatesAtDamage,
+        ShellBug::RepairsByIndex,
+        ShellBug::EndUnknownKeepsName,
+        ShellBug::OlderVoteCopy,
+        ShellBug::VoteLostKeepsName,
+        ShellBug::WipedKeepsName,
+        ShellBug::ForeignDiskTaken,
+        ShellBug::TornTailKept,
+        ShellBug::ReportsBeforeFlush,
+        ShellBug::VoteNotFlushed,
+        ShellBug::FlushErrorIgnored,
+        ShellBug::ReleasesBeforeCheckpoint,
+        ShellBug::AnswersAfterDemotion,
+        ShellBug::ReadsUncommitted,
+        ShellBug::ReadsWithoutWaiting,
+        ShellBug::RetriesWithoutSession,
+    ];
+}
+
+impl Flaw {
+    /// The whole catalogue.
+    pub fn all() -> impl Iterator<Item = Flaw> {
+        let engine = Bug::ALL.into_iter().map(Flaw::Engine);
+        engine.chain(ShellBug::ALL.into_iter().map(Flaw::Shell))
+    }
+
+    /// The engine's bug, if it is one.
+    pub(crate) fn engine(self) -> Option<Bug> {
+        match self {
+            Flaw::Engine(bug) => Some(bug),
+            Flaw::Shell(_) => None,
+        }
+    }
+
+    /// The mistake around the engine, if it is one.
+    pub(crate) fn shell(self) -> Option<ShellBug> {
+        match self {
+            Flaw::Engine(_) => None,
+            Flaw::Shell(bug) => Some(bug),
+        }
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Flaw::Engine(bug) => write!(f, "{bug:?}"),
+            Flaw::Shell(bug) => write!(f, "{bug:?}"),
+        }
+    }
+}
+
+impl FromStr for Flaw {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Flaw, String> {
+        Flaw::all().find(|flaw| flaw.to_string() == name).ok_or_else(|| {
+            let names: Vec<String> = Flaw::all().map(|flaw| flaw.to_string()).collect();
+            format!("no bug is called {name:?}; there are {}", names.join(", "))
+        })
+    }
+}
