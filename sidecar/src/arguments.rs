@@ -75,6 +75,10 @@ pub struct Arguments {
     /// End when standard input closes: whoever started this member is gone then.
     #[arg(long)]
     pub lifeline: bool,
+    /// Length of a segment of the log in bytes, at least 8192. The disk holds one to two more than the log needs; less than
+    /// the default is for volumes that are too small for that, and for tests.
+    #[arg(long, env = "HOLDFAST_SEGMENT_BYTES", value_name = "BYTES")]
+    pub segment_bytes: Option<u64>,
 }
 
 /// What [`crate::run`] is told: the arguments, with the member's ordinal known.
@@ -88,16 +92,18 @@ pub struct Options {
     pub data: PathBuf,
     /// Where applications reach this member.
     pub client_address: SocketAddr,
+    /// A Unix socket at which applications on the same host reach it too.
+    pub client_socket: Option<PathBuf>,
     /// Where the other members reach this one.
     pub peer_address: SocketAddr,
     /// Where probes, scrapes and operators reach this member.
     pub admin_address: SocketAddr,
-    /// A Unix socket at which applications on the same host reach it too.
-    pub client_socket: Option<PathBuf>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Whether to end when standard input closes.
     pub lifeline: bool,
+    /// Length of a segment of the log in bytes, if not the default.
+    pub segment_bytes: Option<u64>,
 }
 
 /// Why the arguments do not say who the member is.
@@ -147,13 +153,14 @@ impl Arguments {
             settings: self.settings,
             data: self.data,
             client_address: self.client_address,
+            client_socket: self.client_socket,
             peer_address: self.peer_address,
             admin_address: self.admin_address,
             log_format: self.log_format,
             lifeline: self.lifeline,
+            segment_bytes: self.segment_bytes,
         })
     }
-            client_socket: self.client_socket,
 }
 
 impl Options {
@@ -169,16 +176,19 @@ impl Options {
         flag("--settings", self.settings.clone().into());
         flag("--data", self.data.clone().into());
         flag(CLIENT.flag, self.client_address.to_string().into());
+        if let Some(path) = &self.client_socket {
+            flag("--client-socket", path.clone().into());
+        }
         flag(PEER.flag, self.peer_address.to_string().into());
         flag(ADMIN.flag, self.admin_address.to_string().into());
         flag("--log-format", format.into());
+        if let Some(bytes) = self.segment_bytes {
+            flag("--segment-bytes", bytes.to_string().into());
+        }
         if self.lifeline {
             line.push("--lifeline".into());
         }
         line
-        if let Some(path) = &self.client_socket {
-            flag("--client-socket", path.clone().into());
-        }
     }
 }
 
@@ -224,8 +234,7 @@ mod tests {
 
     #[test]
     fn a_command_line_says_what_the_options_say() {
-        let line =
-            ["member", "--ordinal", "1", "--data", "/d", "--client-address", "127.0.0.1:1", "--lifeline"];
+        let line = ["member", "--ordinal", "1", "--data", "/d", "--segment-bytes", "8192", "--lifeline"];
         let options = Line::parse_from(line).arguments.options().expect("valid");
         assert!(options.lifeline);
         let again = Line::parse_from([OsString::from("member")].into_iter().chain(options.command_line()));

@@ -14,6 +14,7 @@ use holdfast_storage::{
     CheckpointError, CheckpointFile, Flushed, LogPolicy, OpenError, Opened, Options as LogOptions,
 };
 use holdfast_store::{RestoreError, Store};
+use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 
 pub use crate::core::Broken;
@@ -179,8 +180,11 @@ impl Member {
         let found = Found { repaired, ..found(&options, &restored)? };
         let queue = Arc::new(Queue::default());
         let me = MemberId { ordinal: options.ordinal, incarnation: restored.opened.incarnation };
-        let (peers, core) = assemble(options, restored, &found, &queue)?;
-        let handle = Handle::new(queue.clone(), me);
+        let no_thread = |source| StartError::Thread { thread: "core", source };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+        let on_core = runtime.handle().clone();
+        let (peers, core) = assemble(options, restored, &found, &queue, runtime)?;
+        let handle = Handle::new(queue.clone(), me, on_core);
         Ok(Member { handle, found, queue, peers: Some(peers), core })
     }
 
@@ -275,6 +279,7 @@ fn assemble(
     restored: Restored,
     found: &Found,
     queue: &Arc<Queue>,
+    runtime: Runtime,
 ) -> Result<(Peers, CoreEnd), StartError> {
     let Restored { opened, store, newest } = restored;
     let me = MemberId { ordinal: options.ordinal, incarnation: opened.incarnation };
@@ -303,6 +308,7 @@ fn assemble(
         queue: queue.clone(),
         metrics: options.metrics.clone(),
         source: Source::Core,
+        on_core: Some(runtime.handle().clone()),
     };
     let peers = Peers::start(connections, options.peer_listener);
     let lost = "everything this store held is lost: its strategy keeps nothing when the member stops; it began again, empty";
@@ -337,7 +343,7 @@ fn assemble(
         .name("core".to_owned())
         .spawn(move || {
             let closing = closing; // also when the core panics
-            let result = core.run();
+            let result = core.run(&runtime);
             drop(closing);
             let _ = end.send(result);
         })

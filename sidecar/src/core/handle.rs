@@ -11,6 +11,7 @@ use bytes::Bytes;
 use holdfast_api::http::Status;
 use holdfast_engine::{MemberId, Ordinal, Position, Term, WriteConcern};
 use holdfast_store::{Event as StoreEvent, KeyValue, Outcome, Range, Revision};
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 
 use super::event::Event;
@@ -246,11 +247,18 @@ pub struct Figures {
 pub struct Handle {
     queue: Arc<Queue>,
     me: MemberId,
+    runtime: Runtime,
 }
 
 impl Handle {
-    pub(crate) fn new(queue: Arc<Queue>, me: MemberId) -> Handle {
-        Handle { queue, me }
+    pub(crate) fn new(queue: Arc<Queue>, me: MemberId, runtime: Runtime) -> Handle {
+        Handle { queue, me, runtime }
+    }
+
+    /// Where to run what talks to the core all the time: on its own thread, while it waits. Whatever runs there must be
+    /// quick and is dropped when the core ends.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     /// Whose core it is.
@@ -401,7 +409,6 @@ fn died() -> Failure {
 /// member.
 pub(crate) const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
 
-impl Failure {
 impl From<PushError> for Failure {
     fn from(error: PushError) -> Failure {
         match error {
@@ -416,6 +423,7 @@ impl From<PushError> for Failure {
     }
 }
 
+impl Failure {
     /// The member is stopping.
     pub(crate) fn stopping() -> Failure {
         Failure::Refused {

@@ -5,10 +5,11 @@
 //! refuses to reorder.
 
 use std::mem;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::event::Event;
 
@@ -27,7 +28,7 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    arrived: Condvar,
+    arrived: Notify,
     emptied: Notify,
 }
 
@@ -98,16 +99,29 @@ impl Queue {
         }
     }
 
-    /// Move everything that waits into `into`, which must be empty; if nothing does, wait for at most `timeout`.
-    pub(crate) fn take(&self, into: &mut Vec<Event>, timeout: Duration) {
+    /// Wait until something waits here, for at most `patience`. For the core alone.
+    ///
+    /// Whoever else has something to do on the core's thread gets a turn first, so that a core that is never idle still
+    /// hears everybody.
+    pub(crate) async fn arrival(&self, patience: Duration) {
+        tokio::task::yield_now().await;
+        if self.sleeps() {
+            let _ = timeout(patience, self.arrived.notified()).await;
+        }
+    }
+
+    /// Whether nothing waits; whoever puts something in wakes the core then.
+    fn sleeps(&self) -> bool {
+        let mut state = self.lock();
+        state.core_sleeps = state.events.is_empty();
+        state.core_sleeps
+    }
+
+    /// Move everything that waits into `into`, which must be empty.
+    pub(crate) fn take(&self, into: &mut Vec<Event>) {
         assert!(into.is_empty(), "what was taken before has to be handled first");
         let mut state = self.lock();
-        if state.events.is_empty() && !timeout.is_zero() {
-            state.core_sleeps = true;
-            let waited = self.arrived.wait_timeout_while(state, timeout, |state| state.events.is_empty());
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.core_sleeps = false;
-        }
+        state.core_sleeps = false;
         mem::swap(&mut state.events, into);
         (state.count, state.bytes) = (0, 0);
         drop(state);
@@ -166,24 +180,40 @@ mod tests {
         assert!(matches!(queue.push_now(event()), Err((PushError::Full, _))));
         assert_eq!(queue.push_always(event()), Ok(()));
         let mut taken = Vec::new();
-        queue.take(&mut taken, Duration::ZERO);
+        queue.take(&mut taken);
         assert_eq!(taken.len(), CLIENT_EVENTS_MAX + 1);
         queue.push_now(event()).expect("there is room again");
     }
 
-    #[test]
-    fn an_event_wakes_the_core() {
+    #[tokio::test]
+    async fn an_event_wakes_the_core() {
         let queue = Arc::new(Queue::default());
-        let core = thread::spawn({
+        let core = tokio::spawn({
             let queue = queue.clone();
-            move || {
+            async move {
                 let mut taken = Vec::new();
-                queue.take(&mut taken, Duration::from_secs(60));
+                queue.arrival(Duration::from_secs(60)).await;
+                queue.take(&mut taken);
                 taken.len()
             }
         });
+        tokio::task::yield_now().await;
+        thread::spawn(move || queue.push_now(event()).expect("room")).join().expect("no panic");
+        assert_eq!(core.await.expect("the core ends"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_core_waits_no_longer_than_it_has_time() {
+        let queue = Queue::default();
+        queue.arrival(Duration::from_secs(60)).await;
         queue.push_now(event()).expect("room");
-        assert_eq!(core.join().expect("the core ends"), 1);
+        // A wakeup that is left over from before must not hide what came since, nor must it be needed.
+        queue.arrival(Duration::from_secs(60)).await;
+        queue.take(&mut Vec::new());
+        let began = tokio::time::Instant::now();
+        queue.arrival(Duration::from_millis(20)).await;
+        queue.arrival(Duration::from_millis(20)).await;
+        assert!(began.elapsed() >= Duration::from_millis(20), "at most one wakeup is left over");
     }
 
     #[tokio::test]
@@ -197,11 +227,11 @@ mod tests {
         });
         tokio::task::yield_now().await;
         let mut taken = Vec::new();
-        queue.take(&mut taken, Duration::ZERO);
+        queue.take(&mut taken);
         assert_eq!(taken.len(), PEER_EVENTS_MAX);
         assert_eq!(waiting.await.expect("the task ends"), Ok(()));
         taken.clear();
-        queue.take(&mut taken, Duration::ZERO);
+        queue.take(&mut taken);
         assert_eq!(taken.len(), 2);
     }
 

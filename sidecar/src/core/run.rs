@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_engine::{Input, Moment, Ordinal};
 use holdfast_wire::REPAIR_BYTES_MAX;
+use tokio::runtime::Runtime;
 
 use super::Core;
 use super::asking::{Asker, Client, HandOver, Write};
@@ -28,8 +29,10 @@ enum End {
 
 impl Core {
     /// Run until the member is told to stop or something breaks.
-    pub(crate) fn run(mut self) -> Result<(), Broken> {
-        let result = self.run_rounds();
+    ///
+    /// `runtime` is the core's own: while the core waits, its thread serves the connections that were given to it.
+    pub(crate) fn run(mut self, runtime: &Runtime) -> Result<(), Broken> {
+        let result = self.run_rounds(runtime);
         match &result {
             Ok(End::Stopped) => {
                 self.finish(false);
@@ -44,10 +47,11 @@ impl Core {
         result.map(|_| ())
     }
 
-    fn run_rounds(&mut self) -> Result<End, Broken> {
+    fn run_rounds(&mut self, runtime: &Runtime) -> Result<End, Broken> {
         let mut events = Vec::new();
         loop {
-            self.queue.take(&mut events, self.nap());
+            runtime.block_on(self.queue.arrival(self.nap()));
+            self.queue.take(&mut events);
             self.now = self.clock.now();
             if self.now >= self.engine.deadline() {
                 self.step(Input::Tick);

@@ -9,9 +9,10 @@ use futures::Stream;
 use holdfast_api::http::DeleteReply;
 use holdfast_api::http::query::{READ, REVISION, TIMEOUT};
 use holdfast_store::{KEY_BYTES_MAX, KeyValue, Operation, Outcome, Revision, VALUE_BYTES_MAX};
-use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use warp::Filter;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyDataStream;
+use hyper::body::Incoming;
 use warp::reply::Response;
 
 use super::body::BodyLimit;
@@ -20,12 +21,12 @@ use super::parameters::{WriteParameters, consistency, revision, timeout};
 use super::percent::decode_path;
 use super::reads::read;
 use super::writes::{Done, write};
-use super::{Context, Group, Head, Query, at_revision, head, json, settle, with};
+use super::{Context, Head, Query, at_revision, json, settle};
 use crate::core::{Answer, Query as CoreQuery, ReadRequest};
 use crate::problem::{Code, Problem};
 
 /// What stands before the key.
-const PREFIX: &str = "/v1/kv/";
+pub(super) const PREFIX: &str = "/v1/kv/";
 
 /// Parameters of a read.
 const READ_NAMES: &[&str] = &[READ, REVISION, TIMEOUT];
@@ -33,25 +34,19 @@ const READ_NAMES: &[&str] = &[READ, REVISION, TIMEOUT];
 /// What a value may be.
 const VALUE: BodyLimit = BodyLimit { bytes_max: VALUE_BYTES_MAX, name: "a value" };
 
-/// The routes of this module.
-pub(super) fn routes(context: Context) -> Group {
-    // Whatever follows is the key; warp's own segments would drop empty ones.
-    let one = || warp::path("v1").and(warp::path("kv"));
-    let asked = move || with(context.clone()).and(head());
-    let get = one()
-        .and(warp::get().or(warp::head()).unify())
-        .and(asked())
-        .then(async |context: Context, head: Head| settle(get(&context, &head).await));
-    let put = one()
-        .and(warp::put())
-        .and(asked())
-        .and(warp::body::stream())
-        .then(async |context: Context, head: Head, body| settle(put(&context, &head, body).await));
-    let delete = one()
-        .and(warp::delete())
-        .and(asked())
-        .then(async |context: Context, head: Head| settle(delete(&context, &head).await));
-    get.or(put).unify().or(delete).unify().boxed()
+/// Answer a request to one key, whose route and method are known to be there.
+pub(super) async fn serve(context: &Context, request: Request<Incoming>) -> Response {
+    let (parts, body) = request.into_parts();
+    let head = Head {
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+    };
+    settle(match parts.method {
+        Method::PUT => put(context, &head, BodyDataStream::new(body)).await,
+        Method::DELETE => delete(context, &head).await,
+        _ => get(context, &head).await,
+    })
 }
 
 async fn get(context: &Context, head: &Head) -> Result<Response, Problem> {
@@ -85,10 +80,11 @@ fn found(item: KeyValue, known: Option<Revision>) -> Response {
     response
 }
 
-async fn put<S, B>(context: &Context, head: &Head, body: S) -> Result<Response, Problem>
+async fn put<S, B, E>(context: &Context, head: &Head, body: S) -> Result<Response, Problem>
 where
-    S: Stream<Item = Result<B, warp::Error>>,
+    S: Stream<Item = Result<B, E>>,
     B: Buf,
+    E: std::error::Error + 'static,
 {
     let parameters = WriteParameters::of(&Query::parse(&head.query, WriteParameters::NAMES)?)?;
     let (key, expect) = (key(head)?, expectation(&head.headers)?);
@@ -114,8 +110,13 @@ async fn delete(context: &Context, head: &Head) -> Result<Response, Problem> {
 
 /// The key of a request.
 fn key(head: &Head) -> Result<Bytes, Problem> {
+    key_of(head.path.as_str())
+}
+
+/// The key in a path as it was sent.
+pub(super) fn key_of(path: &str) -> Result<Bytes, Problem> {
     let invalid = |detail| Problem::new(Code::InvalidKey, detail);
-    let raw = head.path.as_str().strip_prefix(PREFIX).unwrap_or_default();
+    let raw = path.strip_prefix(PREFIX).unwrap_or_default();
     let key = decode_path(raw).map_err(|error| invalid(format!("the key cannot be decoded: {error}")))?;
     match key.len() {
         0 => Err(invalid("a key has at least one byte".to_owned())),

@@ -8,11 +8,12 @@
 //! | `GET /v1/watch` | [`watch`] |
 //! | `GET /v1/status` | [`status`] |
 //!
-//! A route takes a request apart, asks the core, and writes the answer down. It refuses to hold any state, and to
+//! The routes of one key go around warp (`direct`), the others are its filters. A route takes a request apart, asks the core, and writes the answer down. It refuses to hold any state, and to
 //! decide anything that the core or the replicated state decides.
 
 mod body;
 pub(crate) mod conditions;
+mod direct;
 mod key;
 mod list;
 mod parameters;
@@ -42,6 +43,7 @@ use warp::reply::Response;
 use crate::problem::Problem;
 use crate::running::Running;
 pub(crate) use body::{BodyBudget, BodyLimit};
+use direct::Direct;
 pub(crate) use parameters::{TIMEOUT_DEFAULT, TIMEOUT_MAX, engine_concern, timeout};
 pub(crate) use query::Query;
 pub(crate) use request_id::RequestIds;
@@ -71,7 +73,7 @@ struct Context {
 #[derive(Debug)]
 pub(crate) struct Head {
     /// As it was sent: not decoded.
-    pub(crate) path: FullPath,
+    pub(crate) path: String,
     /// As it was sent: not decoded; empty if there is none.
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
@@ -94,17 +96,17 @@ pub(crate) fn service(
     let metrics = running.metrics().clone();
     let context = Context { running, bodies: BodyBudget::default() };
     // Boxed at each group: unboxed chains cost minutes of compile time.
-    // The listing goes first: the routes of one key take every path below `/v1/kv`.
-    let keys = list::routes(context.clone()).or(key::routes(context.clone())).unify().boxed();
-    let others = txn::routes(context.clone()).or(watch::routes(context.clone())).unify().boxed();
-    let filters = keys.or(others).unify().or(status::routes(context)).unify().boxed();
-    Front::new(warp::service(filters), ROUTES, metrics, ids)
+    let lists = list::routes(context.clone()).or(txn::routes(context.clone())).unify().boxed();
+    let others = watch::routes(context.clone()).or(status::routes(context.clone())).unify().boxed();
+    let filters = warp::service(lists.or(others).unify().boxed());
+    Front::new(Direct { context, filters }, ROUTES, metrics, ids)
 }
 
 /// The head of any request.
 pub(crate) fn head() -> impl Filter<Extract = (Head,), Error = Infallible> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::path::full().and(query).and(warp::header::headers_cloned()).map(|path, query, headers| Head {
+    let path = warp::path::full().map(|path: FullPath| path.as_str().to_owned());
+    path.and(query).and(warp::header::headers_cloned()).map(|path, query, headers| Head {
         path,
         query,
         headers,

@@ -30,13 +30,13 @@ pub(crate) struct Front<S> {
     filters: S,
     routes: Routes,
     ids: Arc<RequestIds>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 impl<S> Front<S> {
     /// Put `filters` behind their port. They may count on a path and a method that `routes` has.
     pub(crate) fn new(filters: S, routes: Routes, metrics: Metrics, ids: RequestIds) -> Front<S> {
-        Front { filters, routes, ids: Arc::new(ids), metrics }
+        Front { filters, routes, ids: Arc::new(ids), metrics: Arc::new(metrics) }
     }
 
     /// The answer to a request that no route takes.
@@ -89,7 +89,7 @@ struct Asked {
     id: HeaderValue,
     route: &'static str,
     method: &'static str,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     _in_flight: InFlight,
 }
 

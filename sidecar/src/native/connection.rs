@@ -13,6 +13,7 @@ use holdfast_wire::native::{
 };
 use holdfast_wire::{FrameError, GreetingError};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::outbox::{IN_FLIGHT_MAX, Outbox};
@@ -36,6 +37,9 @@ const LARGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long the rest of a request may take to arrive: the largest one at 64 KiB/s, with room.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(40);
 
+/// How long what was asked may take to be answered after a client has said its last: as long as a request may wait.
+const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// How long a greeting may take to find out who leads.
 const HINT_TIME_MAX: Duration = Duration::from_millis(100);
 
@@ -49,8 +53,6 @@ pub(crate) struct Context {
 /// Why a connection ended.
 #[derive(Debug)]
 enum Ended {
-    /// The member has not started yet.
-    Starting,
     /// By the client.
     Closed,
     Broken(io::Error),
@@ -73,24 +75,48 @@ impl Context {
 
 /// Serve a connection whose first bytes are in `read`. Once the end has come no more is read, and this returns when
 /// everything that was asked is answered.
-pub(crate) async fn serve(stream: Stream, read: BytesMut, context: Context, mut ending: Ending) {
+///
+/// It is served on the core's thread: what is asked and what is answered wakes nobody else.
+pub(crate) async fn serve(stream: Stream, read: BytesMut, context: Context, ending: Ending) {
+    let Ok(handle) = context.running.handle().cloned() else {
+        return tracing::debug!("a client's connection ended: this member has not started yet");
+    };
+    let Ok(stream) = stream.into_std() else { return };
+    let on_core = handle.runtime().clone();
+    let serve = async move {
+        if let Ok(stream) = stream.attach() {
+            serve_here(stream, read, context, handle, ending).await;
+        }
+    };
+    // Its task ends with this one.
+    let mut serving = JoinSet::new();
+    serving.spawn_on(serve, &on_core);
+    // An error means that the core has ended, and the connection with it.
+    let _ = serving.join_next().await;
+}
+
+async fn serve_here(stream: Stream, read: BytesMut, context: Context, handle: Handle, mut ending: Ending) {
     let (stream, write) = stream.split();
     let outbox = Arc::new(Outbox::new(write));
     let closing = CloseOnDrop(outbox.clone());
-    let mut reader = Reader { stream, outbox: outbox.clone(), context, read };
+    let mut reader = Reader { stream, outbox: outbox.clone(), context, handle, read };
     let ended = tokio::select! {
         ended = reader.run() => ended.err(),
         () = outbox.write_left_over() => Some(Ended::Unread),
         _ = ending.begun() => None,
     };
-    match ended {
-        Some(ended) => tracing::debug!(reason = %ended, "a client's connection ended"),
-        None => {
+    if let Some(ended) = &ended {
+        tracing::debug!(reason = %ended, "a client's connection ended");
+    }
+    // A client that asks no more may still read.
+    if matches!(ended, None | Some(Ended::Closed | Ended::Malformed(_))) {
+        let answered = async {
             tokio::select! {
                 () = outbox.idle() => {}
                 () = outbox.write_left_over() => {}
             }
-        }
+        };
+        let _ = timeout(LAST_WORDS_TIME_MAX, answered).await;
     }
     drop(closing);
 }
@@ -109,17 +135,16 @@ struct Reader {
     stream: ReadHalf,
     outbox: Arc<Outbox>,
     context: Context,
+    handle: Handle,
     read: BytesMut,
 }
 
 impl Reader {
     async fn run(&mut self) -> Result<Infallible, Ended> {
-        // The port is opened when the member has started.
-        let Ok(handle) = self.context.running.handle().cloned() else { return Err(Ended::Starting) };
-        let greeted = timeout(REQUEST_TIME_MAX, self.greet(&handle)).await;
+        let greeted = timeout(REQUEST_TIME_MAX, self.greet()).await;
         greeted.map_err(|_| Ended::Slow)??;
         loop {
-            self.take_requests(&handle)?;
+            self.take_requests()?;
             self.outbox.has_room().await;
             match self.missing() {
                 None => self.more().await?,
@@ -132,7 +157,7 @@ impl Reader {
     }
 
     /// Answer the client's greeting.
-    async fn greet(&mut self, handle: &Handle) -> Result<(), Ended> {
+    async fn greet(&mut self) -> Result<(), Ended> {
         let hello = loop {
             match ClientHello::decode(&mut self.read).map_err(Ended::Greeting)? {
                 Some(hello) => break hello,
@@ -140,21 +165,21 @@ impl Reader {
             }
         };
         let greeting = match hello.common_version() {
-            Some(version) => Greeting::Welcome(self.welcome(version, handle).await),
+            Some(version) => Greeting::Welcome(self.welcome(version).await),
             None => Greeting::TurnedAway { min: VERSION_MIN, max: VERSION },
         };
         let mut bytes = BytesMut::new();
         greeting.encode(&mut bytes);
-        self.outbox.greet(&bytes).map_err(Ended::Broken)?;
+        self.outbox.greet(&bytes).await.map_err(Ended::Broken)?;
         hello.common_version().map(|_| ()).ok_or(Ended::Version)
     }
 
-    async fn welcome(&self, version: u16, handle: &Handle) -> Welcome {
+    async fn welcome(&self, version: u16) -> Welcome {
         // Only a hint, which a busy core need not give.
-        let status = timeout(HINT_TIME_MAX, handle.status()).await.ok().and_then(Result::ok);
+        let status = timeout(HINT_TIME_MAX, self.handle.status()).await.ok().and_then(Result::ok);
         Welcome {
             version,
-            member: handle.member(),
+            member: self.handle.member(),
             members: self.context.running.settings().replicas,
             leader: status.and_then(|status| status.leader).map(Ordinal),
             request_bytes_max: REQUEST_BYTES_MAX as u32,
@@ -163,7 +188,7 @@ impl Reader {
     }
 
     /// Hand everything that is whole to the core, in one go.
-    fn take_requests(&mut self, handle: &Handle) -> Result<(), Ended> {
+    fn take_requests(&mut self) -> Result<(), Ended> {
         let usual = self.context.running.settings().write_concern;
         let mut commands = Commands::default();
         let mut drafts = Vec::new();
@@ -187,7 +212,7 @@ impl Reader {
         };
         if !drafts.is_empty() {
             self.outbox.took(drafts.len(), total);
-            if let Err((failure, asked)) = handle.ask_all(&self.outbox, commands.finish(drafts)) {
+            if let Err((failure, asked)) = self.handle.ask_all(&self.outbox, commands.finish(drafts)) {
                 self.refuse(&failure, asked);
             }
         }
@@ -241,7 +266,6 @@ impl Reader {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ended::Starting => f.write_str("this member has not started yet"),
             Ended::Closed => f.write_str("closed by the client"),
             Ended::Broken(error) => write!(f, "broken: {error}"),
             Ended::Malformed(error) => write!(f, "malformed request: {}", crate::listener::chain(error)),

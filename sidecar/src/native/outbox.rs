@@ -92,7 +92,8 @@ impl Outbox {
     }
 
     /// Write the answer to the client's greeting. Nothing was written before, so that the socket has room for it.
-    pub(crate) fn greet(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn greet(&self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.writable().await?;
         self.stream.try_write(bytes).map(|_| ())
     }
 

@@ -20,6 +20,23 @@ pub(crate) enum Stream {
     Unix(UnixStream),
 }
 
+/// A connection on its way from one runtime to another.
+#[derive(Debug)]
+pub(crate) enum Detached {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Detached {
+    /// Use it in the runtime of the task that calls this.
+    pub(crate) fn attach(self) -> io::Result<Stream> {
+        match self {
+            Detached::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Detached::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
+}
+
 /// What comes from the client.
 #[derive(Debug)]
 pub(crate) enum ReadHalf {
@@ -35,6 +52,14 @@ pub(crate) enum WriteHalf {
 }
 
 impl Stream {
+    /// Let go of the runtime that the connection was accepted in.
+    pub(crate) fn into_std(self) -> io::Result<Detached> {
+        match self {
+            Stream::Tcp(stream) => stream.into_std().map(Detached::Tcp),
+            Stream::Unix(stream) => stream.into_std().map(Detached::Unix),
+        }
+    }
+
     pub(crate) fn split(self) -> (ReadHalf, WriteHalf) {
         match self {
             Stream::Tcp(stream) => {

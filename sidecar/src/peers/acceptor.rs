@@ -88,7 +88,7 @@ async fn greet(
         Purpose::Replication => {
             handshake::welcome(shared, &mut stream, hello.purpose).await?;
             drop(permit);
-            inbound::serve(shared, &hello, stream, read, address.ip()).await;
+            inbound::serve_on_core(shared, hello, stream, read, address.ip()).await;
         }
         Purpose::CheckpointFetch { position } => {
             let Ok(transfer) = permits.transfers.try_acquire_owned() else {

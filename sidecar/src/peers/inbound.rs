@@ -7,13 +7,16 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use holdfast_engine::MemberId;
 use holdfast_wire::{Frame, FrameError, Hello};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::{Peer, Shared};
 use crate::core::event::Event;
@@ -60,8 +63,31 @@ struct Holder {
     _replaced: oneshot::Sender<()>,
 }
 
+/// Read a handshaken connection where the core runs: what arrives wakes the thread that it is for, and no other.
+pub(super) async fn serve_on_core(
+    shared: &Arc<Shared>,
+    hello: Hello,
+    stream: TcpStream,
+    read: BytesMut,
+    from: IpAddr,
+) {
+    let Some(on_core) = &shared.on_core else { return serve(shared, &hello, stream, read, from).await };
+    let Ok(stream) = stream.into_std() else { return };
+    let shared = shared.clone();
+    // Its task ends with this one.
+    let mut serving = JoinSet::new();
+    let serve = async move {
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            serve(&shared, &hello, stream, read, from).await;
+        }
+    };
+    serving.spawn_on(serve, on_core);
+    // An error means that the core has ended.
+    let _ = serving.join_next().await;
+}
+
 /// Read a handshaken connection until it ends, and tell the core of both its messages and its end.
-pub(super) async fn serve(shared: &Shared, hello: &Hello, stream: TcpStream, read: BytesMut, from: IpAddr) {
+async fn serve(shared: &Shared, hello: &Hello, stream: TcpStream, read: BytesMut, from: IpAddr) {
     let peer = shared.peer(hello.member.ordinal);
     let (place, replaced) = take_place(shared, peer, hello);
     *peer.seen_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
@@ -72,7 +98,7 @@ pub(super) async fn serve(shared: &Shared, hello: &Hello, stream: TcpStream, rea
     let ended = tokio::select! {
         biased;
         _ = replaced => Ended::Replaced,
-        ended = read_frames(shared, peer, hello.member, &stream, read, &heard) => ended,
+        ended = read_frames(shared, peer, hello.member, stream, read, &heard) => ended,
         () = silence(shared, &heard) => Ended::Silent,
     };
     match ended {
@@ -135,30 +161,28 @@ async fn read_frames(
     shared: &Shared,
     peer: &Peer,
     from: MemberId,
-    stream: &TcpStream,
+    stream: TcpStream,
     mut read: BytesMut,
     heard: &AtomicBool,
 ) -> Ended {
+    // Its halves know what was read of it: no call to the kernel is made only to hear that there is no more.
+    let (mut stream, pongs) = stream.into_split();
     let mut events = Vec::new();
     loop {
-        let ended = take_frames(from, stream, &mut read, &mut events);
+        let ended = take_frames(from, &pongs, &mut read, &mut events);
         if shared.queue.push_when_room(&mut events).await.is_err() {
             return Ended::MemberEnds;
         }
         if let Err(ended) = ended {
             return ended;
         }
-        if let Err(error) = stream.readable().await {
-            return Ended::Broken(error);
-        }
         read.reserve(READ_BYTES);
-        match stream.try_read_buf(&mut read) {
+        match stream.read_buf(&mut read).await {
             Ok(0) => return Ended::Closed,
             Ok(bytes) => {
                 heard.store(true, Relaxed);
                 peer.link.counts().received_bytes.add(bytes as u64);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Ended::Broken(error),
         }
     }
@@ -167,7 +191,7 @@ async fn read_frames(
 /// Turn all whole frames in `read` into events. What came before a bad frame still counts.
 fn take_frames(
     from: MemberId,
-    stream: &TcpStream,
+    pongs: &OwnedWriteHalf,
     read: &mut BytesMut,
     events: &mut Vec<Event>,
 ) -> Result<(), Ended> {
@@ -187,7 +211,7 @@ fn take_frames(
                 if let Some(fingerprint) = fingerprint {
                     events.push(Event::Fingerprint { from: from.ordinal, fingerprint });
                 }
-                pong(stream, nonce);
+                pong(pongs, nonce);
             }
             Frame::Pong { .. }
             | Frame::CheckpointChunk { .. }
@@ -199,7 +223,7 @@ fn take_frames(
 }
 
 /// Answer a ping. The few bytes always fit, unless the peer does not read its pongs, and then it needs none.
-fn pong(stream: &TcpStream, nonce: u64) {
+fn pong(stream: &OwnedWriteHalf, nonce: u64) {
     let mut bytes = BytesMut::new();
     Frame::Pong { nonce }.encode(&mut bytes).expect("a pong is small");
     let _ = stream.try_write(&bytes);

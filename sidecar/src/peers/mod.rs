@@ -63,6 +63,8 @@ pub(crate) struct PeersOptions {
     pub(crate) metrics: Metrics,
     /// Where the entries are that members in repair ask for.
     pub(crate) source: Source,
+    /// The core's own runtime, if there is a core: what peers say is read there, on its way to nobody else.
+    pub(crate) on_core: Option<Handle>,
 }
 
 /// What all connections of a member share.
@@ -75,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) files: Checkpoints,
     pub(crate) queue: Arc<Queue>,
     pub(crate) runtime: Handle,
+    on_core: Option<Handle>,
     pub(crate) metrics: Metrics,
     pub(crate) source: Source,
     store_id: OnceLock<StoreId>,
@@ -158,6 +161,7 @@ pub(crate) fn introduce(options: PeersOptions) -> Arc<Shared> {
         files: options.files,
         queue: options.queue,
         runtime: Handle::current(),
+        on_core: options.on_core,
         store_id: options.store_id.map_or_else(OnceLock::new, OnceLock::from),
         silence_ns: AtomicU64::default(),
         fingerprint: Mutex::default(),

@@ -124,6 +124,7 @@ async fn put_right(
         queue: Arc::new(Queue::default()),
         metrics: options.metrics.clone(),
         source: Source::Damaged(shelf.clone()),
+        on_core: None,
     });
     let others = (0..options.peers.len() as u8).map(Ordinal).filter(|other| *other != options.ordinal);
     let mut fetch = Fetch::new(shared.clone(), shelf, progress, others);

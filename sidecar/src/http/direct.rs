@@ -1,0 +1,45 @@
+//! The way around warp's filters for the routes of one key, which are asked a hundred times as often as all others:
+//! matching filters, and copying the head for each that is tried, took longer than the request itself.
+//!
+//! It refuses to look at anything but the path: that route and method exist, [`Front`](super::service::Front) has seen.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use http::Request;
+use hyper::body::Incoming;
+use tower::Service;
+use warp::reply::Response;
+
+use super::{Context, key};
+
+/// One key's routes, and warp's service of all others.
+#[derive(Clone, Debug)]
+pub(super) struct Direct<S> {
+    pub(super) context: Context,
+    pub(super) filters: S,
+}
+
+impl<S> Service<Request<Incoming>> for Direct<S>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        self.filters.poll_ready(task)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        if !request.uri().path().starts_with(key::PREFIX) {
+            return Box::pin(self.filters.call(request));
+        }
+        let context = self.context.clone();
+        Box::pin(async move { Ok(key::serve(&context, request).await) })
+    }
+}
