@@ -14,7 +14,7 @@ use crate::strategy::{
     HEARTBEAT_TIMEOUT_INTERVALS_MIN, HEARTBEAT_TIMEOUT_MAX,
 };
 use crate::violation::{self, Violation, Violations};
-use crate::{Consensus, Durability, Span, Strategy, WriteConcern};
+use crate::{Compression, Consensus, Durability, Span, Strategy, WriteConcern};
 
 /// Largest settings file. Seven peers with the longest host names need less than 4 KiB.
 pub const SETTINGS_BYTES_MAX: usize = 64 * 1024;
@@ -83,6 +83,9 @@ pub struct CheckpointSettings {
     pub interval: Span,
     /// How many are kept, in `[1, CHECKPOINT_RETAIN_MAX]`.
     pub retain: u8,
+    /// How they are written.
+    #[serde(default, skip_serializing_if = "Compression::is_none")]
+    pub compression: Compression,
 }
 
 /// Why settings cannot be used.
@@ -218,7 +221,7 @@ impl Settings {
         }
         let strategy = self.strategy.name();
         match (self.checkpoint, self.strategy.takes_checkpoints()) {
-            (Some(CheckpointSettings { interval, retain }), true) => {
+            (Some(CheckpointSettings { interval, retain, .. }), true) => {
                 if !(CHECKPOINT_INTERVAL_MIN..=CHECKPOINT_INTERVAL_MAX).contains(&interval) {
                     wrong.add("checkpoint.interval", format!(
                         "{interval} is not between {CHECKPOINT_INTERVAL_MIN} and {CHECKPOINT_INTERVAL_MAX}"

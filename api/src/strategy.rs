@@ -42,6 +42,24 @@ pub enum Durability {
     Memory,
 }
 
+/// How checkpoints are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "kind", derive(schemars::JsonSchema))]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// By LZ4: smaller, for a little of the processor's time.
+    Lz4,
+}
+
+impl Compression {
+    /// Whether they are written as they are.
+    pub fn is_none(&self) -> bool {
+        *self == Compression::None
+    }
+}
+
 impl Strategy {
     /// Whether several members may hold the state. The others have one and keep no log.
     pub const fn replicates(self) -> bool {

@@ -76,6 +76,7 @@ async fn start(folder: &Path) -> anyhow::Result<Member> {
             heartbeat_timeout: Duration::from_millis(500),
             checkpoint_interval: None,
             checkpoint_retain: NonZeroUsize::MIN,
+            checkpoint_compression: holdfast_storage::Compression::None,
         },
         metrics: Metrics::example(),
         peer_listener: tokio::net::TcpListener::bind("127.0.0.1:0").await?,

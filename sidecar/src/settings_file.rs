@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_api::{CHECKPOINT_RETAIN_DEFAULT, SETTINGS_BYTES_MAX, Settings};
+use holdfast_storage::Compression;
 use tracing::{info, warn};
 
 use crate::core::{Failure, Handle, Timing};
@@ -60,6 +61,10 @@ pub(crate) fn timing(settings: &Settings) -> Timing {
         checkpoint_interval: settings.checkpoint.map(|checkpoint| checkpoint.interval.get()),
         // The settings are validated, so that it is at least 1.
         checkpoint_retain: NonZeroUsize::new(retain.into()).unwrap_or(NonZeroUsize::MIN),
+        checkpoint_compression: match settings.checkpoint.map(|checkpoint| checkpoint.compression) {
+            None | Some(holdfast_api::Compression::None) => Compression::None,
+            Some(holdfast_api::Compression::Lz4) => Compression::Lz4,
+        },
     }
 }
 
@@ -162,6 +167,7 @@ heartbeat:
 checkpoint:
   interval: 30s
   retain: 2
+  compression: Lz4
 peers:
 - 127.0.0.1:7401
 ";
@@ -191,6 +197,7 @@ peers:
                 heartbeat_timeout: Duration::from_secs(1),
                 checkpoint_interval: Some(Duration::from_secs(30)),
                 checkpoint_retain: NonZeroUsize::new(2).expect("two"),
+                checkpoint_compression: Compression::Lz4,
             }
         );
     }

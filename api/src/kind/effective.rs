@@ -3,7 +3,7 @@
 
 use kube::ResourceExt as _;
 
-use super::{ReplicatedStore, ReplicatedStoreSpec};
+use super::{CheckpointSpec, ReplicatedStore, ReplicatedStoreSpec};
 use crate::Durability;
 use crate::settings::{CheckpointSettings, HeartbeatSettings, Settings, SettingsError, StoreName};
 
@@ -20,7 +20,8 @@ impl ReplicatedStoreSpec {
     pub fn checkpoint(&self) -> Option<CheckpointSettings> {
         let written = self.checkpoint.unwrap_or_default();
         let default = self.strategy.checkpoint_interval()?;
-        Some(CheckpointSettings { interval: written.interval.unwrap_or(default), retain: written.retain })
+        let CheckpointSpec { interval, retain, compression } = written;
+        Some(CheckpointSettings { interval: interval.unwrap_or(default), retain, compression })
     }
 }
 
@@ -64,6 +65,7 @@ impl ReplicatedStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Compression;
     use crate::kind::CheckpointSpec;
     use crate::{Span, Strategy};
 
@@ -82,7 +84,11 @@ mod tests {
             assert_eq!(settings.durability, durability);
             assert_eq!(
                 settings.checkpoint,
-                interval.map(|interval| CheckpointSettings { interval, retain: 3 })
+                interval.map(|interval| CheckpointSettings {
+                    interval,
+                    retain: 3,
+                    compression: Compression::None
+                })
             );
             assert_eq!(Settings::read(&settings.to_yaml()).ok(), Some(settings));
         };
@@ -95,9 +101,11 @@ mod tests {
     #[test]
     fn what_is_written_stays() {
         let mut store = store(Strategy::Hybrid, 3);
-        store.spec.checkpoint = Some(CheckpointSpec { interval: Some(Span::from_secs(7)), retain: 9 });
+        let (interval, retain, compression) = (Span::from_secs(7), 9, Compression::Lz4);
+        store.spec.checkpoint = Some(CheckpointSpec { interval: Some(interval), retain, compression });
         let settings = store.settings(peers(3)).expect("valid");
-        assert_eq!(settings.checkpoint, Some(CheckpointSettings { interval: Span::from_secs(7), retain: 9 }));
+        assert_eq!(settings.checkpoint, Some(CheckpointSettings { interval, retain, compression }));
+        assert_eq!(Settings::read(&settings.to_yaml()).ok(), Some(settings.clone()));
         assert_eq!(settings.store.to_string(), "default/orders");
     }
 

@@ -21,7 +21,7 @@ use crate::strategy::{
     CHECKPOINT_RETAIN_DEFAULT, Consensus, Durability, HEARTBEAT_INTERVAL_DEFAULT, HEARTBEAT_TIMEOUT_DEFAULT,
     REPLICAS_DEFAULT, Strategy,
 };
-use crate::{Span, WriteConcern};
+use crate::{Compression, Span, WriteConcern};
 
 /// Replicated state beside an application: every pod gets a sidecar that replicates, takes checkpoints, sends
 /// heartbeats and reports metrics.
@@ -180,6 +180,10 @@ pub struct CheckpointSpec {
     #[serde(default = "checkpoint_retain")]
     #[schemars(range(min = 1, max = 50))]
     pub retain: u8,
+
+    /// How they are written: None, which is the fastest, or Lz4, which is smaller. Old ones stay as they are.
+    #[serde(default, skip_serializing_if = "Compression::is_none")]
+    pub compression: Compression,
 }
 
 /// Each member's volume.
@@ -267,7 +271,7 @@ impl Default for HeartbeatSpec {
 
 impl Default for CheckpointSpec {
     fn default() -> CheckpointSpec {
-        CheckpointSpec { interval: None, retain: checkpoint_retain() }
+        CheckpointSpec { interval: None, retain: checkpoint_retain(), compression: Compression::None }
     }
 }
 

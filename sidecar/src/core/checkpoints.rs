@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_engine::{Checkpoint, Index, Input, Moment, Ordinal, Position};
-use holdfast_storage::CheckpointFile;
+use holdfast_storage::{CheckpointFile, Compression};
 use holdfast_store::Store;
 use tokio::sync::oneshot;
 
 use super::Core;
 use super::cutting::{CheckpointFailure, Cutting, Order};
-use super::handle::{CheckpointTaken, Failure, RefusalCode};
+use super::handle::{CheckpointTaken, Failure, RefusalCode, Timing};
 use super::queue::Queue;
 use super::verification::{self, Verification};
 use crate::metrics::{CheckpointResult, Metrics};
@@ -46,6 +46,8 @@ pub(crate) struct CheckpointSettings {
     pub(crate) interval: Option<Duration>,
     /// How many are kept.
     pub(crate) retain: NonZeroUsize,
+    /// How they are written.
+    pub(crate) compression: Compression,
     /// Which member's, for the stagger.
     pub(crate) ordinal: Ordinal,
     /// The newest one that is there.
@@ -103,13 +105,15 @@ impl Checkpoints {
         }
     }
 
-    /// Use another interval, counted from now, and keep another number.
-    pub(super) fn retime(&mut self, interval: Option<Duration>, retain: NonZeroUsize, now: Moment) {
+    /// Use another interval, counted from now, keep another number, and write them in another way.
+    pub(super) fn retime(&mut self, timing: &Timing, now: Moment) {
+        let Timing { checkpoint_interval: interval, checkpoint_retain: retain, .. } = *timing;
         if self.settings.interval != interval {
             self.next = interval.map(|interval| now + interval);
         }
         self.settings.interval = interval;
         self.settings.retain = retain;
+        self.settings.compression = timing.checkpoint_compression;
     }
 
     /// How often one is taken, if by time.
@@ -227,9 +231,10 @@ impl Checkpoints {
     fn begin(&mut self, store: &Store, checkpoint: Checkpoint, now: Moment) {
         self.wanted = false;
         self.next = self.settings.interval.map(|interval| now + interval);
-        let CheckpointSettings { files, retain, queue, .. } = &self.settings;
+        let CheckpointSettings { files, retain, compression, queue, .. } = &self.settings;
         let cursor = store.begin_checkpoint();
-        let order = Order { cursor, checkpoint, files: files.clone(), retain: *retain };
+        let order =
+            Order { cursor, checkpoint, files: files.clone(), retain: *retain, compression: *compression };
         let cutting = Some(Cutting::begin(order, queue));
         let log_bytes = std::mem::take(&mut self.log_bytes);
         self.running = Some(Running { started: now, checkpoint, log_bytes, cutting });

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{io, thread};
 
 use holdfast_engine::Checkpoint;
-use holdfast_storage::{CheckpointError, CheckpointFile, Checkpoints};
+use holdfast_storage::{CheckpointError, CheckpointFile, Checkpoints, Compression};
 use holdfast_store::CheckpointCursor;
 
 use super::event::Event;
@@ -43,6 +43,7 @@ pub(super) struct Order {
     pub(super) checkpoint: Checkpoint,
     pub(super) files: Checkpoints,
     pub(super) retain: NonZeroUsize,
+    pub(super) compression: Compression,
 }
 
 /// A checkpoint that is being cut. Dropping it gives it up.
@@ -84,8 +85,8 @@ fn give_way() {
 
 /// All chunks to the file, then the file durable, then old ones away.
 fn write(order: Order, given_up: &AtomicBool) -> Result<CheckpointFile, CheckpointFailure> {
-    let Order { mut cursor, checkpoint, files, retain } = order;
-    let mut writer = files.create(checkpoint)?;
+    let Order { mut cursor, checkpoint, files, retain, compression } = order;
+    let mut writer = files.create_with(checkpoint, compression)?;
     while let Some(chunk) = cursor.chunk(CHUNK_BYTES) {
         if given_up.load(Relaxed) {
             return Err(CheckpointFailure::GivenUp);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_api::http::Status;
 use holdfast_engine::{MemberId, Ordinal, Position, Term, WriteConcern};
+use holdfast_storage::Compression;
 use holdfast_store::{Event as StoreEvent, KeyValue, Outcome, Range, Revision};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
@@ -227,6 +228,8 @@ pub struct Timing {
     pub checkpoint_interval: Option<Duration>,
     /// How many checkpoints are kept.
     pub checkpoint_retain: NonZeroUsize,
+    /// How they are written.
+    pub checkpoint_compression: Compression,
 }
 
 /// What the member's state and queues come to, for the metrics page; the rest is in its [`Status`].

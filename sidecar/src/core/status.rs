@@ -77,7 +77,7 @@ impl Core {
         self.engine.retime(timing.heartbeat_interval, timing.heartbeat_timeout);
         self.election_timeout = timing.heartbeat_timeout;
         self.peers.set_heartbeat_timeout(timing.heartbeat_timeout);
-        self.checkpoints.retime(timing.checkpoint_interval, timing.checkpoint_retain, self.now);
+        self.checkpoints.retime(&timing, self.now);
     }
 
     /// This member's term.

@@ -13,7 +13,7 @@ use holdfast_sidecar::core::{
 };
 use holdfast_sidecar::member::{Broken, Member, MemberOptions, StartError};
 use holdfast_sidecar::metrics::Metrics;
-use holdfast_storage::{LogPolicy, Options};
+use holdfast_storage::{Compression, LogPolicy, Options};
 use holdfast_store::{Command, Expect, Operation, SessionId, Stamp};
 use tokio::net::TcpListener;
 
@@ -47,6 +47,7 @@ impl Cluster {
             heartbeat_timeout: Duration::from_millis(500),
             checkpoint_interval: None,
             checkpoint_retain: NonZeroUsize::MIN,
+            checkpoint_compression: Compression::None,
         }
     }
 

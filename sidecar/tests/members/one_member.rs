@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_sidecar::core::{Consistency, Failure, RefusalCode, Timing};
 use holdfast_sidecar::member::StartError;
-use holdfast_storage::LogPolicy;
+use holdfast_storage::{Compression, LogPolicy};
 
 use crate::cluster::{Cluster, get, put, write};
 
@@ -15,6 +15,7 @@ fn timing(checkpoint_interval: Option<Duration>) -> Timing {
         heartbeat_timeout: Duration::from_millis(500),
         checkpoint_interval,
         checkpoint_retain: NonZeroUsize::MIN,
+        checkpoint_compression: Compression::Lz4,
     }
 }
 
