@@ -19,6 +19,7 @@ const DAMAGED: &str = "the member does not serve what it cannot read. Put the fi
 const VERSION: &str = "run the version that wrote it, or a newer one";
 const DISK: &str = "look after the disk and its free space; what was acknowledged is durable, and a new start goes on \
     from there";
+const FOUND: &str = "the next start repairs it from the other members; if this comes again, replace the disk";
 const DIVERGED: &str = "keep the folder aside for a report and start with an empty one; the member then copies the \
     state from the others and takes its own place";
 const REMOVED: &str = "nothing is missing in the store. To have a member at this ordinal again, start it with an empty \
@@ -32,6 +33,7 @@ pub(crate) fn advice(error: &RunError) -> Option<&'static str> {
         RunError::Start(StartError::Open { source, .. }) => Some(for_folder(source)),
         RunError::Start(StartError::Checkpoint { .. } | StartError::State { .. }) => Some(DAMAGED),
         RunError::Broken(Broken::Log(_)) => Some(DISK),
+        RunError::Broken(Broken::Damaged(_)) => Some(FOUND),
         RunError::Broken(Broken::Removed) => Some(REMOVED),
         RunError::Broken(Broken::OldDisk { .. }) => Some(OLD_DISK),
         RunError::Broken(Broken::Diverged { .. }) => Some(DIVERGED),

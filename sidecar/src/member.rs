@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use holdfast_engine::{Config, MEMBERS_MAX, MemberId, Ordinal};
 use holdfast_storage::{
-    CheckpointError, CheckpointFile, Flushed, LogPolicy, OpenError, Opened, Options as LogOptions,
+    CheckpointError, CheckpointFile, Flushed, LogPolicy, OpenError, Opened, Options as LogOptions, Pace,
+    Scrubbed,
 };
 use holdfast_store::{RestoreError, Store};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 
 pub use crate::core::Broken;
+use crate::core::Damage;
 use crate::core::event::Event;
 use crate::core::queue::Queue;
 use crate::core::{CheckpointSettings, Core, CoreOptions, Handle, Timing, wanted};
@@ -292,6 +294,8 @@ fn assemble(
             fsync_seconds.observe(flush.fsync);
         }
     });
+    let scrub = disk.scrub();
+    let (scrub_metrics, scrub_queue) = (options.metrics.clone(), queue.clone());
     let done = queue.clone();
     let writer = disk
         .start(move |result| {
@@ -338,6 +342,9 @@ fn assemble(
         peers: peers.shared().clone(),
         metrics: options.metrics,
     });
+    let scrubber = scrub
+        .start(Pace::default(), move |scrubbed| hear(scrubbed, &scrub_metrics, &scrub_queue))
+        .map_err(|source| StartError::Thread { thread: "scrub", source })?;
     let (end, ended) = oneshot::channel();
     let closing = CloseOnDrop(queue.clone());
     thread::Builder::new()
@@ -345,11 +352,23 @@ fn assemble(
         .spawn(move || {
             let closing = closing; // also when the core panics
             let result = core.run(&runtime);
+            drop(scrubber); // it has the folder open
             drop(closing);
             let _ = end.send(result);
         })
         .map_err(|source| StartError::Thread { thread: "core", source })?;
     Ok((peers, ended))
+}
+
+/// Pass on what reading the disk again has found.
+fn hear(scrubbed: Scrubbed, metrics: &Metrics, queue: &Queue) {
+    let damage = match scrubbed {
+        Scrubbed::Read(bytes) => return metrics.scrubbed_bytes.add(bytes),
+        Scrubbed::Pass(_) => return metrics.scrubs.increment(),
+        Scrubbed::Damaged(fault) => Damage::Changed(fault),
+        Scrubbed::Failed { path, source } => Damage::Unreadable { path, source },
+    };
+    let _ = queue.push_always(Event::Damaged { damage });
 }
 
 #[allow(
@@ -387,7 +406,7 @@ mod tests {
 
     use bytes::Bytes;
     use holdfast_engine::{Index, Position, WriteConcern};
-    use holdfast_storage::WriteError;
+    use holdfast_storage::{Fault, WriteError};
     use holdfast_store::{Command, Expect, Operation};
 
     use super::*;
@@ -446,6 +465,19 @@ mod tests {
             matches!(after, Err(Failure::Refused { code: RefusalCode::ShuttingDown, .. })),
             "nobody waits for a core that is gone: {after:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn damage_that_is_found_ends_the_member_and_says_where() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut member = member(folder.path()).await;
+        let path = folder.path().join("log/0000000001.segment");
+        let fault = Fault { path, offset: 4711, what: holdfast_storage::Damage::Digest };
+        hear(Scrubbed::Read(7), &Metrics::example(), &member.queue);
+        hear(Scrubbed::Damaged(fault), &Metrics::example(), &member.queue);
+        let broken = member.ended().await.expect_err("it ends");
+        let text = broken.to_string();
+        assert!(text.contains("is damaged at byte 4711"), "{text}");
     }
 
     #[tokio::test]

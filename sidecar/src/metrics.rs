@@ -63,6 +63,10 @@ pub struct Metrics {
     pub leader_changes: Counter,
     /// Elections that this member started.
     pub campaigns: Counter,
+    /// Bytes on the disk that were read again and are as they were written.
+    pub scrubbed_bytes: Counter,
+    /// How often all of the disk was read again.
+    pub scrubs: Counter,
     /// Watchers that are connected.
     pub watch_streams: Gauge,
     /// Events sent to watchers.
@@ -144,6 +148,11 @@ impl Metrics {
                 "How often this member saw another leader than before.",
             ),
             campaigns: f.counter("holdfast_campaigns_total", "Elections that this member started."),
+            scrubbed_bytes: f.counter(
+                "holdfast_scrubbed_bytes_total",
+                "Bytes on the member's disk that were read again and are as they were written.",
+            ),
+            scrubs: f.counter("holdfast_scrubs_total", "How often all of the member's disk was read again."),
             watch_streams: f.gauge("holdfast_watch_streams", "Watchers that are connected."),
             watch_events: f.counter("holdfast_watch_events_total", "Events sent to watchers."),
             http_in_flight: f.gauge(

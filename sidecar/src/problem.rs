@@ -157,6 +157,7 @@ fn of_refusal(code: RefusalCode) -> Code {
         RefusalCode::NoLeader => Code::NoLeader,
         RefusalCode::NotLeader => Code::NotLeader,
         RefusalCode::Overloaded => Code::Overloaded,
+        RefusalCode::DiskFull => Code::DiskFull,
         RefusalCode::ShuttingDown => Code::ShuttingDown,
         RefusalCode::ConcernTooHigh => Code::ConcernTooHigh,
         RefusalCode::TooLarge => Code::TooLarge,

@@ -1,5 +1,7 @@
 //! The way to the disk: everything the engine wants written, in order, as much as the writer takes.
 
+use std::time::Duration;
+
 use holdfast_engine::Persist;
 use holdfast_storage::{LogWriter, SubmitError};
 
@@ -48,6 +50,21 @@ impl Disk {
     /// Whether the disk is behind what was asked of it.
     pub(super) fn is_behind(&self) -> bool {
         !self.backlog.is_empty()
+    }
+
+    /// Whether there is no space on the disk but the reserve.
+    pub(super) fn is_full(&self) -> bool {
+        self.writer.space().is_full()
+    }
+
+    /// For how long there has been none.
+    pub(super) fn full_for(&self) -> Option<Duration> {
+        self.writer.space().full_for()
+    }
+
+    /// For how long the oldest write that is not durable has been asked for.
+    pub(super) fn waiting_for(&self) -> Duration {
+        self.writer.waiting_for()
     }
 
     /// Write what was taken, and end the writer's thread.

@@ -14,6 +14,7 @@ use super::cutting::CheckpointFailure;
 use super::handle::{
     CheckpointTaken, Failure, Figures, HandedOver, ReadReply, ReadRequest, Timing, WriteRequest, Written,
 };
+use super::member_error::Damage;
 use super::watches::WatchStream;
 use crate::native::{Asked, Outbox};
 use crate::peers::{FetchError, Fetched};
@@ -75,6 +76,8 @@ pub(crate) enum Event {
 
     /// The disk has done all writes up to this one, or has failed.
     Durable { result: Result<Ticket, WriteError> },
+    /// Reading the disk again found something that is not as it was written, or cannot be read.
+    Damaged { damage: Damage },
     /// A checkpoint of this member's own is durable, or is not.
     CheckpointWritten { result: Result<CheckpointFile, CheckpointFailure> },
     /// A checkpoint of another member is durable here, and its state is ready; or it is not.

@@ -82,6 +82,8 @@ pub enum RefusalCode {
     NotLeader,
     /// Too much is under way.
     Overloaded,
+    /// The leader's disk is full, and the request makes the store larger.
+    DiskFull,
     /// The member is stopping.
     ShuttingDown,
     /// The write concern asks for more members than there are.
@@ -243,6 +245,10 @@ pub struct Figures {
     pub reads_pending: usize,
     /// Bytes of log in memory.
     pub log_bytes: usize,
+    /// Whether the disk is full.
+    pub disk_full: bool,
+    /// For how long the oldest write that is not durable has been asked for.
+    pub disk_waits: Duration,
 }
 
 /// The way to the core thread. Cheap to clone.

@@ -1,7 +1,10 @@
 //! Why a running member cannot go on.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use holdfast_engine::{Index, Outcast, Position};
-use holdfast_storage::WriteError;
+use holdfast_storage::{Fault, WriteError};
 
 /// Why a running member ended by itself. The process must end, with a non-zero code: what is in memory and what is on
 /// disk may not be the same any more.
@@ -40,9 +43,29 @@ pub enum Broken {
         /// The log ends here.
         last: Index,
     },
+    /// Something on the disk is not what was written there. The next start repairs it from the other members.
+    #[error("{0}")]
+    Damaged(Damage),
     /// The core thread panicked; the log says where.
     #[error("the core broke an invariant of its own")]
     Panicked,
+}
+
+/// What reading the disk again found.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Damage {
+    /// Other bytes than those that were written.
+    #[error("{} is damaged at byte {}: {}", .0.path.display(), .0.offset, .0.what)]
+    Changed(Fault),
+    /// The disk does not give them.
+    #[error("{} cannot be read again", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
 }
 
 impl From<Outcast> for Broken {

@@ -40,7 +40,7 @@ pub use handle::{
     Answer, CheckpointTaken, Consistency, Failure, Figures, HandedOver, Handle, Query, ReadReply,
     ReadRequest, RefusalCode, Timing, WatchBatch, WatchEnd, WriteRequest, Written,
 };
-pub use member_error::Broken;
+pub use member_error::{Broken, Damage};
 pub use watches::WatchStream;
 
 use self::asking::{HandOver, Write};

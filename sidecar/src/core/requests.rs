@@ -8,6 +8,7 @@ use std::time::Duration;
 use holdfast_engine::{
     ENTRY_PAYLOAD_BYTES_MAX, Input, MEMBERS_MAX, MemberId, Ordinal, ProposalToken, Refusal, WriteConcern,
 };
+use holdfast_store::{Command, Operation, Txn, TxnOperation};
 use holdfast_wire::Frame;
 
 use super::Core;
@@ -21,6 +22,20 @@ use crate::peers::Pushed;
 /// The leader's answer gets so much time to come back, of the time that a forwarded request has: a tenth of it, and
 /// at most this. So the leader's "not in time" arrives before the member gives up by itself.
 const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(50);
+
+/// When to try again after a refusal for lack of space: it is looked for once a second.
+const SPACE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether carrying a command out may take more space than it gives back. What cannot be read does nothing.
+fn grows(command: &[u8]) -> bool {
+    Command::decode(command).is_ok_and(|command| match command.operation {
+        Operation::Put { .. } => true,
+        Operation::Delete { .. } | Operation::Compact { .. } => false,
+        Operation::Txn(Txn { success, failure, .. }) => {
+            success.iter().chain(&failure).any(|operation| matches!(operation, TxnOperation::Put { .. }))
+        }
+    })
+}
 
 impl Core {
     /// Somebody wants to write.
@@ -63,6 +78,11 @@ impl Core {
             writes.drain(..).for_each(|write| self.refuse_overloaded(write, "the disk is behind"));
             self.proposals = writes;
             return;
+        }
+        if self.disk.is_full() {
+            let (growing, taken) = writes.drain(..).partition(|write| grows(&write.command));
+            self.refuse_for_space(growing);
+            writes = taken;
         }
         let first = self.last_token + 1;
         self.last_token += writes.len() as u64;
@@ -271,6 +291,21 @@ impl Core {
     pub(super) fn refuse_without_leader(&mut self, write: Write) {
         self.metrics.proposal_failed(ProposalFailure::NoLeader);
         self.answer_write(write, Err(no_leader()));
+    }
+
+    /// The reserve is for what makes the store smaller.
+    fn refuse_for_space(&mut self, growing: Vec<Write>) {
+        for write in growing {
+            self.metrics.proposal_failed(ProposalFailure::Overloaded);
+            let failure = Failure::Refused {
+                code: RefusalCode::DiskFull,
+                detail: "the leader's disk is full; it takes deletes and compaction until there is space"
+                    .to_owned(),
+                retryable: true,
+                retry_after: Some(SPACE_PAUSE),
+            };
+            self.answer_write(write, Err(failure));
+        }
     }
 
     fn refuse_overloaded(&mut self, write: Write, detail: &str) {

@@ -68,6 +68,9 @@ impl Core {
             if self.leavers_until.is_some_and(|until| until <= self.now) {
                 self.wait_for_no_leavers();
             }
+            if self.disk.is_full() {
+                self.checkpoints.want_for_space();
+            }
             self.begin_checkpoint_if_due();
             self.watches.catch_up(&self.store, self.committed_revision(), self.now, &self.metrics);
             self.carry_out()?;
@@ -144,6 +147,7 @@ impl Core {
                 self.step(Input::Durable { ticket });
                 self.disk.submit(Vec::new())?;
             }
+            Event::Damaged { damage } => return Err(Broken::Damaged(damage)),
             Event::CheckpointWritten { result } => self.checkpoint_written(result),
             Event::CheckpointFetched { transfer, result } => self.checkpoint_fetched(transfer, result),
             other => self.hear(other)?,

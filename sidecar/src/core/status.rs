@@ -69,6 +69,8 @@ impl Core {
             writes_pending: self.writes.count() + self.held.count() + self.forwarded.count(),
             reads_pending: self.reads.count(),
             log_bytes: self.engine.status(self.now).log_bytes,
+            disk_full: self.disk.is_full(),
+            disk_waits: self.disk.waiting_for(),
         }
     }
 
@@ -125,6 +127,12 @@ impl Core {
     }
 
     fn note_now(&self, leads: bool) -> Option<String> {
+        if let Some(full_for) = self.disk.full_for() {
+            return Some(format!(
+                "the disk has been full for {} s; a leader takes only deletes and compaction until there is space",
+                full_for.as_secs()
+            ));
+        }
         let behind = (leads && self.disk.is_behind()).then(|| "the disk is behind".to_owned());
         behind.or_else(|| self.note.clone())
     }

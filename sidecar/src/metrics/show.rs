@@ -64,6 +64,8 @@ impl Metrics {
         state.sessions.set(statistics.sessions as f64);
         state.quota_bytes.set(QUOTA_BYTES as f64);
         state.log_bytes.set(figures.log_bytes as f64);
+        state.disk_full.set(if figures.disk_full { 1.0 } else { 0.0 });
+        state.disk_waits.set(figures.disk_waits.as_secs_f64());
         state.proposals_pending.set(figures.writes_pending as f64);
         state.reads_pending.set(figures.reads_pending as f64);
     }

@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) history_bytes: Gauge,
     pub(crate) sessions: Gauge,
     pub(crate) log_bytes: Gauge,
+    pub(crate) disk_full: Gauge,
+    pub(crate) disk_waits: Gauge,
     pub(crate) proposals_pending: Gauge,
     pub(crate) reads_pending: Gauge,
     pub(crate) checkpoint_index: Gauge,
@@ -79,6 +81,14 @@ impl State {
             ),
             sessions: f.gauge("holdfast_sessions", "Sessions that are remembered for retries."),
             log_bytes: f.gauge("holdfast_log_bytes", "Bytes of log entries in memory."),
+            disk_full: f.gauge(
+                "holdfast_disk_full",
+                "1 while there is no space on the member's disk but the log's reserve.",
+            ),
+            disk_waits: f.gauge(
+                "holdfast_disk_oldest_write_seconds",
+                "How long the oldest write that is not durable yet has waited for the disk; 0 if none does.",
+            ),
             proposals_pending: f
                 .gauge("holdfast_proposals_pending", "Writes taken by this member and not yet answered."),
             reads_pending: f

@@ -4,6 +4,7 @@ mod bad_peers;
 mod checkpoints;
 mod cluster;
 mod failover;
+mod full;
 mod load;
 mod membership;
 mod one_member;
