@@ -51,7 +51,9 @@ impl FromStr for Span {
     type Err = SpanError;
 
     fn from_str(text: &str) -> Result<Span, SpanError> {
-        parse(text).map(|milliseconds| Span(Duration::from_millis(milliseconds))).ok_or_else(|| {
+        let span = parse(text).map(Span::from_millis);
+        // What is written must be readable again: hours in six digits with all other units would be too long.
+        span.filter(|span| span.to_string().len() <= SPAN_BYTES_MAX).ok_or_else(|| {
             // An error message repeats what was written, not a whole file that was put there by mistake.
             SpanError { text: text.chars().take(SPAN_BYTES_MAX + 4).collect() }
         })
@@ -171,6 +173,7 @@ mod tests {
             check(text, None, "");
         }
         check("999999h60m", None, "");
+        check("999999h99250ms", None, "");
         let error = "30".parse::<Span>().expect_err("no unit");
         assert!(error.to_string().contains("\"100ms\", \"30s\" or \"5m\""), "{error}");
         let error = "x".repeat(1_000_000).parse::<Span>().expect_err("no span");
