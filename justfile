@@ -28,6 +28,10 @@ soak minutes="10":
 bench *arguments:
     cargo run --release -p holdfast-bench -- {{arguments}}
 
+# Mutated bytes for one fuzz target or all of them, so many minutes each.
+fuzz target="all" minutes="10":
+    cargo run --release -p holdfast-fuzz -- {{target}} --minutes {{minutes}}
+
 # A real Kubernetes of three nodes: build, up, down, kubectl, helm, cut, restore, kill, start.
 cluster *arguments:
     cargo xtask cluster {{arguments}}

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["api", "wire"]),
     ("e2e", &["*"]),
     ("engine", &[]),
+    ("fuzz", &["*"]),
     ("operator", &["api", "client"]),
     ("sidecar", &["api", "engine", "storage", "store", "wire"]),
     ("sim", &["*"]),
