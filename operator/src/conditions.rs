@@ -291,6 +291,8 @@ pub fn bounded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_api::Removal;
+
     use super::*;
 
     fn view(replicas: u8) -> View {
@@ -373,6 +375,29 @@ mod tests {
             "!Ready=MembersNotReady !Progressing=AsSpecified Degraded=MembersNotReady !QuorumLost=Quorum",
         );
         assert_eq!(judge(&view)[2].message, "member 2: there is no pod");
+    }
+
+    #[test]
+    fn members_that_come_and_go_are_no_degradation() {
+        let adding = Work::Scaling(Scaling::Adding(vec![3, 4]));
+        let unwell =
+            |members: &[u8]| members.iter().map(|&member| (member, "there is no pod".into())).collect();
+        let view = View { voters: vec![0, 1, 2], unwell: unwell(&[3, 4]), work: adding, ..view(5) };
+        check(
+            &view,
+            "!Ready=AddingMembers Progressing=AddingMembers !Degraded=AllMembersReady !QuorumLost=Quorum",
+        );
+        // One that votes is missing meanwhile; of three, not of five, a majority is left.
+        let view =
+            View { leader: None, voting: vec![0, 1], ready: vec![0, 1], unwell: unwell(&[2, 3, 4]), ..view };
+        check(&view, "!Ready=NoLeader Progressing=AddingMembers Degraded=MembersNotReady !QuorumLost=Quorum");
+        let removing = Work::Scaling(Scaling::Removing(Removal::Voting(vec![3, 4])));
+        let view = View { replicas: 3, voters: (0..5).collect(), work: removing, ..super::tests::view(5) };
+        check(
+            &view,
+            "Ready=AllMembersReady Progressing=RemovingMembers !Degraded=AllMembersReady !QuorumLost=Quorum",
+        );
+        assert_eq!(judge(&view)[1].message, "waiting for members 3, 4 to be removed");
     }
 
     #[test]
