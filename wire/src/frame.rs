@@ -27,6 +27,7 @@ const LENGTH_BYTES: usize = 4;
 
 /// One thing that travels between members.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most frames are messages, and none is kept")]
 pub enum Frame {
     /// What one engine says to another.
     Message(Message),

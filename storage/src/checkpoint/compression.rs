@@ -50,7 +50,7 @@ pub(super) fn compressed(bytes: &[u8]) -> Option<(u32, Vec<u8>)> {
     let length = block::compress_into(bytes, &mut stored[LENGTH_BYTES..]).ok()?;
     stored.truncate(LENGTH_BYTES + length);
     let worth_it = stored.len() < bytes.len() - bytes.len() / 8;
-    worth_it.then(|| (stored.len() as u32 | COMPRESSED, stored))
+    worth_it.then_some((stored.len() as u32 | COMPRESSED, stored))
 }
 
 /// The reverse; `None` if these bytes are no such chunk.
