@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::BytesMut;
 use futures::future::join_all;
 use holdfast_e2e::faults::disk::{Disk, FileSystem};
-use holdfast_e2e::faults::member::Member;
+use holdfast_e2e::faults::member::{FLUSHES, Injection, Member};
 use holdfast_e2e::faults::network::{Network, PEER_PORT};
 use holdfast_e2e::faults::plan::{Kind, Plan};
 use holdfast_e2e::faults::report::Series;
@@ -26,6 +26,7 @@ use holdfast_wire::{Fingerprint, Frame, Greeting, Hello, Purpose};
 
 const TESTS: &[Test<()>] = &[
     ("a_power_cut_forgets_what_was_not_flushed_and_nothing_else", |()| power_cuts()),
+    ("a_store_that_only_seems_to_flush_is_found_out_by_a_power_cut", |()| unflushed()),
     ("a_member_whose_state_differs_from_most_others_ends", |()| diverged()),
     ("members_with_each_others_disks_do_not_start", |()| swapped()),
     ("members_that_are_killed_or_paused_lose_nothing", |()| runs(PROCESSES)),
@@ -86,23 +87,16 @@ fn runs(kinds: &[Kind]) -> anyhow::Result<()> {
     bail!("{} of {} runs failed: {}: {failure}", summary.failures.len(), series.runs, first.plan)
 }
 
-/// A store of three members, on a thread that can reach it.
-fn on_stage(name: &str, act: impl FnOnce(&mut Stage) -> anyhow::Result<()> + Send) -> anyhow::Result<()> {
+/// Three members that do not run yet, on a thread that can reach them.
+fn on_stage(
+    name: &str,
+    file_system: FileSystem,
+    act: impl FnOnce(&mut Stage) -> anyhow::Result<()> + Send,
+) -> anyhow::Result<()> {
     let program = programs::build(&[programs::SIDECAR])?.join(programs::SIDECAR);
     let folder = stage::folder().join(format!("{}-{name}", std::process::id()));
-    let plan = Plan {
-        seed: 0,
-        members: 3,
-        checkpoints: false,
-        file_system: FileSystem::Host,
-        faults: Vec::new(),
-        rounds: 0,
-    };
-    let work = || {
-        let mut stage = Stage::set(&plan, 0, &folder, &program)?;
-        stage.tend_until(|stage| stage.settled())?;
-        act(&mut stage)
-    };
+    let plan = Plan { seed: 0, members: 3, checkpoints: false, file_system, faults: Vec::new(), rounds: 0 };
+    let work = || act(&mut Stage::set(&plan, 0, &folder, &program)?);
     let panicked = |_| Err(anyhow::anyhow!("the test panicked"));
     std::thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(panicked))?;
     // What failed is left to be looked at.
@@ -123,10 +117,31 @@ fn keys(stage: &Stage, member: usize) -> anyhow::Result<usize> {
     Ok(stage.ask(Http::default().list(&stage.bases()[member], "key-"))?.len())
 }
 
+/// Without this the other tests would prove little too: members whose flushes do nothing, though they are told that all went
+/// well, lose what they acknowledged when their power is cut, and that is seen.
+fn unflushed() -> anyhow::Result<()> {
+    on_stage("unflushed", FileSystem::Xfs, |stage| {
+        for member in &mut stage.members {
+            member.start_under(vec![Injection { calls: FLUSHES, what: "retval=0".to_owned(), nth: None }]);
+        }
+        stage.tend_until(|stage| stage.settled())?;
+        write(stage, 0..100)?;
+        for disk in &stage.disks {
+            disk.cut_power()?;
+        }
+        stage.members.iter_mut().for_each(Member::kill);
+        stage.disks.iter().try_for_each(Disk::restore)?;
+        stage.tend_until(|stage| stage.settled())?;
+        ensure!(keys(stage, 0)? < 100, "nothing is lost although nothing was flushed");
+        Ok(())
+    })
+}
+
 /// Nothing in the product makes states differ. So two that claim to be the other members tell one that its state is not
 /// theirs.
 fn diverged() -> anyhow::Result<()> {
-    on_stage("diverged", |stage| {
+    on_stage("diverged", FileSystem::Host, |stage| {
+        stage.tend_until(|stage| stage.settled())?;
         (0..12).try_for_each(|hundred| write(stage, 100 * hundred..100 * (hundred + 1)))?;
         stage.tend_until(|stage| stage.settled())?;
         let statuses = stage.statuses(Duration::from_secs(2));
@@ -167,7 +182,8 @@ fn claim(store: StoreId, member: MemberId) -> anyhow::Result<TcpStream> {
 }
 
 fn swapped() -> anyhow::Result<()> {
-    on_stage("swapped", |stage| {
+    on_stage("swapped", FileSystem::Host, |stage| {
+        stage.tend_until(|stage| stage.settled())?;
         write(stage, 0..50)?;
         stage.tend_until(|stage| stage.settled())?;
         let swap = |stage: &mut Stage| {
