@@ -4,6 +4,7 @@ mod checkpoint;
 mod client;
 mod command;
 mod folder;
+mod http;
 mod peer;
 mod record;
 mod text;
@@ -30,6 +31,9 @@ pub fn all() -> &'static [Target] {
         command::OUTCOME,
         checkpoint::CHECKPOINT,
         folder::FOLDER,
+        http::KEY,
+        http::QUERY,
+        http::TRANSACTION,
         text::SETTINGS,
         text::TRANSACTION,
         text::WORDS,

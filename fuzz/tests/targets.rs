@@ -41,6 +41,9 @@ fuzz! {
     outcomes: "outcome", 20_000;
     checkpoints: "checkpoint", 2_000;
     folders: "folder", 1_500;
+    keys_of_http: "http-key", 20_000;
+    queries_of_http: "http-query", 20_000;
+    transactions_of_http: "http-txn", 10_000;
     settings: "settings", 3_000;
     transactions: "transaction", 10_000;
     words: "words", 20_000;

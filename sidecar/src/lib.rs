@@ -34,4 +34,6 @@ pub mod settings_file;
 pub mod signals;
 
 pub use arguments::{Arguments, Options};
+#[doc(hidden)]
+pub use http::readings;
 pub use process::{Exit, RunError, main, run};

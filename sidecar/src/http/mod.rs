@@ -19,6 +19,7 @@ mod list;
 mod parameters;
 mod percent;
 mod query;
+pub mod readings;
 mod reads;
 mod request_id;
 mod route;
