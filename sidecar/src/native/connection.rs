@@ -276,3 +276,93 @@ impl fmt::Display for Ended {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use holdfast_engine::MemberId;
+    use holdfast_wire::native::{Expect, WriteHead};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::core::queue::{CLIENT_EVENTS_MAX, Queue};
+    use crate::ending::ending;
+    use crate::metrics::Metrics;
+
+    const SETTINGS: &str = "\
+store:
+  namespace: shop
+  name: orders
+replicas: 1
+strategy: Replication
+consensus: Majority
+durability: Disk
+writeConcern: majority
+heartbeat:
+  interval: 100ms
+  timeout: 1s
+peers:
+- 127.0.0.1:7401
+";
+
+    async fn greeted(context: &Context, handle: &Handle, ending: &Ending) -> (UnixStream, BytesMut) {
+        let (mut client, member) = UnixStream::pair().expect("a pair of sockets");
+        let stream = Stream::Unix(member);
+        let (context, handle, ending) = (context.clone(), handle.clone(), ending.clone());
+        tokio::spawn(serve_here(stream, BytesMut::new(), context, handle, ending));
+        let mut bytes = BytesMut::new();
+        ClientHello::new().encode(&mut bytes);
+        client.write_all(&bytes).await.expect("it goes out");
+        let mut read = BytesMut::new();
+        while Greeting::decode(&mut read).expect("a greeting").is_none() {
+            assert!(client.read_buf(&mut read).await.expect("a greeting") > 0);
+        }
+        (client, read)
+    }
+
+    fn puts(count: usize) -> BytesMut {
+        let mut out = BytesMut::new();
+        for id in 0..count {
+            let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(b"v"));
+            let put = Request::Put { write: WriteHead::default(), key, value, expect: Expect::Any };
+            put.encode(id as u64, &mut out).expect("it fits");
+        }
+        out
+    }
+
+    #[tokio::test]
+    async fn what_a_full_core_has_no_room_for_is_refused_and_not_kept() {
+        // Nobody empties this queue.
+        let queue = Arc::new(Queue::default());
+        let handle = Handle::new(queue.clone(), MemberId::default(), tokio::runtime::Handle::current());
+        let settings = serde_yaml::from_str(SETTINGS).expect("settings");
+        let (_end, ending) = ending();
+        let running = Running::new(settings, ending.clone(), Metrics::example());
+        running.started(handle.clone());
+        let context = Context::new(running);
+        let mut busy = Vec::new();
+        for _ in 0..CLIENT_EVENTS_MAX / IN_FLIGHT_MAX {
+            let (mut client, _) = greeted(&context, &handle, &ending).await;
+            client.write_all(&puts(IN_FLIGHT_MAX)).await.expect("it goes out");
+            busy.push(client);
+        }
+        let (mut late, mut read) = greeted(&context, &handle, &ending).await;
+        late.write_all(&puts(100)).await.expect("it goes out");
+        for _ in 0..100 {
+            let (_, reply) = loop {
+                match Reply::decode(&mut read).expect("a reply") {
+                    Some(reply) => break reply,
+                    None => assert!(late.read_buf(&mut read).await.expect("a reply") > 0),
+                }
+            };
+            let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };
+            assert_eq!((refusal.code.as_str(), refusal.retryable), ("Overloaded", true));
+            assert!(refusal.retry_after_ms.is_some());
+        }
+        let mut taken = Vec::new();
+        queue.take(&mut taken);
+        let kept: usize = taken.iter().map(crate::core::event::Event::count).sum();
+        assert!((CLIENT_EVENTS_MAX..CLIENT_EVENTS_MAX + 10).contains(&kept), "{kept} are kept");
+    }
+}
