@@ -16,9 +16,9 @@ use crate::block;
 use crate::files::OpenFile;
 use crate::folder::Folder;
 
-/// Bytes after which the file is flushed while it grows: a large checkpoint must not pile up pages that the log's next
-/// flush would wait behind.
-const FLUSH_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes after which the file is flushed while it grows. The log's next flush waits behind what the disk was given
+/// before, so that this is a writer's longest wait for a checkpoint: some milliseconds of a slow disk.
+const FLUSH_BYTES: u64 = 1024 * 1024;
 
 /// Writes one checkpoint. Dropped before [`CheckpointWriter::finish`], it leaves nothing behind.
 #[derive(Debug)]
