@@ -66,8 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let chosen = targets::all().iter().filter(|target| name == "all" || name == target.name);
-    let chosen = chosen.collect::<Vec<_>>();
+    let chosen = targets::named(name);
     anyhow::ensure!(!chosen.is_empty(), "there is no target {name:?}; call without one to list them");
     let meter = Allocator::default();
     if let Some(path) = &arguments.input {

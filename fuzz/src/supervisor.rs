@@ -197,9 +197,13 @@ fn message(said: &Path, how: &str) -> anyhow::Result<String> {
     Ok(words.chars().take(SHOWN_CHARACTERS_MAX).collect())
 }
 
-/// Where it panicked, by which failures are told apart.
-fn place(message: &str) -> &str {
-    message.lines().next().unwrap_or_default()
+/// By what failures are told apart: the place of the panic, or else what was said, without the process's number.
+fn place(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    match line.starts_with("panicked at") {
+        true => line.to_owned(),
+        false => line.chars().filter(|c| !c.is_ascii_digit()).collect(),
+    }
 }
 
 /// Make a failing input small, and write it down.

@@ -1,5 +1,6 @@
 //! All targets, by where the bytes come from.
 
+mod broken;
 mod checkpoint;
 mod client;
 mod command;
@@ -39,6 +40,15 @@ pub fn all() -> &'static [Target] {
         text::WORDS,
     ];
     ALL
+}
+
+/// The targets of this name, or all of them; also the one that is broken on purpose, which is not among all.
+pub fn named(name: &str) -> Vec<&'static Target> {
+    const BROKEN: &Target = &broken::BROKEN;
+    if name == BROKEN.name {
+        return vec![BROKEN];
+    }
+    all().iter().filter(|target| name == "all" || name == target.name).collect()
 }
 
 /// Memory for a reader that keeps what it was given, about.

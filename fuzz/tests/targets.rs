@@ -48,3 +48,22 @@ fuzz! {
     transactions: "transaction", 10_000;
     words: "words", 20_000;
 }
+
+#[test]
+fn every_way_to_fail_is_found_and_made_small() {
+    let failures = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("broken");
+    let _ = std::fs::remove_dir_all(&failures);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_holdfast-fuzz"));
+    program.args(["broken", "--minutes=0.4", "--seed=1", "--failures"]).arg(&failures);
+    let output = program.output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success(), "{said}");
+    for words in ["the panic that was asked for", "has overflowed its stack", "65536 is the limit"] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+    let inputs = std::fs::read_dir(&failures).expect("inputs were kept");
+    let inputs = inputs.map(|item| std::fs::read(item.expect("an item").path()).expect("an input"));
+    let mut inputs = inputs.collect::<Vec<_>>();
+    inputs.sort();
+    assert_eq!(inputs, [&b"memory"[..], b"overflow", b"panic"], "{said}");
+}
