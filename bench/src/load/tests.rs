@@ -9,6 +9,11 @@ use crate::protocol::redis::SetAndWait;
 
 /// A server that takes `connections` connections, one after the other, and answers every request on each with `answer`.
 fn server(connections: usize, answer: &'static str) -> SockAddr {
+    server_with(connections, usize::MAX, answer)
+}
+
+/// As [`server`], and silent after so many answers on a connection.
+fn server_with(connections: usize, answers_max: usize, answer: &'static str) -> SockAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address: SocketAddr = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
@@ -19,7 +24,7 @@ fn server(connections: usize, answer: &'static str) -> SockAddr {
                 let mut seen = String::new();
                 while let Ok(read @ 1..) = stream.read(&mut buffer) {
                     seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
-                    let all = seen.matches("$1\r\n0\r\n").count();
+                    let all = seen.matches("$1\r\n0\r\n").count().min(answers_max);
                     if stream.write_all(answer.repeat(all - waits).as_bytes()).is_err() {
                         return;
                     }
@@ -45,11 +50,15 @@ fn everything_that_is_done_is_counted_once() {
 
 #[test]
 fn a_warm_up_is_not_counted() {
-    let address = server(1, "+OK\r\n:1\r\n");
-    let until = Until::Time { warm_up: Duration::from_millis(60), length: Duration::from_millis(30) };
-    let measured = run(&address, &SetAndWait { sets: 1 }, &shape(1, 1, until)).expect("it runs");
-    assert!((measured.seconds - 0.03).abs() < 0.001, "{}", measured.seconds);
-    assert_eq!(measured.done, measured.latencies.len());
+    let until = Until::Time { warm_up: Duration::from_millis(500), length: Duration::from_millis(50) };
+    // Five answers, all of them long before the warm-up is over, and then none.
+    let address = server_with(1, 5, "+OK\r\n:1\r\n");
+    let error = run(&address, &SetAndWait { sets: 1 }, &shape(1, 1, until)).expect_err("nothing counts");
+    assert!(error.to_string().contains("nothing was done"), "{error}");
+    let until = Until::Time { warm_up: Duration::ZERO, length: Duration::from_millis(500) };
+    let address = server_with(1, 5, "+OK\r\n:1\r\n");
+    let measured = run(&address, &SetAndWait { sets: 1 }, &shape(1, 1, until)).expect("five are done");
+    assert_eq!((measured.done, measured.latencies.len(), measured.seconds), (5, 5, 0.5));
 }
 
 #[test]
