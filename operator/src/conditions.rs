@@ -382,22 +382,25 @@ mod tests {
         let adding = Work::Scaling(Scaling::Adding(vec![3, 4]));
         let unwell =
             |members: &[u8]| members.iter().map(|&member| (member, "there is no pod".into())).collect();
-        let view = View { voters: vec![0, 1, 2], unwell: unwell(&[3, 4]), work: adding, ..view(5) };
+        let grows = View { voters: vec![0, 1, 2], unwell: unwell(&[3, 4]), work: adding, ..view(5) };
         check(
-            &view,
+            &grows,
             "!Ready=AddingMembers Progressing=AddingMembers !Degraded=AllMembersReady !QuorumLost=Quorum",
         );
         // One that votes is missing meanwhile; of three, not of five, a majority is left.
-        let view =
-            View { leader: None, voting: vec![0, 1], ready: vec![0, 1], unwell: unwell(&[2, 3, 4]), ..view };
-        check(&view, "!Ready=NoLeader Progressing=AddingMembers Degraded=MembersNotReady !QuorumLost=Quorum");
-        let removing = Work::Scaling(Scaling::Removing(Removal::Voting(vec![3, 4])));
-        let view = View { replicas: 3, voters: (0..5).collect(), work: removing, ..super::tests::view(5) };
+        let led_by_none =
+            View { leader: None, voting: vec![0, 1], ready: vec![0, 1], unwell: unwell(&[2, 3, 4]), ..grows };
         check(
-            &view,
+            &led_by_none,
+            "!Ready=NoLeader Progressing=AddingMembers Degraded=MembersNotReady !QuorumLost=Quorum",
+        );
+        let removing = Work::Scaling(Scaling::Removing(Removal::Voting(vec![3, 4])));
+        let shrinks = View { replicas: 3, voters: (0..5).collect(), work: removing, ..view(5) };
+        check(
+            &shrinks,
             "Ready=AllMembersReady Progressing=RemovingMembers !Degraded=AllMembersReady !QuorumLost=Quorum",
         );
-        assert_eq!(judge(&view)[1].message, "waiting for members 3, 4 to be removed");
+        assert_eq!(judge(&shrinks)[1].message, "waiting for members 3, 4 to be removed");
     }
 
     #[test]
