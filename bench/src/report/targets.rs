@@ -44,11 +44,13 @@ fn loads(results: &Results) -> Vec<Target> {
     let ours = [p50("holdfast-native"), p50("holdfast-http")].into_iter().flatten().reduce(f64::min);
     if let (Some(ours), Some(floor)) = (ours, results.write_floor()) {
         let ratio = ours / floor.median;
+        // Whoever flushes alone on a machine with other work waits for a processor longer than for the disk.
+        let doubt = if ratio < 1.0 { "; less than the floor, so the machine was busy" } else { "" };
         targets.push(target(
             "durable majority writes, 1 client, p50 ÷ floor",
             "≤ 2.5",
-            format!("{} ({} µs)", number(ratio), number(ours)),
-            ratio <= 2.5,
+            format!("{} ({} µs{doubt})", number(ratio), number(ours)),
+            (1.0..=2.5).contains(&ratio),
         ));
     }
     if let (Some(ours), Some(redis)) = (ours, p50("redis")) {

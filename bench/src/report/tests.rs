@@ -77,6 +77,15 @@ fn a_goal_is_missed_by_a_little_too_much() {
 }
 
 #[test]
+fn a_floor_that_writes_are_below_meets_nothing() {
+    let busy = crate::floor::Floor { flush_us: 4_000.0, ..results().floors[0] };
+    let results = Results { floors: vec![busy; 3], ..results() };
+    let targets = targets::of(&results);
+    let target = targets.iter().find(|target| target.what.contains("÷ floor")).expect("the goal is there");
+    assert!(!target.met && target.measured.contains("busy"), "{target:?}");
+}
+
+#[test]
 fn numbers_show_what_matters() {
     let shown = [0.0, 0.0314, 3.1678, 31.678, 316.78, 31_415.9, 3_141_592.6].map(number);
     assert_eq!(shown, ["0", "0.031", "3.17", "31.7", "317", "31,416", "3,141,593"]);
