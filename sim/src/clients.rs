@@ -63,11 +63,11 @@ impl Client {
         Client { session, sequence: 0, number: 0, values: 0, seen: None, current: None, flaw }
     }
 
-    /// Think of something to do. `order` counts events.
-    pub(crate) fn invent(&mut self, order: u64, members: u8, random: &mut Random) {
+    /// Think of something to do; how often that is a read, `reads` says. `order` counts events.
+    pub(crate) fn invent(&mut self, order: u64, members: u8, reads: f64, random: &mut Random) {
         let key = Bytes::from(format!("key-{}", random.below(KEYS)));
         let what =
-            if random.chance(0.35) { What::Read { key } } else { self.invent_write(key, members, random) };
+            if random.chance(reads) { What::Read { key } } else { self.invent_write(key, members, random) };
         self.current = Some(Current { invoked: order, tries: 0, what });
     }
 

@@ -163,10 +163,9 @@ impl Disk {
                 true
             }
             Need::Entries { anchor } => {
-                let by_index = self.has(ShellBug::RepairsByIndex);
                 let survey = self.journal.survey();
                 let covered = self.checkpoint().map_or(Index(0), |file| file.checkpoint.position.index);
-                let fill = |piece| filling(&survey.pieces[0], covered, piece, anchor, by_index);
+                let fill = |piece| filling(&survey.pieces[0], covered, piece, anchor);
                 if let Some(whole) = offer.pieces.iter().find_map(fill) {
                     self.journal.fill_first_hole(whole);
                     return true;
@@ -195,19 +194,7 @@ impl Disk {
 
 /// The whole log up to `anchor`: from `piece`, another member's, down to where it is ours (`prefix`), or to what is
 /// `covered` by our checkpoint.
-fn filling(
-    prefix: &Entries,
-    covered: Index,
-    piece: &Entries,
-    anchor: Position,
-    by_index: bool,
-) -> Option<Entries> {
-    if by_index {
-        let last = prefix.back().map_or(covered, |last| last.index());
-        let missing = piece.iter().filter(|entry| entry.index() > last && entry.index() <= anchor.index);
-        let whole: Entries = prefix.iter().chain(missing).cloned().collect();
-        return whole.back().is_some_and(|last| last.index() == anchor.index).then_some(whole);
-    }
+fn filling(prefix: &Entries, covered: Index, piece: &Entries, anchor: Position) -> Option<Entries> {
     if !holds(piece, anchor) {
         return None;
     }
@@ -246,19 +233,19 @@ mod tests {
     fn a_hole_is_filled_by_whoever_has_what_stands_behind_it() {
         let anchor = Position::new(Term(3), Index(5));
         let peer = log(&[1, 1, 2, 2, 3, 3]);
-        let whole = filling(&log(&[1, 1]), Index(0), &peer, anchor, false);
+        let whole = filling(&log(&[1, 1]), Index(0), &peer, anchor);
         assert_eq!(whole, Some(log(&[1, 1, 2, 2, 3])));
         // What we had there was replaced, and the damage took the record of it.
-        let whole = filling(&log(&[1, 1, 1, 1]), Index(0), &peer, anchor, false);
+        let whole = filling(&log(&[1, 1, 1, 1]), Index(0), &peer, anchor);
         assert_eq!(whole, Some(log(&[1, 1, 2, 2, 3])));
     }
 
     #[test]
     fn nobody_fills_a_hole_who_lacks_what_stands_behind_it() {
         let anchor = Position::new(Term(3), Index(5));
-        assert_eq!(filling(&log(&[1, 1]), Index(0), &log(&[1, 1, 2, 2, 4]), anchor, false), None);
+        assert_eq!(filling(&log(&[1, 1]), Index(0), &log(&[1, 1, 2, 2, 4]), anchor), None);
         let short: Entries = log(&[1, 1, 2, 2, 3]).split_off(3);
-        assert_eq!(filling(&log(&[1, 1]), Index(0), &short, anchor, false), None, "it does not reach back");
-        assert_eq!(filling(&log(&[1, 1]), Index(3), &short, anchor, false), Some(short));
+        assert_eq!(filling(&log(&[1, 1]), Index(0), &short, anchor), None, "it does not reach back");
+        assert_eq!(filling(&log(&[1, 1]), Index(3), &short, anchor), Some(short));
     }
 }

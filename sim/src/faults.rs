@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     HandOver,
     /// The next voters are killed before their votes are durable, and a rival campaigns in the same term.
     AmbushVoter,
+    /// The next member that replaces some of its log is killed before its disk is done.
+    AmbushCut,
     /// The next few leaders are killed right after their election.
     AmbushLeaders,
     /// A member loses its disk and comes back as another one; never so many that a majority of the voters is gone.
@@ -64,7 +66,7 @@ pub(crate) enum Fault {
     Resize,
 }
 
-const ALL: [Fault; 24] = [
+const ALL: [Fault; 25] = [
     Fault::Crash,
     Fault::CrashLeader,
     Fault::CrashAll,
@@ -83,6 +85,7 @@ const ALL: [Fault; 24] = [
     Fault::HandOver,
     Fault::AmbushVoter,
     Fault::AmbushLeaders,
+    Fault::AmbushCut,
     Fault::Wipe,
     Fault::Damage,
     Fault::FailWrite,
@@ -105,6 +108,8 @@ pub(crate) enum Theme {
     Decay,
     /// Members fall behind what the others still have in their logs.
     Lagging,
+    /// Leaders are paused and cut off while clients read.
+    Reads,
 }
 
 impl Theme {
@@ -112,8 +117,9 @@ impl Theme {
         match random.below(10) {
             0 | 1 => Theme::Turnover,
             2 | 3 => Theme::Churn,
-            4 | 5 => Theme::Decay,
-            6 => Theme::Lagging,
+            4 => Theme::Decay,
+            5 => Theme::Lagging,
+            6 => Theme::Reads,
             _ => Theme::Anything,
         }
     }
@@ -122,7 +128,18 @@ impl Theme {
     fn weights(self) -> &'static [(Fault, u64)] {
         match self {
             Theme::Anything => &[(Fault::Heal, 3), (Fault::Checkpoint, 5)],
-            Theme::Turnover => &[(Fault::AmbushLeaders, 8), (Fault::Weather, 2), (Fault::Heal, 4)],
+            Theme::Turnover => &[
+                (Fault::AmbushLeaders, 8),
+                (Fault::AmbushCut, 2),
+                (Fault::AmbushVoter, 1),
+                (Fault::Crash, 2),
+                (Fault::CrashLeader, 2),
+                (Fault::Isolate, 2),
+                (Fault::IsolateLeader, 2),
+                (Fault::CutLink, 2),
+                (Fault::Split, 1),
+                (Fault::Heal, 4),
+            ],
             Theme::Churn => &[
                 (Fault::Resize, 10),
                 (Fault::Wipe, 5),
@@ -147,7 +164,18 @@ impl Theme {
                 (Fault::Isolate, 4),
                 (Fault::CutLink, 3),
                 (Fault::Crash, 3),
+                (Fault::HandOver, 3),
+                (Fault::CrashLeader, 2),
+                (Fault::Weather, 3),
                 (Fault::Heal, 6),
+            ],
+            Theme::Reads => &[
+                (Fault::PauseLeader, 8),
+                (Fault::IsolateLeader, 8),
+                (Fault::HandOver, 2),
+                (Fault::CutOneWay, 2),
+                (Fault::Weather, 1),
+                (Fault::Heal, 8),
             ],
         }
     }
@@ -156,6 +184,7 @@ impl Theme {
     fn others(self, random: &mut Random) -> f64 {
         match self {
             Theme::Anything => 0.5,
+            Theme::Turnover | Theme::Reads => 0.0,
             _ => [0.0, 0.15, 0.3][random.below(3) as usize],
         }
     }
@@ -173,6 +202,7 @@ impl Mixture {
         weights.extend(theme.weights());
         let every = match theme {
             Theme::Turnover => (20, 200),
+            Theme::Reads | Theme::Churn => (20, 400),
             _ if random.chance(0.5) => (20, 300),
             Theme::Anything => (200, 2000),
             _ => (50, 800),

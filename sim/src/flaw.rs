@@ -19,8 +19,6 @@ pub enum Flaw {
 pub enum ShellBug {
     /// A log that cannot be read to its end is taken to end where the damage is.
     TruncatesAtDamage,
-    /// What is missing is copied from a peer by index, without looking whether its log is the same.
-    RepairsByIndex,
     /// Where nobody knows how far the log went, it is taken to end before the damage.
     EndUnknownKeepsName,
     /// When the vote cannot be read, the one before it is taken.
@@ -53,9 +51,8 @@ pub enum ShellBug {
 
 impl ShellBug {
     /// All of them.
-    pub const ALL: [ShellBug; 16] = [
+    pub const ALL: [ShellBug; 15] = [
         ShellBug::TruncatesAtDamage,
-        ShellBug::RepairsByIndex,
         ShellBug::EndUnknownKeepsName,
         ShellBug::OlderVoteCopy,
         ShellBug::VoteLostKeepsName,

@@ -31,6 +31,8 @@ pub(crate) struct Invariants {
     exchanged: Vec<MemberId>,
     /// The last committed membership.
     membership: Membership,
+    /// The committed memberships, and the index from which each is in force.
+    memberships: Vec<(Index, Membership)>,
     /// Voters that a committed membership removed.
     removed: Vec<MemberId>,
 }
@@ -46,6 +48,7 @@ impl Invariants {
             outcomes: Vec::new(),
             exchanged: Vec::new(),
             membership: Membership::default(),
+            memberships: Vec::new(),
             removed: Vec::new(),
         }
     }
@@ -91,6 +94,7 @@ impl Invariants {
         }
         self.removed.extend(before.voters().filter(|voter| !next.is_voter(*voter)));
         self.membership = next;
+        self.memberships.push((entry.index(), next));
         Ok(())
     }
 
@@ -155,6 +159,7 @@ impl Invariants {
         let Some(known) = &self.formation else {
             self.formation = Some(formation.clone());
             self.membership = Membership::of(formation);
+            self.memberships.push((Index(0), self.membership));
             return Ok(());
         };
         if known != formation {
@@ -233,6 +238,22 @@ impl Invariants {
         self.committed.push((entry.clone(), committed_in));
         self.outcomes.push((outcome, self.reference.hash()));
         Ok(())
+    }
+
+    /// Equal voters at equal index.
+    pub(crate) fn voters(
+        &self,
+        member: MemberId,
+        index: Index,
+        membership: &Membership,
+    ) -> Result<(), Broken> {
+        let known = self.memberships.iter().rev().find(|(from, _)| *from <= index);
+        match known {
+            Some((from, known)) if known != membership => Err(format!(
+                "equal voters: {member} differs from the others at index {index}, changed at {from}"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Equal state at equal index.

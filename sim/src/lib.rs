@@ -105,9 +105,15 @@ impl Scenario {
         let sizes: &[u8] = match theme {
             Theme::Anything => &[1, 2, 3, 3, 3, 3, 4, 5, 5, 7],
             Theme::Churn => &[2, 3, 3, 4, 5],
+            Theme::Turnover => &[3, 3, 4, 5, 5],
             _ => &[2, 3, 3, 3, 4, 5, 5, 7],
         };
         let members = sizes[random.below(sizes.len() as u64) as usize];
+        // One entry at a time, and one message: whoever is far behind would not catch up before the end.
+        let windows =
+            [(1, 4), (1, 64), (100, 1), (100, 4), (1000, 1), (1000, 64), (64 * 1024, 1), (64 * 1024, 64)];
+        let window = if theme == Theme::Turnover { 2 } else { windows.len() as u64 };
+        let (append_bytes_max, appends_in_flight_max) = windows[random.below(window) as usize];
         let resized = if theme == Theme::Churn { 1.0 } else { 0.3 };
         let other_size = match members {
             3..=5 if random.chance(resized) => [5, 3, 3][usize::from(members) - 3],
@@ -119,12 +125,15 @@ impl Scenario {
             theme,
             members,
             other_size,
-            clients: 1 + random.below(5) as usize,
-            election_timeout: Duration::from_millis([150, 300, 1000][random.below(3) as usize]),
+            clients: if theme == Theme::Reads { 6 } else { 1 + random.below(5) as usize },
+            election_timeout: Duration::from_millis(match theme {
+                Theme::Churn | Theme::Reads => [150, 300][random.below(2) as usize],
+                _ => [150, 300, 1000][random.below(3) as usize],
+            }),
             faults_for: Duration::from_secs(8),
             drift_max: [0, 200, 200, 100_000][random.below(4) as usize],
-            append_bytes_max: [1, 100, 1000, 64 * 1024][random.below(4) as usize],
-            appends_in_flight_max: [1, 4, 64][random.below(3) as usize],
+            append_bytes_max,
+            appends_in_flight_max,
             uncommitted_bytes_max: [500, 10_000, 1 << 20][random.below(3) as usize],
             log_bytes_kept: if theme == Theme::Lagging {
                 0

@@ -70,6 +70,8 @@ pub(crate) struct Process {
     reads: Vec<(Index, RequestId, Bytes)>,
     tokens: u64,
     commit: Index,
+    /// It was elected and is to die when it commits for the first time.
+    pub(crate) dies_at_commit: bool,
     /// By its own clock, since when it leads without hearing a majority.
     pub(crate) unheard_since: Option<Moment>,
     flaw: Option<ShellBug>,
@@ -129,6 +131,7 @@ impl Member {
             asked: BTreeMap::new(),
             reads: Vec::new(),
             tokens: self.life << 40,
+            dies_at_commit: false,
             unheard_since: None,
             flaw: self.flaw,
         });
@@ -285,12 +288,15 @@ impl Process {
                 }
                 self.store.commit(index);
                 invariants.state(me, &self.store)?;
+                invariants.voters(me, index, &self.engine.membership_at(index))?;
             }
             Apply::Restore(wanted) => {
                 let file = checkpoint.filter(|file| file.checkpoint == wanted);
                 self.store =
                     restore(file.ok_or_else(|| format!("{me} restores a checkpoint that it lacks"))?);
                 invariants.state(me, &self.store)?;
+                let index = self.store.committed();
+                invariants.voters(me, index, &self.engine.membership_at(index))?;
             }
         }
         Ok(())

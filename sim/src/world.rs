@@ -44,6 +44,8 @@ enum Event {
     SpaceBack { member: usize, life: u64 },
     SwapBack { a: usize, b: usize },
     Resized { member: usize, life: u64 },
+    Part { leader: usize },
+    RotVote { member: usize, life: u64 },
     AskForRepair { member: usize, life: u64 },
     RepairAnswer { member: usize, life: u64, source: usize },
     Probe(Probe),
@@ -69,6 +71,9 @@ pub(crate) struct World {
     old_disk: Option<OldDisk>,
     voter_ambush: VoterAmbush,
     ambush_leaders: u64,
+    ambush_cut: bool,
+    /// The next leader that is asked for a read is paused while it asks whether it still leads.
+    ambush_reader: bool,
     fetch_takes_up_to: Duration,
     /// When a member was lost last.
     lost_at: Moment,
@@ -107,6 +112,8 @@ impl World {
             calm: false,
             voter_ambush: VoterAmbush::None,
             ambush_leaders: 0,
+            ambush_cut: false,
+            ambush_reader: false,
             fetch_takes_up_to,
             lost_at: Moment(0),
             resized_at: Moment(0),
@@ -135,6 +142,10 @@ impl World {
         let rest = self.scenario.election_timeout * 20 + Duration::from_secs(2);
         let end = self.now + rest;
         self.run_until(end)?;
+        if self.old_disk.is_some() {
+            // Its member has to fetch everything anew.
+            self.run_until(end + Duration::from_secs(4))?;
+        }
         self.check_liveness(committed)?;
         history::check(&self.history, &self.invariants)?;
         history::check_exactly_once(&self.invariants)?;
@@ -220,6 +231,8 @@ impl World {
                 let process = self.members[member].process.as_mut().expect("it lives");
                 process.engine.resize(self.wanted);
             }
+            Event::Part { leader } => self.part(leader),
+            Event::RotVote { member, life } if self.is_this_life(member, life) => self.rot_vote(member),
             Event::AskForRepair { member, life } => self.ask_for_repair(member, life),
             Event::RepairAnswer { member, life, source } => return self.repair_answer(member, life, source),
             _ => {}

@@ -72,8 +72,7 @@ impl Engine {
         if !newer || matches!(self.state, State::Leading(_) | State::Unformed(_)) {
             return;
         }
-        let tail = seeded!(self, CheckpointKeepsTail) && position.index < self.log.last().index;
-        if self.log.contains(position) || tail {
+        if self.log.contains(position) {
             self.log.release(position.index, 0);
             self.memberships.cover(position.index);
             self.persist(Write::Release(position.index), Wait::Nothing, effects);

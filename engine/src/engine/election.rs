@@ -89,7 +89,7 @@ impl Engine {
         granted.insert(self.config.me.ordinal);
         let campaign = Campaign { cause, stage: Stage::PreVote, granted, tries, deadline: now + wait };
         self.state = State::Campaigning(campaign);
-        if self.majority() == 1 {
+        if self.majority() == 1 || seeded!(self, SkipsPreVote) {
             return self.ask_for_votes(now, effects);
         }
         let message = Message::PreVote { term: self.hard_state.term.next(), last: self.log.last(), cause };
@@ -158,8 +158,8 @@ impl Engine {
         last: Position,
         effects: &mut Effects,
     ) {
-        let free = !self.hears_leader(now) || seeded!(self, PreVoteDespiteLeader);
-        let granted = term > self.hard_state.term && free && self.log_is_at_least_ours(last);
+        let granted =
+            term > self.hard_state.term && !self.hears_leader(now) && self.log_is_at_least_ours(last);
         let term = if granted { term } else { self.hard_state.term };
         effects.send.push((from.ordinal, Message::PreVoteReply { term, granted }));
     }
@@ -209,8 +209,7 @@ impl Engine {
             return;
         }
         if term > self.hard_state.term {
-            let disrupts = cause != CampaignCause::HandOver && !seeded!(self, PreVoteDespiteLeader);
-            if self.hears_leader(now) && disrupts {
+            if self.hears_leader(now) && cause != CampaignCause::HandOver {
                 return;
             }
             self.follow(now, term, None, effects);
@@ -247,7 +246,7 @@ impl Engine {
             self.follow(now, term, None, effects);
             return;
         }
-        if granted && (term == self.hard_state.term || seeded!(self, LateVoteCounts)) {
+        if granted && term == self.hard_state.term {
             self.count_vote(now, from, effects);
         }
     }

@@ -166,9 +166,7 @@ impl Engine {
         if now >= leading.next_heartbeat {
             leading.next_heartbeat = now + interval;
             for follower in &mut leading.followers {
-                if let Flow::Probe { sent } = &mut follower.flow
-                    && !seeded!(self, ProbeOnlyOnce)
-                {
+                if let Flow::Probe { sent } = &mut follower.flow {
                     *sent = false;
                 }
             }

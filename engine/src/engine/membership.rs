@@ -51,8 +51,7 @@ impl Engine {
     pub(super) fn tend_membership(&mut self, now: Moment, effects: &mut Effects) {
         let State::Leading(leading) = &self.state else { return };
         let under_way = self.memberships.changed_at() > self.commit && !seeded!(self, ChangesOverlap);
-        let committed_own = self.log.term_at(self.commit) == Some(self.hard_state.term)
-            || seeded!(self, ChangeBeforeOwnCommit);
+        let committed_own = self.log.term_at(self.commit) == Some(self.hard_state.term);
         if under_way || !committed_own || leading.is_handing_over() {
             return;
         }

@@ -117,8 +117,7 @@ impl Engine {
         }
         let reads = &mut leading.reads;
         // A round that was asked before a read came proves nothing for it; it takes the next.
-        let joins = seeded!(self, ReadJoinsRound) && reads.asked > reads.confirmed;
-        let round = if joins { reads.asked } else { reads.asked + 1 };
+        let round = reads.asked + 1;
         let mut any = false;
         for read in
             reads.waiting.iter_mut().rev().take_while(|read| read.at.is_none_or(|(_, at)| at == round))

@@ -110,7 +110,7 @@ impl Engine {
         }
         let last = self.log.last().index;
         let State::Leading(leading) = &mut self.state else { return };
-        if term < self.hard_state.term && !seeded!(self, AckIgnoresTerm) {
+        if term < self.hard_state.term {
             return;
         }
         let follower = leading.meet(from, last);

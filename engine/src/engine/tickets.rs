@@ -135,9 +135,7 @@ impl Engine {
     pub(super) fn cut_log_after(&mut self, index: Index, effects: &mut Effects) {
         assert!(index >= self.commit, "a committed entry would be cut: {index} < {}", self.commit);
         self.log.cut_after(index);
-        if !seeded!(self, TicketSurvivesCut) {
-            self.tickets.cut_after(self.log.last());
-        }
+        self.tickets.cut_after(self.log.last());
         if !seeded!(self, MembershipSurvivesCut) {
             self.memberships.cut_after(index);
         }

@@ -199,7 +199,7 @@ impl World {
             8 => Damage::Vote,
             _ => Damage::Identity,
         };
-        if disk.formation().is_none() || blocks == 0 || !self.can_be_damaged(at, damage) {
+        if disk.formation().is_none() || blocks == 0 || !self.may_be_damaged(at, damage) {
             return;
         }
         let id = self.members[at].id();
@@ -212,7 +212,7 @@ impl World {
     }
 
     /// Whether every damaged disk, with this damage too, could be repaired from what is good on the others.
-    fn can_be_damaged(&mut self, at: usize, damage: Damage) -> bool {
+    pub(super) fn may_be_damaged(&mut self, at: usize, damage: Damage) -> bool {
         let membership = *self.invariants.membership();
         let settled = membership.len() == usize::from(self.wanted) && self.old_disk.is_none();
         if !settled || self.is_swapped() || self.members[at].disk.is_damaged() {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use holdfast_engine::{Checkpoint, Config, Effects, HardState, Input, Message, Moment, Outcast, Role, Write};
+use holdfast_engine::{
+    Apply, Checkpoint, Config, Effects, HardState, Input, Message, Moment, Outcast, Role, Write,
+};
 
 use super::{Event, World};
 use crate::flaw::Flaw;
@@ -150,9 +152,16 @@ impl World {
         let member = &mut self.members[at];
         let process = member.process.as_mut().expect("looked at above");
         let now = member.clock.at(self.now);
+        let reads = matches!(input, Input::Read { .. }) && process.engine.role().is_leader();
         let mut effects = Effects::default();
         process.engine.step(now, input, &mut effects);
-        self.carry_out(at, effects)
+        self.carry_out(at, effects)?;
+        if reads && !self.calm && std::mem::take(&mut self.ambush_reader) {
+            let timeout = self.scenario.election_timeout;
+            let time = self.random.between(timeout, timeout * 4);
+            self.pause(at, time);
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, at: usize, mut effects: Effects) -> Result<(), Broken> {
@@ -169,9 +178,17 @@ impl World {
         {
             self.spring_voter_ambush(at, term);
         }
+        let cut = self.spring_cut_ambush(at, &effects.persist);
         let member = &mut self.members[at];
         member.disk.submit(effects.persist.drain(..));
         self.begin_writing(at);
+        let process = self.members[at].process.as_ref().expect("the member was just stepped");
+        let commits = effects.apply.iter().any(|apply| matches!(apply, Apply::Commit(_)));
+        let dies = process.dies_at_commit && commits && !self.calm;
+        if dies {
+            // It commits, and dies before anybody hears of it.
+            effects.send.clear();
+        }
         for (to, message) in std::mem::take(&mut effects.send) {
             let to = usize::from(to.0);
             for arrives in self.network.transit(at, to, self.now, &mut self.random) {
@@ -206,6 +223,10 @@ impl World {
             return self.cast_out(at, outcast);
         }
         self.ambush(at, vote, role);
+        if cut || dies {
+            let long = self.random.between(Duration::from_millis(1), self.scenario.election_timeout * 3);
+            self.crash(at, if dies { long } else { Duration::from_micros(100) });
+        }
         Ok(())
     }
 
@@ -282,6 +303,8 @@ impl World {
 
     pub(super) fn fetched(&mut self, at: usize, source: usize, checkpoint: Checkpoint) -> Result<(), Broken> {
         let unreachable = self.network.is_cut(source, at) || self.members[source].process.is_none();
+        // A connection may end at any time.
+        let unreachable = unreachable || self.random.chance(0.2);
         let file = self.members[source].disk.checkpoint().cloned();
         match file.filter(|file| !unreachable && file.checkpoint.position >= checkpoint.position) {
             Some(file) => {

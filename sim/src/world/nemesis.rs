@@ -30,6 +30,7 @@ impl World {
             Fault::CrashLeader => self.crash(leader, down),
             Fault::CrashAll => (0..members).for_each(|member| self.crash(member, down)),
             Fault::Pause => self.pause(any, down),
+            Fault::PauseLeader if self.random.chance(0.5) => self.ambush_reader = true,
             Fault::PauseLeader => self.pause(leader, down),
             Fault::CutOneWay => self.network.cut_one_way(any, other),
             Fault::CutLink => self.network.cut_link(any, other),
@@ -51,9 +52,10 @@ impl World {
                 self.network.keep_cuts_of(&cuts);
             }
             Fault::SlowDisk => self.slow[any] = !self.slow[any],
-            Fault::Checkpoint => self.take_checkpoint(any)?,
+            Fault::Checkpoint => self.checkpoint_at_risk(any)?,
             Fault::HandOver => self.step(leader, Input::HandOver { to: None })?,
             Fault::AmbushVoter => self.voter_ambush = VoterAmbush::Armed,
+            Fault::AmbushCut => self.ambush_cut = true,
             Fault::AmbushLeaders => self.ambush_leaders += self.random.below(5) + 1,
             Fault::Wipe => self.wipe(any),
             Fault::Damage => self.damage(any),
@@ -76,7 +78,17 @@ impl World {
         }
     }
 
-    fn pause(&mut self, member: usize, time: Duration) {
+    /// A member takes a checkpoint, and may be killed before it has it.
+    fn checkpoint_at_risk(&mut self, member: usize) -> Result<(), Broken> {
+        if self.random.chance(0.2) {
+            let life = self.members[member].life;
+            let delay = self.random.between(Duration::ZERO, Duration::from_millis(30));
+            self.after(delay, Event::Kill { member, life });
+        }
+        self.take_checkpoint(member)
+    }
+
+    pub(super) fn pause(&mut self, member: usize, time: Duration) {
         if self.members[member].process.is_some() && !self.members[member].paused {
             self.members[member].paused = true;
             self.members[member].paused_since = self.now;
@@ -113,6 +125,22 @@ impl World {
             let life = self.members[member].life;
             self.after(delay, Event::Resized { member, life });
         }
+        if let Some(leader) = self.leader().filter(|_| self.random.chance(0.5)) {
+            // Its first change, or its second one, meets a network in two parts.
+            let delay = self.random.between(Duration::ZERO, self.scenario.election_timeout / 2);
+            self.after(delay, Event::Part { leader });
+        }
+    }
+
+    /// Split the members: less than a half of those wanted go with the leader.
+    pub(super) fn part(&mut self, leader: usize) {
+        if self.calm {
+            return;
+        }
+        let places = self.members.len() as u64;
+        let with = (0..usize::from(self.wanted) / 2).map(|_| self.random.below(places) as usize);
+        let with: Vec<usize> = with.collect();
+        self.network.split(|member| member == leader || with.contains(&member));
     }
 
     /// A disk has no space for a while.
