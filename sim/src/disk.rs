@@ -141,15 +141,7 @@ impl Disk {
     fn tear(&mut self, mut entries: Vec<Entry>, random: &mut Random) {
         let arrived: Vec<bool> = entries.iter().map(|_| random.chance(0.6)).collect();
         let whole = arrived.iter().take_while(|arrived| **arrived).count();
-        if self.has(ShellBug::TornTailKept) && whole == 0 {
-            // The records behind the torn one happen to go on where the log was before.
-            let behind = arrived.iter().position(|arrived| *arrived).unwrap_or(entries.len());
-            let next = self.journal.log().back().map_or(Index(1), |last| last.index().next());
-            entries.drain(..behind);
-            entries.retain(|entry| entry.index() <= next || behind == 0);
-        } else {
-            entries.truncate(whole);
-        }
+        entries.truncate(whole);
         self.apply(Write::Append(entries));
     }
 

@@ -29,8 +29,6 @@ pub enum ShellBug {
     WipedKeepsName,
     /// A member takes the disk of another one for its own.
     ForeignDiskTaken,
-    /// A whole record behind a torn one counts.
-    TornTailKept,
     /// Writes are reported durable when they are handed over.
     ReportsBeforeFlush,
     /// Votes stay in the page cache until something else is flushed.
@@ -51,14 +49,13 @@ pub enum ShellBug {
 
 impl ShellBug {
     /// All of them.
-    pub const ALL: [ShellBug; 15] = [
+    pub const ALL: [ShellBug; 14] = [
         ShellBug::TruncatesAtDamage,
         ShellBug::EndUnknownKeepsName,
         ShellBug::OlderVoteCopy,
         ShellBug::VoteLostKeepsName,
         ShellBug::WipedKeepsName,
         ShellBug::ForeignDiskTaken,
-        ShellBug::TornTailKept,
         ShellBug::ReportsBeforeFlush,
         ShellBug::VoteNotFlushed,
         ShellBug::FlushErrorIgnored,
