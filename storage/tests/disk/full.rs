@@ -29,7 +29,11 @@ impl Small {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let size = CString::new(format!("size={DISK_BYTES}")).expect("no zero");
         // Not by a program: its fork would hold the locks of the tests beside this one for an instant.
-        mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), size.as_c_str()).ok()?;
+        let mounted = mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), size.as_c_str());
+        if let Err(error) = mounted {
+            assert!(std::env::var_os("CI").is_none(), "left out, because nothing can be mounted: {error}");
+            return None;
+        }
         Some(Small(folder))
     }
 
