@@ -11,11 +11,12 @@ use crate::{checkout, command};
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("bench", &["*"]),
-    ("cli", &["api", "client", "sidecar"]),
+    ("cli", &["api", "client", "lab", "sidecar"]),
     ("client", &["api", "wire"]),
     ("e2e", &["*"]),
     ("engine", &[]),
     ("fuzz", &["*"]),
+    ("lab", &["api", "client"]),
     ("operator", &["api", "client"]),
     ("sidecar", &["api", "engine", "storage", "store", "wire"]),
     ("sim", &["*"]),

@@ -1,0 +1,24 @@
+//! Failure experiments on real stores: which strategy loses what, how fast it comes back, what it costs.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`Configuration`] | a store as an experiment compares it, and the eight that are compared when nobody says otherwise |
+//! | [`Protocol`] | what is done to every store: how many items, which failure, with or without load |
+//! | [`FailureKind`] | the failures |
+//! | [`Testbed`] | runs one experiment; what it found is a [`Measurement`] |
+//! | [`Run`] | a measurement with its configuration, number and time: a row of the results |
+//!
+//! No number is simulated: a failure is a kill of a real process, a recovery ends with a verified read. What computes, reads and
+//! writes results knows no store; what runs stores knows no statistics. They meet in the types above.
+
+mod configuration;
+mod failure;
+mod protocol;
+mod run;
+mod testbed;
+
+pub use configuration::Configuration;
+pub use failure::{FailureKind, FailureKindError};
+pub use protocol::{ITEMS_DEFAULT, Protocol};
+pub use run::{Measurement, Run};
+pub use testbed::{Testbed, TestbedError};
