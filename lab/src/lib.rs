@@ -15,6 +15,7 @@ mod configuration;
 mod failure;
 mod protocol;
 mod run;
+pub mod statistics;
 mod testbed;
 
 pub use configuration::Configuration;
