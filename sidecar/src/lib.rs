@@ -29,6 +29,7 @@ mod peers;
 mod problem;
 pub mod process;
 pub mod repair;
+mod reserved;
 mod running;
 pub mod settings_file;
 pub mod signals;

@@ -150,7 +150,7 @@ pub enum TxnOperation<B = Bytes> {
 pub enum Keys<B = Bytes> {
     /// This key.
     Key(B),
-    /// Every key that begins so; empty for all.
+    /// Every key that begins so; empty for all that are not reserved.
     Prefix(B),
 }
 

@@ -237,15 +237,21 @@ impl History {
         change.keys.as_mut_slice().iter_mut().for_each(|change| change.before = Version::NONE);
     }
 
-    /// What the revisions `[from, to]` changed under `prefix`; ends before the revision that would make it more than
+    /// What the revisions `[from, to]` changed of keys from `start` on that begin with `prefix`; ends before the revision that would make it more than
     /// `limit` events, but not before the first one that has any.
-    pub(crate) fn events(&self, [from, to]: [Revision; 2], prefix: &[u8], limit: usize) -> Vec<Event> {
+    pub(crate) fn events(
+        &self,
+        [from, to]: [Revision; 2],
+        start: &[u8],
+        prefix: &[u8],
+        limit: usize,
+    ) -> Vec<Event> {
         let mut events = Vec::new();
         let mut revision = from.max(self.first);
         while revision <= to {
             let keys = self.get(revision).expect("a change for every revision").keys.as_slice();
-            let start = keys.partition_point(|change| change.key() < prefix);
-            let matching = keys[start..].iter().take_while(|change| change.key().starts_with(prefix));
+            let first = keys.partition_point(|change| change.key() < start);
+            let matching = keys[first..].iter().take_while(|change| change.key().starts_with(prefix));
             let complete = events.len();
             events.extend(matching.map(event));
             if complete > 0 && events.len() > limit {

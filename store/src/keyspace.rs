@@ -2,9 +2,9 @@
 //!
 //! It refuses to know which revisions are committed, compacted or allowed: callers name the revision.
 
-use crate::Revision;
 use crate::tree::{Builder, Tree};
 use crate::version::Version;
+use crate::{Revision, reserved};
 
 /// All keys with what they are. A deleted key is there as long as somebody may read what it was before. A copy costs
 /// nothing and shows for ever what was there.
@@ -45,15 +45,16 @@ impl Keyspace {
         self.newest(key).filter(|version| version.is_live())
     }
 
-    /// Keys that begin with `prefix` and come after `after`, in order.
+    /// Keys that `prefix` covers and that come after `after`, in order.
     pub(crate) fn scan(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
     ) -> impl Iterator<Item = (&[u8], &Version)> {
-        let walk = match after.filter(|after| *after >= prefix) {
+        let start = reserved::start(prefix);
+        let walk = match after.filter(|after| *after >= start) {
             Some(after) => self.versions.walk(after, true),
-            None => self.versions.walk(prefix, false),
+            None => self.versions.walk(start, false),
         };
         walk.take_while(move |(key, _)| key.starts_with(prefix))
     }
@@ -153,7 +154,13 @@ mod tests {
         check(b"a", Some(b"\x00"), &[b"a", b"a\x00", b"a\xff", b"a\xff\xff"]);
         check(b"a", Some(b"b"), &[]);
         check(b"", Some(b"\xff\xff"), &[b"\xff\xff\x00"]);
-        assert_eq!(keyspace.scan(b"", None).count(), 9);
+        check(
+            b"",
+            Some(b"\x00"),
+            &[b"a", b"a\x00", b"a\xff", b"a\xff\xff", b"b", b"\xff", b"\xff\xff", b"\xff\xff\x00"],
+        );
+        check(b"\x00", None, &[b"\x00"]);
+        assert_eq!(keyspace.scan(b"", None).count(), 8, "all but the reserved one");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod limits;
 mod outcome;
 mod packed;
 mod read;
+mod reserved;
 mod restore;
 #[cfg(test)]
 mod script;
@@ -40,5 +41,6 @@ pub use limits::{
 };
 pub use outcome::{Outcome, Reason, TxnResult};
 pub use read::{Range, RangeQuery, ReadError, View};
+pub use reserved::{RESERVED, covers, is_reserved};
 pub use restore::{Decoded, Restore, RestoreError};
 pub use store::{Statistics, Store};

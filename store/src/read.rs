@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::history::History;
 use crate::keyspace::Keyspace;
-use crate::{KeyValue, RANGE_BYTES_MAX, Revision};
+use crate::{KeyValue, RANGE_BYTES_MAX, RESERVED, Revision};
 
 /// Which of the two states a reader sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub enum View {
 /// Asks for keys in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeQuery {
-    /// Only keys that begin so; empty for all.
+    /// Only keys that begin so; empty for all that are not reserved.
     pub prefix: Bytes,
     /// Only keys after this one: the last key of the page before.
     pub after: Option<Bytes>,
@@ -71,7 +71,9 @@ pub(crate) fn range(
     live_keys: Option<u64>,
 ) -> Range {
     let RangeQuery { prefix, after, limit, .. } = query;
-    let known = live_keys.filter(|_| prefix.is_empty());
+    // Users mean their own keys by "all". The store's own are few, or somebody else has to walk over them.
+    let known = live_keys.filter(|_| prefix.is_empty() && after.is_none());
+    let known = known.map(|live| live - reserved_keys(keyspace, history, revision));
     let counts = after.is_none() && known.is_none();
     let mut range = Range { items: Vec::new(), more: false, count: None, revision };
     let (mut count, mut bytes) = (0, 0);
@@ -93,6 +95,13 @@ pub(crate) fn range(
         range.count = Some(known.unwrap_or(count));
     }
     range
+}
+
+/// How many reserved keys there are at `revision`.
+fn reserved_keys(keyspace: &Keyspace, history: &History, revision: Revision) -> u64 {
+    let there = keyspace.scan(&[RESERVED], None);
+    let live = there.filter_map(|(key, newest)| history.at(key, newest, revision));
+    live.filter(|version| version.is_live()).count() as u64
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::undo::{Executed, Marks, Undo};
 use crate::version::Version;
 use crate::{
     CheckpointCursor, Command, Event, KeyValue, Limits, Operation, Outcome, Range, RangeQuery, ReadError,
-    Reason, Revision, View, read,
+    Reason, Revision, View, read, reserved,
 };
 
 /// Revisions whose superseded versions a commit drops, beside [`PRUNE_PER_ENTRY`] for each entry that it commits: a
@@ -51,7 +51,7 @@ pub struct Statistics {
     pub revision: Revision,
     /// The oldest revision that can be read.
     pub compacted: Revision,
-    /// Live keys.
+    /// Live keys, also the reserved ones.
     pub keys: u64,
     /// Bytes of live keys and values, each with `ITEM_BYTES`: what the quota counts.
     pub live_bytes: u64,
@@ -196,7 +196,7 @@ impl Store {
     pub fn commit(&mut self, index: Index) -> Vec<Event> {
         let before = self.revision(View::Committed);
         self.commit_unwatched(index);
-        self.history.events([before.next(), self.revision(View::Committed)], b"", usize::MAX)
+        self.history.events([before.next(), self.revision(View::Committed)], b"", b"", usize::MAX)
     }
 
     /// As [`Store::commit`], for when nobody wants the events, which cost about as much as the rest of it.
@@ -301,7 +301,7 @@ impl Store {
         Ok(read::range(&self.keyspace, &self.history, &query, revision, live_keys))
     }
 
-    /// Committed changes of keys that begin with `prefix`, from the revision `from` on, in order; empty if there are
+    /// Committed changes of keys that `prefix` covers, from the revision `from` on, in order; empty if there are
     /// none, also if `from` is yet to come.
     ///
     /// All events of one revision come together: the list ends before a revision that would make it longer than
@@ -316,7 +316,7 @@ impl Store {
         if from < compacted {
             return Err(ReadError::Compacted { compacted });
         }
-        Ok(self.history.events([from, revision], prefix, limit))
+        Ok(self.history.events([from, revision], reserved::start(prefix), prefix, limit))
     }
 
     /// Begin to cut a checkpoint of the committed state. Everything goes on meanwhile, and no later change shows in it:

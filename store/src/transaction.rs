@@ -13,6 +13,7 @@ use crate::version::Version;
 use crate::{
     Compare, Expect, KEY_BYTES_MAX, KeyValue, Keys, Limits, Operation, Outcome, Reason, Relation, Revision,
     TXN_OPERATIONS_MAX, TXN_RESULT_BYTES_MAX, Target, Txn, TxnOperation, TxnResult, VALUE_BYTES_MAX,
+    reserved,
 };
 
 /// What operations work on.
@@ -277,7 +278,11 @@ fn check_branch(operations: &[TxnOperation<&[u8]>]) -> Result<(), Reason> {
     for operation in operations {
         let TxnOperation::Delete(keys) = operation else { continue };
         let (Keys::Key(deleted) | Keys::Prefix(deleted)) = keys;
-        let next = puts.get(puts.partition_point(|put| put < deleted));
+        let start = match keys {
+            Keys::Key(key) => *key,
+            Keys::Prefix(prefix) => reserved::start(prefix),
+        };
+        let next = puts.get(puts.partition_point(|put| *put < start));
         let clash = next.filter(|put| match keys {
             Keys::Key(_) => *put == deleted,
             Keys::Prefix(_) => put.starts_with(deleted),

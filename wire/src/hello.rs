@@ -57,6 +57,8 @@ pub enum Purpose {
     },
     /// The caller repairs its log and asks for entries.
     Repair,
+    /// The caller has to do with the bytes of files: [`crate::files`] follows, and no frames.
+    Files,
 }
 
 /// Why a caller is turned away; the texts are for the caller's log, and "it" is who turned it away.
@@ -233,6 +235,7 @@ mod tests {
             hello(Purpose::Replication),
             hello(Purpose::CheckpointFetch { position }),
             hello(Purpose::Repair),
+            hello(Purpose::Files),
             Greeting::TurnedAway(TurnedAway::OtherStore { store: "a/b".to_owned() }),
             Greeting::TurnedAway(TurnedAway::OtherFormation { store: StoreId(u128::MAX) }),
             Greeting::TurnedAway(TurnedAway::NoSuchOrdinal { ordinal: Ordinal(9), members: 3 }),

@@ -1,5 +1,5 @@
 //! What travels between members: greetings, frames, their versions and their limits; and [`native`], what travels
-//! between a member and its clients.
+//! between a member and its clients; and [`files`], what members say about the bytes of files.
 //!
 //! A connection begins with one [`Greeting`] each way, by which both sides prove that they mean the same store, speak
 //! a common version and are who they should be; then frames follow. Everything that comes from a peer is checked
@@ -8,6 +8,7 @@
 //! What it refuses to do: open connections, wait, or allocate by a length that a peer claims.
 
 mod cursor;
+pub mod files;
 mod frame;
 mod hello;
 mod message;

@@ -5,8 +5,9 @@
 use bytes::Bytes;
 use holdfast_engine::{ENTRY_PAYLOAD_BYTES_MAX, Entry, EntryKind, Index, Position, Term};
 use holdfast_store::{
-    Command, Compare, Expect, KeyValue, Keys, Limits, Operation, Outcome, RangeQuery, Reason, Relation,
-    Restore, Revision, SessionId, Stamp, Store, Target as CompareTarget, Txn, TxnOperation, TxnResult, View,
+    Command, Compare, Expect, KeyValue, Keys, Limits, Operation, Outcome, RESERVED, RangeQuery, Reason,
+    Relation, Restore, Revision, SessionId, Stamp, Store, Target as CompareTarget, Txn, TxnOperation,
+    TxnResult, View,
 };
 
 use super::{POSTCARD, memory};
@@ -240,12 +241,15 @@ pub(super) fn chunks(store: &Store, bytes_max: usize) -> Vec<Bytes> {
 /// All that can be read of a store: every key at every revision, and every event.
 pub(super) fn everything(store: &Store) -> String {
     let at = |at| {
-        store.range(RangeQuery { prefix: Bytes::new(), after: None, limit: 1000, at, view: View::Committed })
+        [&b""[..], &[RESERVED]].map(|prefix| {
+            let prefix = Bytes::from_static(prefix);
+            store.range(RangeQuery { prefix, after: None, limit: 1000, at, view: View::Committed })
+        })
     };
     let (compacted, newest) = (store.compacted(View::Committed), store.revision(View::Committed));
     // No further than what was ever written: a store may be compacted at a revision that is far off.
     let revisions = (compacted.0..=newest.0).rev().take(20);
     let pages = revisions.map(|revision| at(Some(Revision(revision)))).collect::<Vec<_>>();
-    let events = store.events(compacted.next(), b"", 1000);
+    let events = [&b""[..], &[RESERVED]].map(|prefix| store.events(compacted.next(), prefix, 1000));
     format!("{:?} {pages:?} {events:?}", at(None))
 }

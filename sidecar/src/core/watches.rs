@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_engine::Moment;
-use holdfast_store::{Event, ReadError, Revision, Store};
+use holdfast_store::{Event, ReadError, Revision, Store, covers};
 use tokio::sync::mpsc;
 
 use super::handle::{Failure, RefusalCode, WatchBatch, WatchEnd};
@@ -211,7 +211,7 @@ impl Watches {
 
 impl Watch {
     fn wants(&self, event: &Event) -> bool {
-        event.revision() >= self.next && event.key().starts_with(&self.prefix)
+        event.revision() >= self.next && covers(&self.prefix, event.key())
     }
 
     fn catch_up(&mut self, store: &Store, committed: Revision, metrics: &Metrics) -> Going {

@@ -24,6 +24,7 @@ use super::writes::{Done, write};
 use super::{Context, Head, Query, at_revision, json, settle};
 use crate::core::{Answer, Query as CoreQuery, ReadRequest};
 use crate::problem::{Code, Problem};
+use crate::reserved;
 
 /// What stands before the key.
 pub(super) const PREFIX: &str = "/v1/kv/";
@@ -123,6 +124,6 @@ pub(super) fn key_of(path: &str) -> Result<Bytes, Problem> {
         length if length > KEY_BYTES_MAX => {
             Err(invalid(format!("the key has {length} bytes, {KEY_BYTES_MAX} is the most")))
         }
-        _ => Ok(Bytes::from(key)),
+        _ => reserved::check(key.as_bytes()).map(|()| Bytes::from(key)),
     }
 }

@@ -17,6 +17,7 @@ use super::reads::{item, read, text};
 use super::{Context, Group, Head, Query, at_revision, head, json, settle, with};
 use crate::core::{Answer, Query as CoreQuery, ReadRequest};
 use crate::problem::Problem;
+use crate::reserved;
 
 const NAMES: &[&str] = &[PREFIX, LIMIT, CURSOR, READ, REVISION, TIMEOUT];
 
@@ -52,6 +53,7 @@ pub(super) fn routes(context: Context) -> Group {
 async fn list(context: &Context, head: &Head) -> Result<Response, Problem> {
     let query = Query::parse(&head.query, NAMES)?;
     let prefix = query.text(PREFIX).unwrap_or_default();
+    reserved::check(prefix.as_bytes())?;
     let cursor = cursor(&query, prefix)?;
     let at = match &cursor {
         Some(cursor) => Some(cursor.revision),

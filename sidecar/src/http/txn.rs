@@ -20,6 +20,7 @@ use super::reads::item;
 use super::writes::write;
 use super::{Context, Group, Head, Query, at_revision, head, json, settle, with};
 use crate::problem::{Code, Problem};
+use crate::reserved;
 
 /// What a transaction's JSON may be: twice what one log entry takes, because Base64 and escapes are longer than the
 /// bytes that they stand for.
@@ -140,6 +141,7 @@ fn bounded(text: String) -> Result<Bytes, Problem> {
         let detail = format!("a key or prefix has {} bytes, {KEY_BYTES_MAX} is the most", text.len());
         return Err(Problem::new(Code::InvalidKey, detail));
     }
+    reserved::check(text.as_bytes())?;
     Ok(Bytes::from(text))
 }
 
@@ -213,6 +215,7 @@ mod tests {
         check(r#"{"compare": [{"key": "a"}]}"#, Err((Code::BadRequest, "exactly one of version")));
         check(r#"{"success": [{"put": {"key": "a"}}]}"#, Err((Code::BadRequest, "\"a\": there is no value")));
         check(r#"{"success": [{"put": {"key": "", "value": ""}}]}"#, Err((Code::InvalidKey, "at least one")));
+        check(r#"{"success": [{"delete": {"prefix": "\u0000"}}]}"#, Err((Code::InvalidKey, "the store's own")));
         check(r#"{"success": [{"delete": {}}]}"#, Err((Code::BadRequest, "a delete needs exactly one")));
         check(
             r#"{"success": [{"get": {"key": "a", "prefix": "a"}}]}"#,

@@ -25,6 +25,7 @@ use crate::core::{WatchBatch, WatchEnd, WatchStream};
 use crate::ending::Ending;
 use crate::metrics::Gauge;
 use crate::problem::{Code, Problem};
+use crate::reserved;
 
 const NAMES: &[&str] = &[PREFIX, FROM];
 
@@ -54,6 +55,7 @@ async fn watch(context: &Context, head: &Head) -> Result<Response, Problem> {
         let detail = format!("the prefix has {} bytes, {KEY_BYTES_MAX} is the most", prefix.len());
         return Err(Problem::new(Code::InvalidKey, detail));
     }
+    reserved::check(prefix.as_bytes())?;
     let from = match last_event_id(&head.headers)? {
         Some(seen) => Some(seen.next()),
         None => query.number(FROM, 1..=u64::MAX)?.map(Revision),

@@ -17,6 +17,7 @@ use holdfast_wire::native::{ReadHead, Request, Stamp, WriteHead};
 use crate::core::{Consistency, Query, ReadRequest, WriteRequest};
 use crate::http::{TIMEOUT_DEFAULT, TIMEOUT_MAX, engine_concern};
 use crate::problem::{Code, Problem};
+use crate::reserved;
 
 /// Most items of one page, as over HTTP.
 const LIMIT_MAX: u32 = 10_000;
@@ -167,12 +168,13 @@ fn check_key(key: &[u8]) -> Result<(), Problem> {
     check_length(key)
 }
 
+/// A key, a prefix, or the end of a page.
 fn check_length(key: &[u8]) -> Result<(), Problem> {
     if key.len() > KEY_BYTES_MAX {
         let detail = format!("a key or prefix has {} bytes, {KEY_BYTES_MAX} is the most", key.len());
         return Err(Problem::new(Code::InvalidKey, detail));
     }
-    Ok(())
+    reserved::check(key)
 }
 
 fn check_value(value: &[u8]) -> Result<(), Problem> {
@@ -291,7 +293,8 @@ mod tests {
         };
         let write = WriteHead::default();
         check(put(Bytes::new(), Bytes::new(), write), Code::InvalidKey);
-        check(put(vec![0; KEY_BYTES_MAX + 1].into(), Bytes::new(), write), Code::InvalidKey);
+        check(put(vec![b'k'; KEY_BYTES_MAX + 1].into(), Bytes::new(), write), Code::InvalidKey);
+        check(put(bytes("\0files"), Bytes::new(), write), Code::InvalidKey);
         check(put(bytes("k"), vec![0; VALUE_BYTES_MAX + 1].into(), write), Code::TooLarge);
         check(put(bytes("k"), Bytes::new(), WriteHead { timeout_ms: 60_001, ..write }), Code::BadRequest);
         check(Request::Get { read: ReadHead::default(), key: Bytes::new() }, Code::InvalidKey);

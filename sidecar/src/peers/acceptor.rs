@@ -98,6 +98,8 @@ async fn greet(
             transfer::serve(shared, stream, hello.member, position, permit).await?;
             drop(transfer);
         }
+        // Nobody keeps files yet.
+        Purpose::Files => handshake::turn_away(&mut stream, TurnedAway::Busy).await,
         Purpose::Repair => {
             let Ok(repair) = permits.repairs.try_acquire_owned() else {
                 handshake::turn_away(&mut stream, TurnedAway::Busy).await;

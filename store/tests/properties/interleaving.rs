@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use holdfast_engine::{Entry, Index, Random};
 use holdfast_store::{
-    CheckpointCursor, Event, Limits, Outcome, RangeQuery, Revision, Statistics, Store, View,
+    CheckpointCursor, Event, Limits, Outcome, RESERVED, RangeQuery, Revision, Statistics, Store, View,
 };
 
 use crate::checkpoints::{CHUNK_BYTES, cut, restore};
@@ -169,12 +169,17 @@ fn compare_reads(one: &Store, other: &Store) {
         assert_eq!(one.revision(view), other.revision(view));
         for at in 0..=one.revision(view).0 + 1 {
             let at = Some(Revision(at));
-            let query = RangeQuery { prefix: Bytes::new(), after: None, limit: usize::MAX, at, view };
-            assert_eq!(one.range(query.clone()), other.range(query), "{view:?} at {at:?}");
+            for prefix in [&b""[..], &[RESERVED]] {
+                let prefix = Bytes::from_static(prefix);
+                let query = RangeQuery { prefix, after: None, limit: usize::MAX, at, view };
+                assert_eq!(one.range(query.clone()), other.range(query), "{view:?} at {at:?}");
+            }
         }
     }
     for from in 0..=one.revision(View::Committed).0 {
         let (from, all) = (Revision(from), usize::MAX);
-        assert_eq!(one.events(from, b"", all), other.events(from, b"", all), "from {from}");
+        for prefix in [&b""[..], &[RESERVED]] {
+            assert_eq!(one.events(from, prefix, all), other.events(from, prefix, all), "from {from}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use holdfast_engine::{Entry, EntryKind};
 use holdfast_store::{
     Command, Compare, Event, Expect, ITEM_BYTES, KEY_BYTES_MAX, KeyValue, Keys, Limits, Operation, Outcome,
     Reason, Relation, Revision, SessionId, TXN_OPERATIONS_MAX, TXN_RESULT_BYTES_MAX, Target, Txn,
-    TxnOperation, TxnResult, VALUE_BYTES_MAX,
+    TxnOperation, TxnResult, VALUE_BYTES_MAX, covers,
 };
 
 type Map = BTreeMap<Bytes, KeyValue>;
@@ -173,14 +173,17 @@ impl Model {
     }
 
     pub(crate) fn events(&self, from: u64, prefix: &[u8]) -> Vec<Event> {
+        self.all_events(from).into_iter().filter(|event| covers(prefix, event.key())).collect()
+    }
+
+    /// Also of reserved keys.
+    pub(crate) fn all_events(&self, from: u64) -> Vec<Event> {
         (from..=self.revision().0)
             .flat_map(|revision| {
-                self.changes(revision).into_iter().filter(|(key, ..)| key.starts_with(prefix)).map(
-                    move |(key, _, after)| match after {
-                        Some(item) => Event::Put(item.clone()),
-                        None => Event::Deleted { key, revision: Revision(revision) },
-                    },
-                )
+                self.changes(revision).into_iter().map(move |(key, _, after)| match after {
+                    Some(item) => Event::Put(item.clone()),
+                    None => Event::Deleted { key, revision: Revision(revision) },
+                })
             })
             .collect()
     }
@@ -238,7 +241,7 @@ fn put(map: &mut Map, key: Bytes, value: Bytes, at: Revision) -> Option<Revision
 fn matches(keys: &Keys, key: &[u8]) -> bool {
     match keys {
         Keys::Key(wanted) => wanted == key,
-        Keys::Prefix(prefix) => key.starts_with(prefix),
+        Keys::Prefix(prefix) => covers(prefix, key),
     }
 }
 

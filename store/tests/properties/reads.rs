@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_engine::{Index, Random};
-use holdfast_store::{Event, Limits, RangeQuery, ReadError, Revision, Statistics, Store, View};
+use holdfast_store::{Event, Limits, RangeQuery, ReadError, Revision, Statistics, Store, View, covers};
 
 use crate::commands::Commands;
 use crate::model::{Model, item_bytes};
@@ -71,7 +71,7 @@ fn commit(store: &mut Store, models: &[Model], random: &mut Random) {
     let index = Index(before.0 + random.below(store.executed().0 - before.0 + 1));
     let events = store.commit(index);
     let (old, new) = (&models[before.0 as usize], &models[index.0 as usize]);
-    assert_eq!(events, new.events(old.revision().0 + 1, b""), "events of ({before}, {index}]");
+    assert_eq!(events, new.all_events(old.revision().0 + 1), "events of ({before}, {index}]");
     let now = new.maps.last().expect("at least revision 1");
     let Statistics { revision, compacted, keys, live_bytes, history_bytes, .. } = store.statistics();
     assert_eq!(revision, new.revision());
@@ -118,7 +118,7 @@ fn check_listing(store: &Store, model: &Model, mut query: RangeQuery, random: &m
             return;
         }
     };
-    let expected = model.maps[at.0 as usize].values().filter(|item| item.key.starts_with(&query.prefix));
+    let expected = model.maps[at.0 as usize].values().filter(|item| covers(&query.prefix, &item.key));
     let expected: Vec<_> = expected.cloned().collect();
     let counted = store.range(query.clone()).expect("a revision that can be read");
     assert_eq!((counted.count, counted.items.len()), (Some(expected.len() as u64), 0));

@@ -1,0 +1,295 @@
+//! What members say to each other about the bytes of files, on connections of their own ([`Purpose::Files`]).
+//!
+//! One [`Parcel`] is `length u32 | kind u8 | body`, integers little-endian; `length` counts kind and body. A piece of a
+//! file is `crc32c u32 | bytes`, so that a bit that was flipped on the way is found before anybody is given it; what is
+//! said beside the pieces is postcard. Decoding refuses a length before it keeps anything, so that a connection never
+//! holds more than one parcel.
+//!
+//! [`Purpose::Files`]: crate::Purpose::Files
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+/// Longest piece of a file: a block, which is checked as a whole before it is sent. Long enough that what is done once
+/// for each piece does not count, short enough that dozens of transfers fit into a few MiB.
+pub const PIECE_BYTES_MAX: usize = 128 * 1024;
+
+/// Longest of the other parcels: a reason in words, with room.
+const WORDS_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of a parcel's length.
+const LENGTH_BYTES: usize = 4;
+
+const KIND_WORDS: u8 = 1;
+const KIND_PIECE: u8 = 2;
+
+/// A file's SHA-256.
+pub type Digest = [u8; 32];
+
+/// One thing that is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parcel {
+    /// A piece of a file, in order; `[1, PIECE_BYTES_MAX]` bytes.
+    Piece(Bytes),
+    /// Everything else.
+    Words(Words),
+}
+
+/// What is asked and answered. A connection asks one thing at a time; the connection's end takes everything back that
+/// was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Words {
+    /// "Keep what follows": pieces, then [`Words::End`]. Answered by [`Words::Kept`].
+    Keep {
+        /// How long it will be, if that is known.
+        size: Option<u64>,
+    },
+    /// The pieces are complete.
+    End {
+        /// How many bytes they were.
+        size: u64,
+        /// SHA-256 over them.
+        digest: Digest,
+    },
+    /// It is durable, and its digest is the one that was named.
+    Kept,
+    /// "Send me the bytes `[from, to)` of this file." Answered by [`Words::Here`], pieces, and [`Words::Done`].
+    Send {
+        /// Which file.
+        digest: Digest,
+        /// The first byte.
+        from: u64,
+        /// The byte after the last one; [`u64::MAX`] is the end.
+        to: u64,
+    },
+    /// The file is here.
+    Here {
+        /// How long it is, all of it.
+        size: u64,
+    },
+    /// "Read this file from its beginning to its end: is it whole?" Answered by [`Words::Here`].
+    Verify {
+        /// Which file.
+        digest: Digest,
+    },
+    /// "Nothing refers to this file any more": remove it unless something does. Answered by [`Words::Done`].
+    Forget {
+        /// Which file.
+        digest: Digest,
+    },
+    /// "Get everything now that you should have and have not." Answered by [`Words::Recovered`].
+    Recover,
+    /// What came of it.
+    Recovered {
+        /// Copies that were missing.
+        total: u64,
+        /// How many of them are there now.
+        success: u64,
+        /// How many are not.
+        failed: u64,
+    },
+    /// "How are you?" Answered by [`Words::Am`].
+    Ask,
+    /// How this member is.
+    Am {
+        /// The port where clients reach it.
+        client_port: u16,
+        /// Transfers that are under way at it.
+        transfers: u32,
+        /// Bytes that are free where it keeps files.
+        free_bytes: u64,
+    },
+    /// It is done.
+    Done,
+    /// It is not done.
+    Refused {
+        /// Why, for programs.
+        why: Refusal,
+        /// Why, for people; cut to what fits.
+        text: String,
+    },
+}
+
+/// Why something about a file is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The file is not here.
+    Missing,
+    /// The file is here and is not what it was.
+    Damaged,
+    /// The disk is full.
+    DiskFull,
+    /// The file is larger than files may be.
+    TooLarge,
+    /// What came is not what was named.
+    Mismatch,
+    /// Too much is under way.
+    Busy,
+    /// Something else; the text says what.
+    Failed,
+}
+
+/// Why some bytes are not a parcel. The connection has to be closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParcelError {
+    /// The length lies outside what a parcel can have.
+    #[error("a parcel cannot be {length} bytes long")]
+    Length {
+        /// What the peer claims.
+        length: usize,
+    },
+    /// A kind or word that this version does not know, or not all of it.
+    #[error("the parcel is not known to this version")]
+    Malformed,
+    /// The piece is not what was sent.
+    #[error("a piece was changed on its way")]
+    Changed,
+}
+
+impl Parcel {
+    /// Append the parcel to `out`; a piece's bytes are copied.
+    ///
+    /// # Panics
+    ///
+    /// If a piece is empty or longer than [`PIECE_BYTES_MAX`].
+    pub fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Parcel::Piece(bytes) => {
+                out.put_slice(&piece_head(bytes));
+                out.put_slice(bytes);
+            }
+            Parcel::Words(words) => words.encode(out),
+        }
+    }
+
+    /// Take the parcel at the start of `read` off it; `None` while it is not complete.
+    ///
+    /// # Errors
+    ///
+    /// [`ParcelError`], as soon as the bytes that are there cannot become a parcel.
+    pub fn decode(read: &mut BytesMut) -> Result<Option<Parcel>, ParcelError> {
+        let Some(length) = read.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if !(2..=1 + 4 + PIECE_BYTES_MAX).contains(&length) {
+            return Err(ParcelError::Length { length });
+        }
+        if read.len() < LENGTH_BYTES + length {
+            return Ok(None);
+        }
+        read.advance(LENGTH_BYTES);
+        let mut body = read.split_to(length).freeze();
+        match body.get_u8() {
+            KIND_PIECE if body.len() > 4 => {
+                let sum = body.get_u32_le();
+                if crc32c::crc32c(&body) != sum {
+                    return Err(ParcelError::Changed);
+                }
+                Ok(Some(Parcel::Piece(body)))
+            }
+            KIND_WORDS if body.len() <= WORDS_BYTES_MAX => match postcard::take_from_bytes(&body) {
+                Ok((words, [])) => Ok(Some(Parcel::Words(words))),
+                _ => Err(ParcelError::Malformed),
+            },
+            _ => Err(ParcelError::Malformed),
+        }
+    }
+}
+
+impl Words {
+    /// Append the words to `out`. A text that is too long is cut.
+    pub fn encode(&self, out: &mut BytesMut) {
+        let body = match self {
+            Words::Refused { why, text } if text.len() > WORDS_BYTES_MAX / 2 => {
+                let end = text.floor_char_boundary(WORDS_BYTES_MAX / 2);
+                postcard::to_allocvec(&Words::Refused { why: *why, text: text[..end].to_owned() })
+            }
+            words => postcard::to_allocvec(words),
+        };
+        let body = body.expect("words are plain data");
+        out.put_u32_le(1 + body.len() as u32);
+        out.put_u8(KIND_WORDS);
+        out.put_slice(&body);
+    }
+}
+
+/// What goes before a piece's bytes: whoever sends many writes both at once, without copying.
+///
+/// # Panics
+///
+/// If the piece is empty or longer than [`PIECE_BYTES_MAX`].
+pub fn piece_head(bytes: &[u8]) -> [u8; 9] {
+    assert!((1..=PIECE_BYTES_MAX).contains(&bytes.len()), "a piece of {} bytes", bytes.len());
+    let mut head = [0; 9];
+    head[..4].copy_from_slice(&(5 + bytes.len() as u32).to_le_bytes());
+    head[4] = KIND_PIECE;
+    head[5..].copy_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcels() -> Vec<Parcel> {
+        let digest = [7; 32];
+        let words = [
+            Words::Keep { size: Some(9) },
+            Words::End { size: 9, digest },
+            Words::Send { digest, from: 1, to: u64::MAX },
+            Words::Recovered { total: 3, success: 2, failed: 1 },
+            Words::Am { client_port: 8001, transfers: 2, free_bytes: 1 << 40 },
+            Words::Refused { why: Refusal::DiskFull, text: "full".to_owned() },
+        ];
+        let pieces = [Bytes::from_static(b"x"), Bytes::from(vec![3; PIECE_BYTES_MAX])];
+        words.map(Parcel::Words).into_iter().chain(pieces.map(Parcel::Piece)).collect()
+    }
+
+    #[test]
+    fn what_was_said_is_heard_and_no_part_of_it_before() {
+        let mut all = BytesMut::new();
+        parcels().iter().for_each(|parcel| parcel.encode(&mut all));
+        let mut read = BytesMut::new();
+        let mut heard = Vec::new();
+        for chunk in all.chunks(1000) {
+            read.extend_from_slice(chunk);
+            while let Some(parcel) = Parcel::decode(&mut read).expect("a parcel") {
+                heard.push(parcel);
+            }
+        }
+        assert_eq!((heard, read.len()), (parcels(), 0));
+    }
+
+    #[test]
+    fn a_flipped_bit_of_a_piece_is_found() {
+        let mut sent = BytesMut::new();
+        Parcel::Piece(Bytes::from_static(b"some bytes")).encode(&mut sent);
+        for at in LENGTH_BYTES + 1..sent.len() {
+            let mut flipped = sent.clone();
+            flipped[at] ^= 4;
+            assert_eq!(Parcel::decode(&mut flipped), Err(ParcelError::Changed), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_a_parcel_and_a_claimed_length_costs_nothing() {
+        for (bytes, error) in [
+            (&b"\xff\xff\xff\xff"[..], ParcelError::Length { length: u32::MAX as usize }),
+            (b"\x01\0\0\0\x01", ParcelError::Length { length: 1 }),
+            (b"\x02\0\0\0\x09a", ParcelError::Malformed),
+            (b"\x02\0\0\0\x01\xff", ParcelError::Malformed),
+            (b"\x05\0\0\0\x02abcd", ParcelError::Malformed),
+        ] {
+            assert_eq!(Parcel::decode(&mut BytesMut::from(bytes)), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut() {
+        let mut out = BytesMut::new();
+        Words::Refused { why: Refusal::Failed, text: "ö".repeat(10_000) }.encode(&mut out);
+        let Ok(Some(Parcel::Words(Words::Refused { text, .. }))) = Parcel::decode(&mut out) else {
+            panic!("it is said")
+        };
+        assert!(text.len() <= WORDS_BYTES_MAX / 2 && text.starts_with('ö'));
+    }
+}
