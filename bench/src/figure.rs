@@ -1,9 +1,10 @@
 //! What a run measured: raw figures, as they go into `results.json`, and how several become one line of a table.
 
+use holdfast_figures::Machine;
+pub(crate) use holdfast_figures::Spread;
 use serde::{Deserialize, Serialize};
 
 use crate::floor::Floor;
-use crate::machine::Machine;
 use crate::system::System;
 
 /// Everything of one run.
@@ -150,30 +151,6 @@ pub(crate) struct Checkpoint {
     pub(crate) during: Figures,
 }
 
-/// Several figures of the same thing.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
-    /// Half are below.
-    pub(crate) median: f64,
-    /// The least.
-    pub(crate) min: f64,
-    /// The most.
-    pub(crate) max: f64,
-}
-
-impl Spread {
-    /// `None` if there are none.
-    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Spread> {
-        let mut sorted: Vec<f64> = figures.into_iter().collect();
-        sorted.sort_by(f64::total_cmp);
-        let (min, max) = (*sorted.first()?, *sorted.last()?);
-        let half = sorted.len() / 2;
-        let median =
-            if sorted.len() % 2 == 1 { sorted[half] } else { (sorted[half - 1] + sorted[half]) / 2.0 };
-        Some(Spread { median, min, max })
-    }
-}
-
 /// The figure that a share of all, in `[0, 1]`, do not exceed. `None` if there are none.
 pub(crate) fn percentile(figures: &[f64], share: f64) -> Option<f64> {
     let mut sorted = figures.to_vec();
@@ -211,13 +188,6 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_spread_has_the_middle_and_both_ends() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
-        assert_eq!(Spread::of([4.0, 1.0]).map(|spread| spread.median), Some(2.5));
-        assert_eq!(Spread::of([]), None);
-    }
 
     #[test]
     fn percentiles_are_figures_that_were_measured() {

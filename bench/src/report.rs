@@ -1,6 +1,5 @@
 //! What becomes of the figures: `results.json` with all of them, `results.md` with tables, and plots.
 
-mod plot;
 mod plots;
 mod table;
 mod targets;
@@ -34,26 +33,6 @@ pub(crate) fn write(results: &Results, folder: &Path) -> anyhow::Result<()> {
     let shown: Vec<&str> = plots.iter().filter(|(_, svg)| svg.is_some()).map(|(name, _)| *name).collect();
     put("results.md", &table::of(results, &shown))?;
     put("results.json", &format!("{}\n", serde_json::to_string_pretty(results)?))
-}
-
-/// A number with so many digits that a reader sees what matters, and separated thousands.
-fn number(value: f64) -> String {
-    let digits = match value.abs() {
-        value if value >= 100.0 || value == 0.0 => 0,
-        value if value >= 10.0 => 1,
-        value if value >= 1.0 => 2,
-        _ => 3,
-    };
-    let text = format!("{value:.digits$}");
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let mut grouped = String::new();
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at) % 3 == 0 && !grouped.ends_with('-') {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped + rest
 }
 
 #[cfg(test)]

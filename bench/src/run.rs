@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use crate::arguments::Arguments;
 use crate::figure::Results;
 use crate::floor::Floor;
-use crate::machine::Machine;
+use crate::machine;
 use crate::scenario::{Bench, Part};
 use crate::system::Programs;
 use crate::{leftovers, load, report, say};
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         date: jiff::Zoned::now().strftime("%Y-%m-%d %H:%M %:z").to_string(),
         seconds: 0.0,
         command: command(),
-        machine: Machine::read(folder.path())?,
+        machine: machine::read(folder.path())?,
         repetitions: plan.repetitions,
         systems: Vec::new(),
         floors: Vec::new(),

@@ -1,6 +1,7 @@
 //! Which plots there are, and what is on them.
 
-use super::plot::{Bar, Group, Plot};
+use holdfast_figures::{Bar, Bars, Group};
+
 use crate::contender;
 use crate::figure::{Figures, Results, Spread, percentile};
 use crate::system::System;
@@ -52,7 +53,7 @@ fn load_group(results: &Results, scenario: &str, clients: usize, figure: fn(&Fig
     bars.collect()
 }
 
-fn rates(results: &Results, scenario: &str, title: &'static str) -> Plot {
+fn rates(results: &Results, scenario: &str, title: &'static str) -> Bars {
     let mut clients: Vec<usize> =
         results.loads.iter().filter(|cell| cell.scenario == scenario).map(|cell| cell.clients).collect();
     clients.sort_unstable();
@@ -61,10 +62,10 @@ fn rates(results: &Results, scenario: &str, title: &'static str) -> Plot {
         title: format!("{clients} client{}", if clients == 1 { "" } else { "s" }),
         bars: load_group(results, scenario, clients, |figures| figures.per_second),
     });
-    Plot { title, unit: "per second", groups: groups.collect(), floor: None }
+    Bars { title, unit: "per second", groups: groups.collect(), floor: None }
 }
 
-fn latency(results: &Results) -> Plot {
+fn latency(results: &Results) -> Bars {
     let groups = [
         ("p50", (|figures: &Figures| figures.p50_us / 1e3) as fn(&Figures) -> f64),
         ("p99", |figures| figures.p99_us / 1e3),
@@ -74,10 +75,10 @@ fn latency(results: &Results) -> Plot {
         bars: load_group(results, "write", 1, figure),
     });
     let floor = results.write_floor().map(|floor| floor.median / 1e3);
-    Plot { title: "Latency of a durable write by one client", unit: "ms", groups: groups.into(), floor }
+    Bars { title: "Latency of a durable write by one client", unit: "ms", groups: groups.into(), floor }
 }
 
-fn faults(results: &Results) -> Plot {
+fn faults(results: &Results) -> Bars {
     let kinds = [("kill", "killed"), ("stop", "stopped"), ("term", "asked to end")];
     let groups = kinds.map(|(fault, title)| Group {
         title: format!("leader {title}"),
@@ -93,10 +94,10 @@ fn faults(results: &Results) -> Plot {
             .collect(),
     });
     let title = "Time without an acknowledged write: median, from the least to p99";
-    Plot { title, unit: "ms", groups: groups.into(), floor: None }
+    Bars { title, unit: "ms", groups: groups.into(), floor: None }
 }
 
-fn memory(results: &Results) -> Plot {
+fn memory(results: &Results) -> Bars {
     let group = |title: &str, figure: fn(&crate::figure::Memory) -> &Vec<u64>| Group {
         title: title.to_owned(),
         bars: results
@@ -111,5 +112,5 @@ fn memory(results: &Results) -> Plot {
     };
     let groups =
         vec![group("empty", |memory| &memory.empty), group("after writes", |memory| &memory.written)];
-    Plot { title: "Resident memory of one member: median of three", unit: "MiB", groups, floor: None }
+    Bars { title: "Resident memory of one member: median of three", unit: "MiB", groups, floor: None }
 }

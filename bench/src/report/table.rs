@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{number, targets};
+use holdfast_figures::number;
+
+use super::targets;
 use crate::contender::{self, BATCH, Contender, DEPTH, KEYS};
 use crate::figure::{Figures, Results, Spread, percentile};
 use crate::protocol::{KEY_BYTES, VALUE_BYTES};

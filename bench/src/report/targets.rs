@@ -1,6 +1,7 @@
 //! What the project set out to reach, held against one run. A goal whose figures were not measured is left out.
 
-use super::number;
+use holdfast_figures::number;
+
 use crate::contender::{BATCH, DEPTH};
 use crate::figure::{Figures, Results, Spread, percentile};
 use crate::system::System;

@@ -84,9 +84,3 @@ fn a_floor_that_writes_are_below_meets_nothing() {
     let target = targets.iter().find(|target| target.what.contains("÷ floor")).expect("the goal is there");
     assert!(!target.met && target.measured.contains("busy"), "{target:?}");
 }
-
-#[test]
-fn numbers_show_what_matters() {
-    let shown = [0.0, 0.0314, 3.1678, 31.678, 316.78, 31_415.9, 3_141_592.6].map(number);
-    assert_eq!(shown, ["0", "0.031", "3.17", "31.7", "317", "31,416", "3,141,593"]);
-}

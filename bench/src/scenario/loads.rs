@@ -10,8 +10,8 @@ use crate::figure::Cell;
 use crate::floor::Floor;
 use crate::load::Until;
 use crate::process::{self, Process};
+use crate::say;
 use crate::system::{Cluster, System};
-use crate::{machine, say};
 
 /// Measure all loads.
 pub(super) fn run(bench: &mut Bench) {
@@ -92,7 +92,7 @@ fn one(
         figures,
         members_processors: members,
         clients_processors: own,
-        load_average: machine::load_average(),
+        load_average: holdfast_figures::load_average(),
     })
 }
 

@@ -3,40 +3,64 @@
 
 use std::fmt::Write as _;
 
-use super::number;
-use crate::figure::Spread;
+use crate::number::{escape, number};
+use crate::scale::Scale;
 
 /// A plot.
 #[derive(Clone, Debug)]
-pub(super) struct Plot {
+pub struct Bars {
     /// What it shows.
-    pub(super) title: &'static str,
+    pub title: &'static str,
     /// In what.
-    pub(super) unit: &'static str,
+    pub unit: &'static str,
     /// From top to bottom.
-    pub(super) groups: Vec<Group>,
+    pub groups: Vec<Group>,
     /// A line that no bar can be left of.
-    pub(super) floor: Option<f64>,
+    pub floor: Option<f64>,
 }
 
 /// Bars that are compared with each other.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
+pub struct Group {
     /// What they have in common.
-    pub(super) title: String,
+    pub title: String,
     /// From top to bottom.
-    pub(super) bars: Vec<Bar>,
+    pub bars: Vec<Bar>,
 }
 
 /// One bar: as long as the median, with a line from the least to the most.
 #[derive(Clone, Debug)]
-pub(super) struct Bar {
+pub struct Bar {
     /// Whose.
-    pub(super) title: String,
+    pub title: String,
     /// Its colour.
-    pub(super) colour: &'static str,
+    pub colour: &'static str,
     /// How long.
-    pub(super) spread: Spread,
+    pub spread: Spread,
+}
+
+/// Several figures of the same thing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Half are below.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Spread {
+    /// `None` if there are none.
+    pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut sorted: Vec<f64> = figures.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let half = sorted.len() / 2;
+        let median =
+            if sorted.len() % 2 == 1 { sorted[half] } else { (sorted[half - 1] + sorted[half]) / 2.0 };
+        Some(Spread { median, min, max })
+    }
 }
 
 const WIDTH: f64 = 860.0;
@@ -47,9 +71,9 @@ const TOP: f64 = 56.0;
 const BAR: f64 = 18.0;
 const GROUP: f64 = 30.0;
 
-impl Plot {
+impl Bars {
     /// The drawing; `None` if there is nothing to draw.
-    pub(super) fn draw(&self) -> Option<String> {
+    pub fn draw(&self) -> Option<String> {
         let drawn = |spread: &Spread| spread.min > 0.0;
         let groups: Vec<(&str, Vec<&Bar>)> = self
             .groups
@@ -60,14 +84,13 @@ impl Plot {
         let all = || groups.iter().flat_map(|(_, bars)| bars.iter().map(|bar| bar.spread));
         let low = all().map(|spread| spread.min).chain(self.floor).reduce(f64::min)?;
         let high = all().map(|spread| spread.max).reduce(f64::max)?;
-        // Whole powers of ten, so that the least bar still has a length.
-        let (low, high) = ((low / 1.5).log10().floor(), high.log10().ceil());
-        let x = |value: f64| LEFT + (value.log10() - low) / (high - low) * (RIGHT - LEFT);
+        // So that the least bar still has a length.
+        let scale = Scale::new(low / 1.5, high, LEFT, RIGHT);
+        let x = |value: f64| scale.at(value);
         let bars: usize = groups.iter().map(|(_, bars)| bars.len()).sum();
         let bottom = TOP + GROUP * groups.len() as f64 + BAR * bars as f64;
         let mut svg = self.begin(bottom + 44.0);
-        for power in low as i32..=high as i32 {
-            let value = 10f64.powi(power);
+        for value in scale.powers() {
             let (at, text) = (x(value), number(value));
             let _ = writeln!(
                 svg,
@@ -138,6 +161,14 @@ fn draw_bar(bar: &Bar, y: f64, x: &dyn Fn(f64) -> f64, svg: &mut String) {
     );
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_the_middle_and_both_ends() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(Spread::of([4.0, 1.0]).map(|spread| spread.median), Some(2.5));
+        assert_eq!(Spread::of([]), None);
+    }
 }
