@@ -60,10 +60,17 @@ pub(super) async fn dial(shared: Arc<Shared>, ordinal: Ordinal) {
             Err(error) => failures.log(peer, &error),
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+            () = tokio::time::sleep(spread(pause, super::random())) => pause = (pause * 2).min(PAUSE_MAX),
             () = peer.appeared.notified() => pause = PAUSE_FIRST,
         }
     }
+}
+
+/// From half of `pause` to all of it, by what was drawn: members that lost the same peer at the same moment do not dial it
+/// at the same moments.
+fn spread(pause: Duration, draw: u64) -> Duration {
+    let half = pause / 2;
+    half + half.mul_f64((draw >> 11) as f64 / (1_u64 << 53) as f64)
 }
 
 /// Dial all addresses that the peer may have, each a little later than the one before, until the right member answers.
@@ -198,5 +205,18 @@ impl Failures {
             tracing::warn!(peer = %peer.ordinal, address = peer.address(), reason, "cannot connect to a peer");
             self.last = Some((reason, Instant::now()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_spread_and_never_longer_than_said() {
+        assert_eq!(spread(PAUSE_MAX, 0), PAUSE_MAX / 2);
+        let longest = spread(PAUSE_MAX, u64::MAX);
+        assert!(longest > PAUSE_MAX.mul_f64(0.999) && longest <= PAUSE_MAX, "{longest:?}");
+        assert_ne!(spread(PAUSE_MAX, u64::MAX / 3), spread(PAUSE_MAX, u64::MAX / 2));
     }
 }
