@@ -6,6 +6,8 @@
 //! Requests refuse fields that are not known; replies may gain fields, which clients ignore. Times are RFC 3339 in UTC.
 
 mod admin;
+mod faults;
+mod health;
 mod payload;
 mod problem;
 mod read;
@@ -15,6 +17,8 @@ mod watch;
 mod write;
 
 pub use admin::{CheckpointReply, TransferReply, VersionReply};
+pub use faults::{FaultsRequest, FaultsStatus};
+pub use health::{Health, HealthStatus, LogRole, PeerHealth, PeerHealthStatus, Quorum};
 pub use payload::{Base64, PayloadError};
 pub use problem::{Outcome, Problem, ProblemCode};
 pub use read::{KeyValue, ListReply};

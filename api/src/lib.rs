@@ -11,6 +11,7 @@ pub mod names;
 #[cfg(feature = "kind")]
 pub mod validate;
 
+mod faults;
 mod removal;
 mod settings;
 mod span;
@@ -18,6 +19,7 @@ mod strategy;
 mod violation;
 mod write_concern;
 
+pub use faults::{DelayError, Probability, ProbabilityError, REPLICATION_DELAY_MAX, parse_delay};
 #[cfg(feature = "kind")]
 pub use kind::{
     CheckpointSpec, HeartbeatSpec, LastCheckpoint, MemberStatus, Phase, PodTemplate, ReplicatedStore,
@@ -26,8 +28,8 @@ pub use kind::{
 };
 pub use removal::{Removal, removal};
 pub use settings::{
-    CheckpointSettings, HeartbeatSettings, PEER_ADDRESS_BYTES_MAX, SETTINGS_BYTES_MAX, Settings,
-    SettingsError, StoreName,
+    CheckpointSettings, FaultSettings, HeartbeatSettings, PEER_ADDRESS_BYTES_MAX, SETTINGS_BYTES_MAX,
+    Settings, SettingsError, StoreName,
 };
 pub use span::{SPAN_BYTES_MAX, SPAN_PATTERN, Span, SpanError};
 pub use strategy::{

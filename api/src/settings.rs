@@ -4,6 +4,7 @@
 //! Every value is written out, so that a member never has defaults of its own that an older or newer writer did not
 //! mean. It refuses fields that it does not know: a misspelt setting must not be ignored.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,9 @@ use crate::strategy::{
     HEARTBEAT_TIMEOUT_INTERVALS_MIN, HEARTBEAT_TIMEOUT_MAX,
 };
 use crate::violation::{self, Violation, Violations};
-use crate::{Compression, Consensus, Durability, Span, Strategy, WriteConcern};
+use crate::{
+    Compression, Consensus, Durability, Probability, REPLICATION_DELAY_MAX, Span, Strategy, WriteConcern,
+};
 
 /// Largest settings file. Seven peers with the longest host names need less than 4 KiB.
 pub const SETTINGS_BYTES_MAX: usize = 64 * 1024;
@@ -49,6 +52,9 @@ pub struct Settings {
     /// `host:port` of every member's peer port, by ordinal. Those at and beyond `replicas` are of members that are still
     /// there, until the store has removed them: their votes count until then.
     pub peers: Vec<String>,
+    /// The faults that members may have on purpose. Only `holdfast up` writes it.
+    #[serde(default, skip_serializing_if = "FaultSettings::is_disabled")]
+    pub faults: FaultSettings,
 }
 
 /// Which store.
@@ -88,6 +94,20 @@ pub struct CheckpointSettings {
     pub compression: Compression,
 }
 
+/// The faults that members may have on purpose, for demonstrations and tests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FaultSettings {
+    /// Whether they may have any, also by an order while they run.
+    pub enabled: bool,
+    /// How long a member holds back entries, by ordinal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub delays: BTreeMap<u8, Span>,
+    /// How likely a member loses a message with entries, by ordinal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failures: BTreeMap<u8, Probability>,
+}
+
 /// Why settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -121,6 +141,19 @@ impl fmt::Display for StoreName {
     }
 }
 
+impl FaultSettings {
+    /// Whether members may have none.
+    pub fn is_disabled(&self) -> bool {
+        *self == FaultSettings::default()
+    }
+
+    /// What member `ordinal` begins with.
+    pub fn of(&self, ordinal: u8) -> (Span, Probability) {
+        let delay = self.delays.get(&ordinal).copied().unwrap_or_default();
+        (delay, self.failures.get(&ordinal).copied().unwrap_or_default())
+    }
+}
+
 impl Settings {
     /// Read a settings file.
     ///
@@ -151,6 +184,7 @@ impl Settings {
         self.check_store(&mut wrong);
         self.check_members(&mut wrong);
         self.check_times(&mut wrong);
+        self.check_faults(&mut wrong);
         wrong.into_result().map_err(SettingsError::Invalid)
     }
 
@@ -242,7 +276,21 @@ impl Settings {
         }
     }
 
-    /// Check that a member that runs by these settings may go on by `next`: times, checkpoints, the write concern and
+    fn check_faults(&self, wrong: &mut Violations) {
+        let FaultSettings { enabled, delays, failures } = &self.faults;
+        let any = !delays.is_empty() || !failures.is_empty();
+        if any && !enabled {
+            wrong.add("faults.enabled", "faults are given, but not enabled; write true");
+        }
+        for (ordinal, delay) in delays {
+            if *delay > REPLICATION_DELAY_MAX {
+                let path = format!("faults.delays.{ordinal}");
+                wrong.add(&path, format!("{delay} is more than {REPLICATION_DELAY_MAX}"));
+            }
+        }
+    }
+
+    /// Check that a member that runs by these settings may go on by `next`: times, checkpoints, faults, the write concern and
     /// the strategy between Replication and Hybrid may change, how many members there are to be, and where they are.
     ///
     /// # Errors

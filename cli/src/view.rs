@@ -259,6 +259,7 @@ pub(crate) mod tests {
             replicas: 3,
             last_checkpoint: None,
             note: None,
+            faults: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_api::http::{CheckpointReply, TransferReply, VersionReply, query};
+use holdfast_api::http::{CheckpointReply, FaultsRequest, FaultsStatus, TransferReply, VersionReply, query};
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -104,6 +104,23 @@ impl Admin {
             None => request,
         };
         self.call(&request).await
+    }
+
+    /// The faults that it has on purpose.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it may have none.
+    pub async fn faults(&self) -> Result<FaultsStatus, Error> {
+        self.call(&Request::new(Method::GET, "/v1/faults", Effect::Reads)).await
+    }
+
+    /// Let it have other faults on purpose, and say which it has then. What the change leaves out stays.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it may have none.
+    pub async fn change_faults(&self, change: &FaultsRequest) -> Result<FaultsStatus, Error> {
+        let body = serde_json::to_vec(change).expect("strings and numbers can always be written");
+        self.call(&Request::new(Method::PUT, "/v1/faults", Effect::WritesOnce).with_body(body)).await
     }
 
     async fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {

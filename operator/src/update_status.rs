@@ -333,6 +333,7 @@ mod tests {
             voters: Vec::new(),
             replicas: 3,
             last_checkpoint: None,
+            faults: None,
             note: None,
         }
     }

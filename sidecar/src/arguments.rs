@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use holdfast_api::{Probability, Span, parse_delay};
 use holdfast_engine::{MEMBERS_MAX, Ordinal};
 
 use crate::listener::Purpose;
@@ -18,6 +19,14 @@ const _: () = assert!(MEMBERS_MAX == holdfast_api::names::REPLICAS_MAX as usize)
 /// The client port's flag and variable.
 pub(crate) const CLIENT: Purpose =
     Purpose { name: "client", flag: "--client-address", environment: "HOLDFAST_CLIENT_ADDRESS", also: "" };
+
+/// The flag and variable of further client ports.
+pub(crate) const ALSO_CLIENT: Purpose = Purpose {
+    name: "further client",
+    flag: "--also-client-address",
+    environment: "HOLDFAST_ALSO_CLIENT_ADDRESS",
+    also: " (on a laptop spec.laptop.clientPorts in the manifest)",
+};
 
 /// The peer port's flag and variable.
 pub(crate) const PEER: Purpose = Purpose {
@@ -79,6 +88,43 @@ pub struct Arguments {
     /// the default is for volumes that are too small for that, and for tests.
     #[arg(long, env = "HOLDFAST_SEGMENT_BYTES", value_name = "BYTES")]
     pub segment_bytes: Option<u64>,
+    /// Further addresses at which applications reach this member.
+    #[arg(
+        long,
+        env = "HOLDFAST_ALSO_CLIENT_ADDRESS",
+        value_name = "ADDRESS:PORT",
+        value_delimiter = ',',
+        num_args = 1
+    )]
+    pub also_client_address: Vec<SocketAddr>,
+    /// Faults on purpose, for demonstrations and tests.
+    #[command(flatten)]
+    pub faults: FaultArguments,
+}
+
+/// Faults on purpose, for demonstrations and tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct FaultArguments {
+    /// Whether this member may have faults on purpose, also by an order while it runs. The settings can allow it too.
+    #[arg(long = "faults", env = "HOLDFAST_FAULTS", value_name = "WHETHER", value_enum, default_value_t)]
+    pub allowed: FaultsAllowed,
+    /// How long this member holds back the entries that its leader sends, and so its acknowledgements: a length of time
+    /// such as 2s, or seconds such as 2.0.
+    #[arg(long, env = "HOLDFAST_REPLICATION_DELAY", value_name = "DELAY", value_parser = parse_delay)]
+    pub replication_delay: Option<Span>,
+    /// How likely this member loses a message with entries, from 0 to 1. Its leader sends it again.
+    #[arg(long, env = "HOLDFAST_REPLICATION_FAILURE", value_name = "PROBABILITY")]
+    pub replication_failure: Option<Probability>,
+}
+
+/// Whether a member may have faults on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum FaultsAllowed {
+    /// It may.
+    Enabled,
+    /// It may not, unless the settings allow it.
+    #[default]
+    Disabled,
 }
 
 /// What [`crate::run`] is told: the arguments, with the member's ordinal known.
@@ -104,6 +150,10 @@ pub struct Options {
     pub lifeline: bool,
     /// Length of a segment of the log in bytes, if not the default.
     pub segment_bytes: Option<u64>,
+    /// Further addresses at which applications reach it.
+    pub also_client_addresses: Vec<SocketAddr>,
+    /// Faults on purpose.
+    pub faults: FaultArguments,
 }
 
 /// Why the arguments do not say who the member is.
@@ -159,6 +209,8 @@ impl Arguments {
             log_format: self.log_format,
             lifeline: self.lifeline,
             segment_bytes: self.segment_bytes,
+            also_client_addresses: self.also_client_address,
+            faults: self.faults,
         })
     }
 }
@@ -184,6 +236,18 @@ impl Options {
         flag("--log-format", format.into());
         if let Some(bytes) = self.segment_bytes {
             flag("--segment-bytes", bytes.to_string().into());
+        }
+        for address in &self.also_client_addresses {
+            flag(ALSO_CLIENT.flag, address.to_string().into());
+        }
+        if self.faults.allowed == FaultsAllowed::Enabled {
+            flag("--faults", "enabled".into());
+        }
+        if let Some(delay) = self.faults.replication_delay {
+            flag("--replication-delay", delay.to_string().into());
+        }
+        if let Some(failure) = self.faults.replication_failure {
+            flag("--replication-failure", failure.to_string().into());
         }
         if self.lifeline {
             line.push("--lifeline".into());
@@ -234,9 +298,14 @@ mod tests {
 
     #[test]
     fn a_command_line_says_what_the_options_say() {
-        let line = ["member", "--ordinal", "1", "--data", "/d", "--segment-bytes", "8192", "--lifeline"];
+        let line = "member --ordinal 1 --data /d --segment-bytes 8192 --lifeline --also-client-address 127.0.0.1:5000 \
+                    --also-client-address 127.0.0.1:5001 --faults enabled --replication-delay 2.0 \
+                    --replication-failure 0.1"
+            .split_whitespace();
         let options = Line::parse_from(line).arguments.options().expect("valid");
         assert!(options.lifeline);
+        assert_eq!(options.also_client_addresses.len(), 2);
+        assert_eq!(options.faults.replication_delay, Some(Span::from_secs(2)));
         let again = Line::parse_from([OsString::from("member")].into_iter().chain(options.command_line()));
         assert_eq!(again.arguments.options(), Ok(options));
     }

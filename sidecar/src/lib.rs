@@ -34,7 +34,7 @@ mod running;
 pub mod settings_file;
 pub mod signals;
 
-pub use arguments::{Arguments, Options};
+pub use arguments::{Arguments, FaultArguments, Options};
 #[doc(hidden)]
 pub use http::readings;
 pub use process::{Exit, RunError, main, run};

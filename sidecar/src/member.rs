@@ -22,7 +22,7 @@ pub use crate::core::Broken;
 use crate::core::Damage;
 use crate::core::event::Event;
 use crate::core::queue::Queue;
-use crate::core::{CheckpointSettings, Core, CoreOptions, Handle, Timing, wanted};
+use crate::core::{CheckpointSettings, Core, CoreOptions, Faults, Handle, Timing, wanted};
 use crate::loading::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::peers::{Peers, PeersOptions, Source, random};
@@ -68,6 +68,8 @@ pub struct MemberOptions {
     pub log_options: LogOptions,
     /// Intervals.
     pub timing: Timing,
+    /// What it does wrong on purpose.
+    pub faults: Faults,
     /// Where durations and events are counted.
     pub metrics: Metrics,
     /// Where the other members connect to; already bound, so that a taken port is found before anything is opened.
@@ -337,6 +339,7 @@ fn assemble(
             metrics: options.metrics.clone(),
         },
         store_name: options.store,
+        faults: options.faults,
         note,
         queue: queue.clone(),
         peers: peers.shared().clone(),
@@ -429,6 +432,7 @@ mod tests {
                 checkpoint_retain: NonZeroUsize::MIN,
                 checkpoint_compression: holdfast_storage::Compression::None,
             },
+            faults: Faults::default(),
             metrics: Metrics::example(),
             peer_listener: tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port"),
         }

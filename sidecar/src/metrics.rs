@@ -218,6 +218,11 @@ impl Metrics {
         &self.peers[usize::from(ordinal.0).min(self.peers.len() - 1)]
     }
 
+    /// Whose metrics they are.
+    pub(crate) fn ordinal(&self) -> Ordinal {
+        self.me
+    }
+
     /// A proposal failed.
     pub fn proposal_failed(&self, reason: ProposalFailure) {
         counter(&self.proposals_failed, &[reason.name()]).increment();

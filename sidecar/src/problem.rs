@@ -167,6 +167,7 @@ fn of_refusal(code: RefusalCode) -> Code {
         RefusalCode::NoSuchMember => Code::NoSuchMember,
         RefusalCode::HandOverFailed => Code::HandOverFailed,
         RefusalCode::CheckpointFailed => Code::CheckpointFailed,
+        RefusalCode::FaultsDisabled => Code::FaultsDisabled,
     }
 }
 

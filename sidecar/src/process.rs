@@ -17,7 +17,10 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::advice::advice;
-use crate::arguments::{ADMIN, Arguments, ArgumentsError, CLIENT, Options, PEER};
+use crate::arguments::{
+    ADMIN, ALSO_CLIENT, Arguments, ArgumentsError, CLIENT, FaultArguments, FaultsAllowed, Options, PEER,
+};
+use crate::core::Faults;
 use crate::ending::{End, Ending, ending};
 use crate::http::RequestIds;
 use crate::listener::{BindError, Limits, Listener, Served, Socket, UnixSocket, announce, bind, chain};
@@ -83,6 +86,12 @@ pub enum RunError {
         /// The settings file.
         path: String,
     },
+    /// A fault on purpose is asked for, and the member may have none.
+    #[error(
+        "HOLDFAST_REPLICATION_DELAY or HOLDFAST_REPLICATION_FAILURE asks for a fault on purpose, and this member may have \
+         none; write HOLDFAST_FAULTS=enabled too, or take them away"
+    )]
+    FaultsDisabled,
     /// A port cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -150,12 +159,13 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
     let mut signals = Signals::listen(options.lifeline).map_err(RunError::Signals)?;
     let settings = settings_file::load(&options.settings)?;
     check_membership(&options, &settings)?;
+    let faults = faults(&options, &settings)?;
     let ports = Ports::open(&options).await?;
     let metrics = Metrics::new(&settings.store.name, options.ordinal, settings.peers.len() as u8, true);
     let file = options.settings.clone();
     let (end, ending) = ending();
     let socket = options.client_socket.clone();
-    let options = member_options(&options, &settings, ports.peer, &metrics);
+    let options = MemberOptions { faults, ..member_options(&options, &settings, ports.peer, &metrics) };
     let running = Running::new(settings, ending.clone(), metrics);
     let admin = Admin::start(ports.admin, &running);
     let progress = running.progress().clone();
@@ -171,8 +181,12 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
         begin(member, &running);
     }
     announce(CLIENT.name, &ports.client);
+    for port in &ports.also_client {
+        announce(ALSO_CLIENT.name, port);
+    }
     let socket = socket.map(|path| UnixSocket::bind(&path)).transpose()?;
-    let clients = tokio::spawn(serve_clients(ports.client, socket, running.clone(), ending));
+    let clients =
+        tokio::spawn(serve_clients(ports.client, ports.also_client, socket, running.clone(), ending));
     let member = match early {
         Some(member) => member,
         None => tokio::select! {
@@ -191,6 +205,7 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
 /// is locked: whatever is at its path then was left by a process that is gone.
 async fn serve_clients(
     port: TcpListener,
+    also: Vec<TcpListener>,
     socket: Option<UnixSocket>,
     running: Running,
     ending: Ending,
@@ -200,11 +215,14 @@ async fn serve_clients(
     let listener = |socket: Socket| {
         Listener::new(socket, Port::Client, CLIENT_LIMITS, running.metrics()).with_native(native.clone())
     };
-    let on_port = listener(port.into()).serve(service.clone(), ending.clone());
-    let Some(socket) = socket else { return on_port.await };
-    info!(path = %socket.path().display(), "the client socket is open");
-    let (on_port, on_socket) = tokio::join!(on_port, listener(socket.into()).serve(service, ending));
-    Served { cut_off: on_port.cut_off + on_socket.cut_off }
+    let mut sockets: Vec<Socket> = [port].into_iter().chain(also).map(Socket::from).collect();
+    if let Some(socket) = socket {
+        info!(path = %socket.path().display(), "the client socket is open");
+        sockets.push(socket.into());
+    }
+    let served = sockets.into_iter().map(|socket| listener(socket).serve(service.clone(), ending.clone()));
+    let cut_off = futures::future::join_all(served).await.into_iter().map(|served| served.cut_off).sum();
+    Served { cut_off }
 }
 
 /// What the member is told, out of the command line and the settings.
@@ -228,9 +246,23 @@ fn member_options(
             Durability::Memory => LogPolicy::None,
         },
         timing: settings_file::timing(settings),
+        faults: Faults::default(),
         metrics: metrics.clone(),
         peer_listener,
     }
+}
+
+/// What the member does wrong on purpose: as the command line says, and where it says nothing, as the settings do.
+fn faults(options: &Options, settings: &Settings) -> Result<Faults, RunError> {
+    let FaultArguments { allowed, replication_delay, replication_failure } = options.faults;
+    let always_enabled = allowed == FaultsAllowed::Enabled;
+    let enabled = always_enabled || settings.faults.enabled;
+    if !enabled && (replication_delay.is_some() || replication_failure.is_some()) {
+        return Err(RunError::FaultsDisabled);
+    }
+    let (delay, failure) = settings.faults.of(options.ordinal.0);
+    let delay = replication_delay.unwrap_or(delay).get();
+    Ok(Faults { always_enabled, enabled, delay, failure: replication_failure.unwrap_or(failure) })
 }
 
 fn check_membership(options: &Options, settings: &Settings) -> Result<(), RunError> {
@@ -268,16 +300,22 @@ fn request_ids() -> RequestIds {
     RequestIds::new(getrandom::u64().unwrap_or_else(|_| fallback()))
 }
 
-/// The three ports, open before anything else happens.
+/// The three ports and further ones for clients, open before anything else happens.
 struct Ports {
     client: TcpListener,
+    also_client: Vec<TcpListener>,
     peer: TcpListener,
     admin: TcpListener,
 }
 
 impl Ports {
     async fn open(options: &Options) -> Result<Ports, BindError> {
+        let mut also_client = Vec::new();
+        for address in &options.also_client_addresses {
+            also_client.push(bind(*address, ALSO_CLIENT).await?);
+        }
         Ok(Ports {
+            also_client,
             client: bind(options.client_address, CLIENT).await?,
             peer: bind(options.peer_address, PEER).await?,
             admin: bind(options.admin_address, ADMIN).await?,

@@ -138,6 +138,11 @@ impl Running {
         &self.0.metrics
     }
 
+    /// Which member of its store it is.
+    pub(crate) fn ordinal(&self) -> u8 {
+        self.0.metrics.ordinal().0
+    }
+
     /// The settings that are in use.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.0.settings.read().unwrap_or_else(PoisonError::into_inner))

@@ -1,7 +1,7 @@
 //! The settings file: reading it, and following its changes while the member runs.
 //!
 //! It is looked at every two seconds and compared by its bytes, because a mounted ConfigMap changes by swapping links,
-//! which no modification time shows. Times, the write concern, the number of members and their addresses take effect at once. What needs
+//! which no modification time shows. Times, faults on purpose, the write concern, the number of members and their addresses take effect at once. What needs
 //! a restart is refused and said once for each new text; the member goes on by what it has.
 
 use std::io::{self, Read};
@@ -13,7 +13,7 @@ use holdfast_api::{CHECKPOINT_RETAIN_DEFAULT, SETTINGS_BYTES_MAX, Settings};
 use holdfast_storage::Compression;
 use tracing::{info, warn};
 
-use crate::core::{Failure, Handle, Timing};
+use crate::core::{Failure, FaultsChange, Handle, RefusalCode, Timing};
 use crate::listener::chain;
 use crate::metrics::ReloadResult;
 use crate::running::Running;
@@ -115,7 +115,7 @@ async fn apply(path: &Path, text: &str, running: &Running, handle: &Handle) -> R
         warn!(path = %path.display(), error = chain(&error), "the changed settings need a restart; none of them is taken");
         return ReloadResult::Refused;
     }
-    match take(&now, &next, handle).await {
+    match take(&now, &next, running.ordinal(), handle).await {
         Ok(()) => {
             info!(path = %path.display(), "the changed settings are in use");
             running.set_settings(next);
@@ -128,12 +128,23 @@ async fn apply(path: &Path, text: &str, running: &Running, handle: &Handle) -> R
     }
 }
 
-async fn take(now: &Settings, next: &Settings, handle: &Handle) -> Result<(), Failure> {
+async fn take(now: &Settings, next: &Settings, me: u8, handle: &Handle) -> Result<(), Failure> {
     if timing(now) != timing(next) {
         handle.retime(timing(next)).await?;
     }
     if (now.replicas, &now.peers) != (next.replicas, &next.peers) {
         handle.resize(next.replicas, next.peers.clone()).await?;
+    }
+    let faults = |settings: &Settings| (settings.faults.enabled, settings.faults.of(me));
+    if faults(now) != faults(next) {
+        let (enabled, (delay, failure)) = faults(next);
+        let change =
+            FaultsChange { enabled: Some(enabled), delay: Some(delay.get()), failure: Some(failure) };
+        match handle.set_faults(change).await {
+            // What is not to have faults any more says so.
+            Err(Failure::Refused { code: RefusalCode::FaultsDisabled, .. }) | Ok(_) => {}
+            Err(failure) => return Err(failure),
+        }
     }
     Ok(())
 }

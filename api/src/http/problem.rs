@@ -105,6 +105,8 @@ pub enum ProblemCode {
     HandOverFailed,
     /// This store takes no checkpoints, or this one could not be written.
     CheckpointFailed,
+    /// The member may have no faults on purpose.
+    FaultsDisabled,
     /// The time was up, or the way to the leader broke, while the request was under way.
     OutcomeUnknown,
     /// The member has a defect; its log says more.
@@ -123,7 +125,7 @@ struct Row {
 
 impl ProblemCode {
     /// All codes that a sidecar sends.
-    pub const ALL: [ProblemCode; 28] = [
+    pub const ALL: [ProblemCode; 29] = [
         ProblemCode::BadRequest,
         ProblemCode::RouteNotFound,
         ProblemCode::MethodNotAllowed,
@@ -150,6 +152,7 @@ impl ProblemCode {
         ProblemCode::ShuttingDown,
         ProblemCode::HandOverFailed,
         ProblemCode::CheckpointFailed,
+        ProblemCode::FaultsDisabled,
         ProblemCode::OutcomeUnknown,
         ProblemCode::Internal,
     ];
@@ -182,6 +185,7 @@ impl ProblemCode {
             ProblemCode::ShuttingDown => (503, "The member is stopping", true),
             ProblemCode::HandOverFailed => (503, "Nobody took the leadership over", true),
             ProblemCode::CheckpointFailed => (500, "The checkpoint could not be taken", false),
+            ProblemCode::FaultsDisabled => (403, "The member may have no faults on purpose", false),
             ProblemCode::OutcomeUnknown => (504, "Nobody can tell what became of the request", false),
             ProblemCode::Internal | ProblemCode::Unrecognized => (500, "The member has a defect", false),
         };

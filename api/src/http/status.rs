@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::FaultsStatus;
 use crate::Strategy;
 
 /// One member at one moment. It is this member's own view: two members may differ, and a member that is cut off
@@ -55,6 +56,9 @@ pub struct Status {
     /// What a person should know, such as that a Baseline store lost everything and started empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The faults that it may have on purpose, as they are now. Absent if it may have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultsStatus>,
 }
 
 /// What a member is in its term.

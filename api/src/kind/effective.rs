@@ -5,7 +5,9 @@ use kube::ResourceExt as _;
 
 use super::{CheckpointSpec, ReplicatedStore, ReplicatedStoreSpec};
 use crate::Durability;
-use crate::settings::{CheckpointSettings, HeartbeatSettings, Settings, SettingsError, StoreName};
+use crate::settings::{
+    CheckpointSettings, FaultSettings, HeartbeatSettings, Settings, SettingsError, StoreName,
+};
 
 /// The namespace of a manifest that names none, as `kubectl` has it out of the box.
 pub(crate) const NAMESPACE_DEFAULT: &str = "default";
@@ -56,6 +58,7 @@ impl ReplicatedStore {
             },
             checkpoint: spec.checkpoint(),
             peers,
+            faults: FaultSettings::default(),
         };
         settings.validate()?;
         Ok(settings)

@@ -9,7 +9,8 @@ use anyhow::{Context as _, ensure};
 use holdfast_api::http::{Role, Status};
 use holdfast_api::names::PORT_STRIDE;
 use holdfast_api::{
-    Consensus, Durability, HeartbeatSettings, Settings, Span, StoreName, Strategy, WriteConcern,
+    Consensus, Durability, FaultSettings, HeartbeatSettings, Settings, Span, StoreName, Strategy,
+    WriteConcern,
 };
 
 use socket2::SockAddr;
@@ -93,6 +94,7 @@ fn settings(port_base: u16) -> Settings {
         heartbeat: HeartbeatSettings { interval: Span::from_millis(100), timeout: Span::from_secs(1) },
         checkpoint: None,
         peers: (0..MEMBERS as u16).map(peer).collect(),
+        faults: FaultSettings::default(),
     }
 }
 

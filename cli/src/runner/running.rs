@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use holdfast_api::Removal;
 use holdfast_api::http::Status;
-use holdfast_sidecar::Arguments;
 use holdfast_sidecar::arguments::ArgumentsError;
 use holdfast_sidecar::logging::LogFormat;
+use holdfast_sidecar::{Arguments, FaultArguments};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -392,5 +392,7 @@ fn member_arguments(setup: &Setup, ordinal: u8) -> Arguments {
         log_format: LogFormat::Text,
         lifeline: true,
         segment_bytes: None,
+        also_client_address: Vec::new(),
+        faults: FaultArguments::default(),
     }
 }

@@ -5,11 +5,13 @@
 //! | `GET /livez`, `GET /readyz` | [`probes`] |
 //! | `GET /metrics` | [`scrape`] |
 //! | `GET /version`, `POST /v1/checkpoint`, `POST /v1/leadership/transfer` | [`actions`] |
+//! | `GET`, `PUT`, `DELETE /v1/faults` | [`faults`] |
 //!
 //! It is open from before the member has started until after it has stopped. It refuses to depend on a quorum for
 //! liveness: a member that cannot reach the others is alive, and restarting it would make things worse.
 
 mod actions;
+mod faults;
 mod probes;
 mod scrape;
 
@@ -31,6 +33,7 @@ const ROUTES: Routes = Routes(&[
     Route { path: "/version", methods: &["GET", "HEAD"] },
     Route { path: "/v1/checkpoint", methods: &["POST"] },
     Route { path: "/v1/leadership/transfer", methods: &["POST"] },
+    Route { path: "/v1/faults", methods: &["GET", "PUT", "DELETE"] },
 ]);
 
 /// The admin port of a member.
@@ -49,6 +52,7 @@ pub(crate) fn service(
 + 'static {
     let metrics = running.metrics().clone();
     let seen = probes::routes(running.clone()).or(scrape::routes(running.clone())).unify().boxed();
-    let filters = seen.or(actions::routes(running)).unify().boxed();
+    let orders = actions::routes(running.clone()).or(faults::routes(running)).unify().boxed();
+    let filters = seen.or(orders).unify().boxed();
     Front::new(warp::service(filters), ROUTES, metrics, ids)
 }

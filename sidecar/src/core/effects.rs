@@ -207,7 +207,9 @@ impl Core {
         self.role = role;
         let Some(leader) = after else { return };
         self.reads.ask_now();
-        if leader != self.me {
+        if leader == self.me {
+            self.delays.clear();
+        } else {
             self.handed_over(leader.ordinal, term);
         }
         self.forward_again(leader.ordinal);

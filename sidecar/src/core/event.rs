@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_api::http::Status;
+use holdfast_api::http::{FaultsStatus, Status};
 use holdfast_engine::{Given, Index, MemberId, Message, Ordinal, Position, Ticket, WriteConcern};
 use holdfast_storage::{CheckpointFile, WriteError};
 use holdfast_store::Revision;
@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 
 use super::cutting::CheckpointFailure;
 use super::handle::{
-    CheckpointTaken, Failure, Figures, HandedOver, ReadReply, ReadRequest, Timing, WriteRequest, Written,
+    CheckpointTaken, Failure, FaultsChange, Figures, HandedOver, ReadReply, ReadRequest, Timing,
+    WriteRequest, Written,
 };
 use super::member_error::Damage;
 use super::watches::WatchStream;
@@ -48,6 +49,8 @@ pub(crate) enum Event {
     Retime { timing: Timing, reply: oneshot::Sender<()> },
     /// The store is to have another number of members, or they are elsewhere.
     Resize { members: u8, peers: Vec<String>, reply: oneshot::Sender<()> },
+    /// Somebody wants other faults on purpose.
+    Faults { change: FaultsChange, reply: oneshot::Sender<Result<FaultsStatus, Failure>> },
     /// The member is about to be told to stop: it does not need to lead until then.
     StepAside,
     /// The member has to stop.

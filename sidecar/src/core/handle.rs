@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_api::http::Status;
+use holdfast_api::Probability;
+use holdfast_api::http::{FaultsStatus, Status};
 use holdfast_engine::{MemberId, Ordinal, Position, Term, WriteConcern};
 use holdfast_storage::Compression;
 use holdfast_store::{Event as StoreEvent, KeyValue, Outcome, Range, Revision};
@@ -102,6 +103,8 @@ pub enum RefusalCode {
     HandOverFailed,
     /// This store takes no checkpoints, or this one could not be written.
     CheckpointFailed,
+    /// The member may have no faults on purpose.
+    FaultsDisabled,
 }
 
 /// A read.
@@ -217,6 +220,17 @@ pub struct HandedOver {
     pub leader: Ordinal,
     /// In which term.
     pub term: Term,
+}
+
+/// Other faults on purpose; what is `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultsChange {
+    /// Whether there may be any.
+    pub enabled: Option<bool>,
+    /// How long messages with entries are held back.
+    pub delay: Option<Duration>,
+    /// How likely one is lost.
+    pub failure: Option<Probability>,
 }
 
 /// Settings that take effect while the member runs.
@@ -367,6 +381,15 @@ impl Handle {
     /// [`Failure::Refused`] if the core is overloaded or has ended.
     pub async fn retime(&self, timing: Timing) -> Result<(), Failure> {
         self.ask(|reply| Event::Retime { timing, reply }, Failure::stopping).await
+    }
+
+    /// Have other faults on purpose from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] if the member may have none.
+    pub async fn set_faults(&self, change: FaultsChange) -> Result<FaultsStatus, Failure> {
+        self.ask(|reply| Event::Faults { change, reply }, Failure::stopping).await?
     }
 
     /// The store is to have so many members from now on, `[1, MEMBERS_MAX]`, whose peer ports are at `peers`:

@@ -6,6 +6,7 @@
 mod asking;
 mod checkpoints;
 mod cutting;
+mod delays;
 mod disk;
 mod effects;
 pub(crate) mod event;
@@ -36,15 +37,17 @@ use holdfast_engine::{
 use holdfast_storage::LogWriter;
 use holdfast_store::{Revision, Store, View};
 
+pub use delays::Faults;
 pub use handle::{
-    Answer, CheckpointTaken, Consistency, Failure, Figures, HandedOver, Handle, Query, ReadReply,
-    ReadRequest, RefusalCode, Timing, WatchBatch, WatchEnd, WriteRequest, Written,
+    Answer, CheckpointTaken, Consistency, Failure, FaultsChange, Figures, HandedOver, Handle, Query,
+    ReadReply, ReadRequest, RefusalCode, Timing, WatchBatch, WatchEnd, WriteRequest, Written,
 };
 pub use member_error::{Broken, Damage};
 pub use watches::WatchStream;
 
 use self::asking::{HandOver, Write};
 use self::checkpoints::Checkpoints;
+use self::delays::Delays;
 use self::disk::Disk;
 use self::fingerprints::Fingerprints;
 use self::held::{Forwarded, Held};
@@ -80,6 +83,8 @@ pub(crate) struct CoreOptions {
     pub(crate) checkpoints: CheckpointSettings,
     /// The store's name.
     pub(crate) store_name: String,
+    /// What it does wrong on purpose.
+    pub(crate) faults: Faults,
     /// What a person should know about this start.
     pub(crate) note: Option<String>,
     /// The way in.
@@ -117,6 +122,8 @@ pub(crate) struct Core {
     voters: Membership,
     election_timeout: std::time::Duration,
     log_kept: bool,
+    /// What it holds back on purpose.
+    delays: Delays,
     disk: Disk,
     store: Store,
     terms: Terms,
@@ -177,6 +184,7 @@ impl Core {
             formation,
             election_timeout,
             log_kept: options.log_kept,
+            delays: Delays::new(options.faults),
             disk: Disk::new(options.writer),
             store: options.store,
             terms: Terms::after(start),

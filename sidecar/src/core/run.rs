@@ -62,6 +62,7 @@ impl Core {
                 }
                 self.handle(event)?;
             }
+            self.deliver_held_back();
             self.ask_for_reads();
             self.carry_out()?;
             self.expire();
@@ -90,6 +91,7 @@ impl Core {
             self.reads.deadline(),
             self.watches.deadline(),
             self.leavers_until,
+            self.delays.deadline(),
             self.checkpoints.deadline(),
             self.hand_overs.iter().map(|hand_over| hand_over.deadline).min(),
             self.stopping.as_ref().map(|stopping| stopping.next_look(self.now)),
@@ -140,6 +142,9 @@ impl Core {
                 self.resize(members, peers);
                 let _ = reply.send(());
             }
+            Event::Faults { change, reply } => {
+                let _ = reply.send(self.change_faults(change));
+            }
             Event::StepAside => self.step_aside(),
             Event::ShutDown { reply } => self.stop(reply),
             Event::Durable { result } => {
@@ -167,7 +172,7 @@ impl Core {
         match event {
             Event::Message { from, message } => {
                 self.heard[usize::from(from.ordinal.0)] = Some((from, self.now));
-                self.step(Input::Receive { from, message });
+                self.receive(from, message);
             }
             Event::Forwarded { from, id, concern, timeout_ms, command } => {
                 let deadline = self.now + Duration::from_millis(timeout_ms.into());
@@ -205,6 +210,7 @@ impl Core {
 
     /// A connection with `peer` ended, in one direction at least: what it was asked may never be answered.
     fn link_lost(&mut self, peer: Ordinal) {
+        self.delays.forget(peer);
         for request in self.forwarded.lost(peer) {
             self.forward_lost(request, "the connection to the leader was lost before its answer came");
         }

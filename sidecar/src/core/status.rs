@@ -59,6 +59,7 @@ impl Core {
             peers: peers.collect(),
             last_checkpoint: self.last_checkpoint(),
             note: self.note_now(leads),
+            faults: self.delays.status(),
         }
     }
 
@@ -132,6 +133,11 @@ impl Core {
                 "the disk has been full for {} s; a leader takes only deletes and compaction until there is space",
                 full_for.as_secs()
             ));
+        }
+        // Before everything that may follow from it.
+        if let Some(faults) = self.delays.status().filter(|faults| faults.is_on()) {
+            let note = self.note.as_ref().map_or_else(String::new, |note| format!("; {note}"));
+            return Some(format!("{}{note}", faults.words()));
         }
         let behind = (leads && self.disk.is_behind()).then(|| "the disk is behind".to_owned());
         behind.or_else(|| self.note.clone())

@@ -48,6 +48,11 @@ impl Metrics {
         let time = checkpoint.map_or(0.0, |checkpoint| checkpoint.time.as_second() as f64);
         state.checkpoint_timestamp.set(time);
         state.checkpoint_bytes.set(checkpoint.map_or(0.0, |checkpoint| checkpoint.bytes as f64));
+        let faults = status.faults.unwrap_or_default();
+        state.fault_delay.set(faults.delay.get().as_secs_f64());
+        state.fault_failure.set(faults.failure.get());
+        state.fault_held.set(faults.held as f64);
+        state.fault_lost.follow(faults.lost);
         for peer in &status.peers {
             state.show_peer(peer);
         }

@@ -4,7 +4,7 @@
 
 use prometheus::GaugeVec;
 
-use super::instrument::{Families, Gauge};
+use super::instrument::{Counter, Families, Gauge};
 
 /// Gauges that are written from the core's status when somebody scrapes.
 #[derive(Clone, Debug)]
@@ -35,6 +35,10 @@ pub(crate) struct State {
     pub(crate) checkpoint_index: Gauge,
     pub(crate) checkpoint_timestamp: Gauge,
     pub(crate) checkpoint_bytes: Gauge,
+    pub(crate) fault_delay: Gauge,
+    pub(crate) fault_failure: Gauge,
+    pub(crate) fault_held: Gauge,
+    pub(crate) fault_lost: Counter,
     pub(crate) peer_match_index: GaugeVec,
     pub(crate) peer_lag_entries: GaugeVec,
     pub(crate) peer_contact_seconds: GaugeVec,
@@ -100,6 +104,22 @@ impl State {
                 "When the newest durable checkpoint was taken, in seconds since 1970; 0 if there is none.",
             ),
             checkpoint_bytes: f.gauge("holdfast_checkpoint_bytes", "Size of the newest durable checkpoint."),
+            fault_delay: f.gauge(
+                "holdfast_fault_delay_seconds",
+                "How long the member holds back entries from its leader on purpose; 0 if it does not.",
+            ),
+            fault_failure: f.gauge(
+                "holdfast_fault_failure_probability",
+                "How likely the member loses a message with entries on purpose; 0 if it does not.",
+            ),
+            fault_held: f.gauge(
+                "holdfast_fault_held_messages",
+                "Messages with entries that the member holds back on purpose.",
+            ),
+            fault_lost: f.counter(
+                "holdfast_fault_lost_messages_total",
+                "Messages with entries that the member has lost on purpose.",
+            ),
             peer_match_index: f.gauges(
                 "holdfast_peer_match_index",
                 "The last entry that the peer is known to have durable. Only at a leader.",

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use holdfast_api::http::{Role, Status};
 use holdfast_api::{Removal, removal};
-use holdfast_engine::{Ordinal, WriteConcern};
+use holdfast_engine::{MEMBERS_MAX, Ordinal, WriteConcern};
 use holdfast_sidecar::core::{
-    Answer, Consistency, Failure, Handle, Query, ReadRequest, Timing, WriteRequest, Written,
+    Answer, Consistency, Failure, Faults, Handle, Query, ReadRequest, Timing, WriteRequest, Written,
 };
 use holdfast_sidecar::member::{Broken, Member, MemberOptions, StartError};
 use holdfast_sidecar::metrics::Metrics;
@@ -27,6 +27,8 @@ pub(crate) struct Cluster {
     pub(crate) name: String,
     pub(crate) log: LogPolicy,
     pub(crate) timing: Timing,
+    /// What each member does wrong on purpose when it starts.
+    pub(crate) faults: [Faults; MEMBERS_MAX],
     /// How many members it is to have.
     pub(crate) replicas: u8,
     pub(crate) addresses: Vec<String>,
@@ -66,6 +68,7 @@ impl Cluster {
             name: "test/orders".to_owned(),
             log,
             timing,
+            faults: Default::default(),
             replicas: members as u8,
             addresses: listeners.iter().map(address).collect(),
             members: (0..members).map(|_| None).collect(),
@@ -88,6 +91,7 @@ impl Cluster {
             log: self.log,
             log_options: Options { segment_bytes: 64 * 1024 },
             timing: self.timing,
+            faults: self.faults[usize::from(ordinal)],
             metrics: Metrics::new("orders", Ordinal(ordinal), self.members.len() as u8, false),
             peer_listener: listener,
         }

@@ -3,6 +3,7 @@
 mod bad_peers;
 mod checkpoints;
 mod cluster;
+mod delays;
 mod failover;
 mod full;
 mod load;

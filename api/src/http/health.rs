@@ -1,0 +1,117 @@
+//! A member's health: `GET /health` on the client port. Unlike everything else its fields are written with underscores,
+//! because clients of the replicated log read it too: they know `status`, `role`, `server_id` and `message_count`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FaultsStatus, Role};
+
+/// One member, and the others as it sees them. No quorum is needed to say it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// How it is.
+    pub status: HealthStatus,
+    /// What it is to clients of the replicated log.
+    pub role: LogRole,
+    /// Its name: the store's and its ordinal.
+    pub server_id: String,
+    /// Messages that it has in the log named `messages`.
+    pub message_count: u64,
+    /// What it is in its term.
+    pub member_role: Role,
+    /// Its term.
+    pub term: u64,
+    /// The name of the leader, if it knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// Whether enough members are there, as far as it can see.
+    pub quorum: Quorum,
+    /// Whether writes are refused for now. Local reads go on.
+    pub read_only: bool,
+    /// Why it is not healthy, or what else a person should know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Every other member, by ordinal.
+    pub peers: Vec<PeerHealth>,
+    /// The faults that it may have on purpose. Absent if it may have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultsStatus>,
+}
+
+/// How a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthStatus {
+    /// It leads, or follows somebody who does.
+    Healthy,
+    /// It serves, but is not what it should be.
+    Degraded,
+    /// It takes no writes: no leader has a quorum, as far as it knows.
+    ReadOnly,
+}
+
+/// What a member is to clients of the replicated log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogRole {
+    /// It leads.
+    Master,
+    /// It does not.
+    Secondary,
+}
+
+/// Whether enough members are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// Whether there is a leader and a majority of the voters.
+    pub has: bool,
+    /// How many vote.
+    pub voters: u8,
+    /// How many of those are there, itself among them.
+    pub there: u8,
+    /// How many are needed.
+    pub needed: u8,
+}
+
+/// Another member, as this one sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerHealth {
+    /// Its name.
+    pub server_id: String,
+    /// How it is.
+    pub status: PeerHealthStatus,
+    /// Whether there is a connection to it.
+    pub connected: bool,
+    /// How long ago it was last heard of, in milliseconds. Followers hear of each other only at elections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_heard_ms_ago: Option<u64>,
+    /// The last round trip, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
+    /// At a leader: by how many entries it is behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
+}
+
+/// How a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerHealthStatus {
+    /// It is there.
+    Healthy,
+    /// It has missed heartbeats, or its connection is gone since a moment ago.
+    Suspected,
+    /// Nothing was heard of it for longer than the heartbeat timeout.
+    Unhealthy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_health_comes_back_as_it_was() {
+        let json = r#"{"status":"read-only","role":"secondary","server_id":"messages-1","message_count":2,"member_role":"candidate","term":3,"quorum":{"has":false,"voters":3,"there":1,"needed":2},"read_only":true,"reason":"r","peers":[{"server_id":"messages-0","status":"unhealthy","connected":false,"last_heard_ms_ago":4000}]}"#;
+        let health: Health = serde_json::from_str(json).expect("readable");
+        assert_eq!(serde_json::to_string(&health).ok().as_deref(), Some(json));
+    }
+}
