@@ -7,6 +7,7 @@
 //! | `POST /v1/txn` | [`txn`] |
 //! | `GET /v1/watch` | [`watch`] |
 //! | `GET /v1/status` | [`status`] |
+//! | `GET /health` | [`health`] |
 //!
 //! The routes of one key go around warp (`direct`), the others are its filters. A route takes a request apart, asks the core, and writes the answer down. It refuses to hold any state, and to
 //! decide anything that the core or the replicated state decides.
@@ -14,6 +15,7 @@
 mod body;
 pub(crate) mod conditions;
 mod direct;
+mod health;
 mod key;
 mod list;
 mod parameters;
@@ -58,6 +60,7 @@ const ROUTES: Routes = Routes(&[
     Route { path: "/v1/txn", methods: &["POST"] },
     Route { path: "/v1/watch", methods: &["GET"] },
     Route { path: "/v1/status", methods: &["GET", "HEAD"] },
+    Route { path: "/health", methods: &["GET", "HEAD"] },
 ]);
 
 /// The header with the revision of the state that answered.
@@ -99,6 +102,7 @@ pub(crate) fn service(
     // Boxed at each group: unboxed chains cost minutes of compile time.
     let lists = list::routes(context.clone()).or(txn::routes(context.clone())).unify().boxed();
     let others = watch::routes(context.clone()).or(status::routes(context.clone())).unify().boxed();
+    let others = others.or(health::routes(context.clone())).unify().boxed();
     let filters = warp::service(lists.or(others).unify().boxed());
     Front::new(Direct { context, filters }, ROUTES, metrics, ids)
 }
