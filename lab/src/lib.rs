@@ -7,19 +7,27 @@
 //! | [`FailureKind`] | the failures |
 //! | [`Testbed`] | runs one experiment; what it found is a [`Measurement`] |
 //! | [`Run`] | a measurement with its configuration, number and time: a row of the results |
+//! | [`Plan`] | which configurations, how often |
+//! | [`batch`] | measures what a plan asks for |
+//! | [`results`] | keeps runs on disk and reads them |
+//! | [`statistics`] | says what they mean |
 //!
 //! No number is simulated: a failure is a kill of a real process, a recovery ends with a verified read. What computes, reads and
 //! writes results knows no store; what runs stores knows no statistics. They meet in the types above.
 
+pub mod batch;
 mod configuration;
 mod failure;
+pub mod plan;
 mod protocol;
+pub mod results;
 mod run;
 pub mod statistics;
 mod testbed;
 
 pub use configuration::Configuration;
 pub use failure::{FailureKind, FailureKindError};
+pub use plan::Plan;
 pub use protocol::{ITEMS_DEFAULT, Protocol};
 pub use run::{Measurement, Run};
 pub use testbed::{Testbed, TestbedError};
