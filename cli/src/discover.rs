@@ -5,10 +5,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use holdfast_laptop::folder::{Folder, Registration};
+use holdfast_laptop::ports::Ports;
+use holdfast_laptop::registry::Registry;
+
 use crate::arguments::{PORT_BASE_DEFAULT, Reach, Target};
-use crate::runner::folder::{Folder, Registration};
-use crate::runner::ports::Ports;
-use crate::runner::registry::Registry;
 
 /// Why no runner was found.
 #[derive(Debug, thiserror::Error)]
@@ -137,9 +138,20 @@ pub fn reach(reach: &Reach) -> Result<Found, DiscoverError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use holdfast_laptop::folder::Claim;
+
     use super::*;
-    use crate::runner::folder::Claim;
-    use crate::runner::folder::tests::wait_until_free;
+
+    /// A process that another test starts at this instant has every lock too, until it runs its program.
+    fn wait_until_free(folder: &Folder) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while folder.is_claimed() {
+            assert!(Instant::now() < until, "nobody holds it any more");
+            std::thread::yield_now();
+        }
+    }
 
     struct Machine {
         data: tempfile::TempDir,

@@ -6,6 +6,8 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
+pub(crate) use holdfast_laptop::chain;
+
 /// How a run of the command ended. The numbers are part of the interface and do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -77,21 +79,6 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&chain(self.error.as_ref()))
     }
-}
-
-/// An error and its causes in one line. A cause whose words its effect already says is left out.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 //! Refuses to hide what could not be asked: a member that does not answer has a row that says so.
 
 use holdfast_client::reply::{Role, Status};
+use holdfast_laptop::supervisor::{Phase, Report};
 use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::runner::supervisor::{Phase, Report};
 use crate::runner::terminal::{Line, Tone};
 use crate::table;
 

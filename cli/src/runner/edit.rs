@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use holdfast_api::validate;
 use holdfast_api::{ReplicatedStore, Settings, SettingsError};
+use holdfast_laptop::ports::Ports;
 use serde_json::Value;
 
-use super::ports::Ports;
 use crate::exit::chain;
 use crate::manifest;
 

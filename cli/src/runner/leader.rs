@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::event::Event;
+use holdfast_laptop::event::Event;
+
 use crate::view::{Health, StoreView};
 
 /// No leader for this long is worth a line; an election after a death takes milliseconds, one look at the members more.

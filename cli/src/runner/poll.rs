@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use holdfast_client::Client;
 use holdfast_client::reply::Status;
+use holdfast_laptop::supervisor::{Phase, Report};
 use tokio::sync::watch;
 use tokio::time::sleep;
-
-use super::supervisor::{Phase, Report};
 
 /// How often a member is asked: often enough that a change of leader shows at once to a person.
 const INTERVAL: Duration = Duration::from_millis(200);

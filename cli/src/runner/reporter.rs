@@ -4,7 +4,8 @@
 
 use std::io::{self, IsTerminal, Stdout, Write};
 
-use super::event::{Dated, Event};
+use holdfast_laptop::event::{Dated, Event};
+
 use super::terminal::{Line, Screen, Tone, size, wants_colour};
 use crate::arguments::UpOutput;
 use crate::view::{Health, StoreView};

@@ -9,28 +9,26 @@ use std::time::{Duration, Instant};
 
 use holdfast_api::Removal;
 use holdfast_api::http::Status;
+use holdfast_laptop::control::{Answer, Asked, Control, Request};
+use holdfast_laptop::event::Event;
+use holdfast_laptop::folder::{Folder, Registration};
+use holdfast_laptop::member_name::find_member;
+use holdfast_laptop::process::Program;
+use holdfast_laptop::registry::Registry;
+use holdfast_laptop::supervisor::Order;
+use holdfast_laptop::{Member, Place};
 use holdfast_sidecar::arguments::ArgumentsError;
-use holdfast_sidecar::logging::LogFormat;
-use holdfast_sidecar::{Arguments, FaultArguments};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::control::{Answer, Asked, Control, Request};
 use super::edit::{self, Edit};
-use super::event::Event;
-use super::folder::{Folder, Registration};
 use super::follow::{Follower, Look};
 use super::leader::Leadership;
-use super::log_file::LogFile;
-use super::member_name::{find_member, member_name};
 use super::poll;
-use super::process::{Launch, Program};
-use super::registry::Registry;
 use super::reporter::Reporter;
 use super::setup::Setup;
-use super::supervisor::{ORDERS_MAX, Order, Report, Supervisor};
 use crate::arguments::Up;
 use crate::exit::{Exit, Failure};
 use crate::manifest;
@@ -47,19 +45,16 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 const LOGS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A member as the loop knows it.
-struct Member {
-    name: String,
-    endpoint: String,
-    orders: mpsc::Sender<Order>,
-    report: watch::Receiver<Report>,
+struct Shown {
+    member: Member,
+    /// What it said of itself last.
     status: watch::Receiver<Option<Status>>,
-    log: LogFile,
 }
 
 /// A store that runs.
 struct Runner {
     setup: Setup,
-    members: Vec<Member>,
+    members: Vec<Shown>,
     supervisors: JoinSet<bool>,
     events: mpsc::Receiver<Event>,
     control: Control,
@@ -191,24 +186,17 @@ impl Runner {
 
     fn add(&mut self, ordinal: u8) -> Result<(), ArgumentsError> {
         let Setup { folder, ports, store, .. } = &self.setup;
-        let name = member_name(&store.store_name().name, ordinal);
-        let endpoint = format!("http://{}", ports.client(ordinal));
-        let log = LogFile::new(folder.member_log(ordinal));
-        let mut arguments = vec!["member".into()];
-        arguments.extend(member_arguments(&self.setup, ordinal).options()?.command_line());
-        let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
-        let (report_out, report) = watch::channel(Supervisor::unstarted(&name));
-        let supervisor = Supervisor {
-            member: name.clone(),
-            client: endpoint.clone(),
-            launch: Launch { program: self.program.clone(), arguments, log: log.clone() },
-            orders: orders_in,
-            events: self.events_in.clone(),
-            report: report_out,
+        let place = Place {
+            store: &store.store_name().name,
+            folder,
+            ports: *ports,
+            settings: folder.settings(),
+            program: &self.program,
+            verb: &["member".into()],
         };
-        self.supervisors.spawn(supervisor.run());
-        let status = poll::spawn(&endpoint, report.clone());
-        self.members.push(Member { name, endpoint, orders, report, status, log });
+        let member = Member::start(ordinal, &place, self.events_in.clone(), &mut self.supervisors)?;
+        let status = poll::spawn(&member.endpoint(), member.reports());
+        self.members.push(Shown { member, status });
         Ok(())
     }
 
@@ -237,11 +225,11 @@ impl Runner {
     }
 
     fn view(&self) -> StoreView {
-        let member = |member: &Member| MemberView {
-            member: member.name.clone(),
-            endpoint: member.endpoint.clone(),
-            process: Some(member.report.borrow().clone()),
-            status: member.status.borrow().clone(),
+        let member = |shown: &Shown| MemberView {
+            member: shown.member.name().to_owned(),
+            endpoint: shown.member.endpoint(),
+            process: Some(shown.member.report()),
+            status: shown.status.borrow().clone(),
             error: None,
         };
         let store = self.setup.store.store_name().to_string();
@@ -260,7 +248,7 @@ impl Runner {
     fn answer(&self, Asked { request, answer }: Asked) {
         let (given, order): (_, fn(oneshot::Sender<String>) -> Order) = match request {
             Request::Members => {
-                let members = self.members.iter().map(|member| member.report.borrow().clone()).collect();
+                let members = self.members.iter().map(|shown| shown.member.report()).collect();
                 let _ = answer.send(Answer::Members { members });
                 return;
             }
@@ -270,7 +258,7 @@ impl Runner {
         let store = self.setup.store.store_name().name;
         match find_member(&store, self.members.len() as u8, &given) {
             Ok(ordinal) => {
-                let orders = self.members[usize::from(ordinal)].orders.clone();
+                let orders = self.members[usize::from(ordinal)].member.orders();
                 tokio::spawn(async move {
                     let (said, hear) = oneshot::channel();
                     let sent = orders.send(order(said)).await;
@@ -319,9 +307,9 @@ impl Runner {
     }
 
     fn bound_logs(&mut self) {
-        for member in &self.members {
-            if let Err(error) = member.log.bound() {
-                let text = format!("the log {} cannot be kept short: {error}", member.log.path().display());
+        for Shown { member, .. } in &self.members {
+            if let Err(error) = member.log().bound() {
+                let text = format!("the log {} cannot be kept short: {error}", member.log().path().display());
                 self.reporter.event(&Event::Note { text });
             }
         }
@@ -336,7 +324,7 @@ impl Runner {
         self.reporter.clear();
         self.reporter.event(&Event::Stopping { cause: cause.to_owned() });
         let orders: Arc<[mpsc::Sender<Order>]> =
-            self.members.iter().map(|member| member.orders.clone()).collect();
+            self.members.iter().map(|shown| shown.member.orders()).collect();
         tell(&orders, || Order::Stop);
         let mut in_order = true;
         loop {
@@ -377,22 +365,4 @@ fn tell(orders: &Arc<[mpsc::Sender<Order>]>, order: fn() -> Order) {
             let _ = member.send(order()).await;
         }
     });
-}
-
-fn member_arguments(setup: &Setup, ordinal: u8) -> Arguments {
-    Arguments {
-        ordinal: Some(ordinal),
-        pod_name: None,
-        settings: setup.folder.settings(),
-        data: setup.folder.member_data(ordinal),
-        client_address: setup.ports.client(ordinal),
-        client_socket: setup.folder.member_socket(ordinal),
-        peer_address: setup.ports.peer(ordinal),
-        admin_address: setup.ports.admin(ordinal),
-        log_format: LogFormat::Text,
-        lifeline: true,
-        segment_bytes: None,
-        also_client_address: Vec::new(),
-        faults: FaultArguments::default(),
-    }
 }

@@ -8,11 +8,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use holdfast_api::{ReplicatedStore, Settings, SettingsError};
+use holdfast_laptop::folder::{Claim, ClaimError, Folder, replace};
+use holdfast_laptop::ports::{PortError, Ports, are};
+use holdfast_laptop::registry::Registry;
 
 use super::edit;
-use super::folder::{Claim, ClaimError, Folder, replace};
-use super::ports::{PortError, Ports, are};
-use super::registry::Registry;
 use crate::arguments::Up;
 use crate::manifest::{Manifest, ManifestFileError};
 use crate::remark;

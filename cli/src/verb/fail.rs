@@ -1,9 +1,10 @@
 //! `holdfast fail`: kills a member as a crash would, and leaves it down.
 
+use holdfast_laptop::control::Request;
+
 use super::order::give;
 use crate::arguments::Member;
 use crate::exit::{Exit, Failure};
-use crate::runner::control::Request;
 
 /// Kills the member by SIGKILL.
 ///

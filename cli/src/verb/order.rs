@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
+use holdfast_laptop::control::{Answer, Request, ask};
+use holdfast_laptop::member_name::find_member;
+
 use crate::arguments::Member;
 use crate::discover;
 use crate::exit::{Exit, Failure};
 use crate::output::settle;
-use crate::runner::control::{Answer, Request, ask};
-use crate::runner::member_name::find_member;
 
 /// Gives the runner an order about one of its members.
 pub(super) fn give(member: &Member, request: impl FnOnce(String) -> Request) -> Result<Exit, Failure> {

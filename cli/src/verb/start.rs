@@ -1,9 +1,10 @@
 //! `holdfast start`: starts a member that is down. That it runs already is no failure.
 
+use holdfast_laptop::control::Request;
+
 use super::order::give;
 use crate::arguments::Member;
 use crate::exit::{Exit, Failure};
-use crate::runner::control::Request;
 
 /// Starts the member.
 ///

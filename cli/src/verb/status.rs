@@ -4,6 +4,10 @@ use std::io::Write;
 
 use holdfast_client::Client;
 use holdfast_client::reply::Status as Said;
+use holdfast_laptop::control::{Answer, Request, ask};
+use holdfast_laptop::folder::Registration;
+use holdfast_laptop::member_name::member_name;
+use holdfast_laptop::supervisor::{Phase, Report};
 use tokio::task::JoinSet;
 
 use super::block_on;
@@ -11,10 +15,6 @@ use crate::arguments::Status;
 use crate::discover::{self, Found};
 use crate::exit::{Exit, Failure};
 use crate::output::print;
-use crate::runner::control::{Answer, Request, ask};
-use crate::runner::folder::Registration;
-use crate::runner::member_name::member_name;
-use crate::runner::supervisor::{Phase, Report};
 use crate::runner::terminal::{Line, Tone, wants_colour};
 use crate::view::{Health, MemberView, StoreView};
 

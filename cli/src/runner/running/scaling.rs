@@ -4,12 +4,12 @@
 //! Refuses to delete what a removed member kept: its folder is set aside.
 
 use holdfast_api::{Removal, Settings, removal};
+use holdfast_laptop::event::Event;
+use holdfast_laptop::folder::replace;
+use holdfast_laptop::member_name::member_name;
+use holdfast_laptop::ports::Ports;
+use holdfast_laptop::supervisor::{Order, Phase};
 
-use super::super::event::Event;
-use super::super::folder::replace;
-use super::super::member_name::member_name;
-use super::super::ports::Ports;
-use super::super::supervisor::{Order, Phase};
 use super::Runner;
 use crate::exit::chain;
 
@@ -55,7 +55,7 @@ impl Runner {
             return;
         }
         let statuses: Vec<_> =
-            self.members.iter().filter_map(|member| member.status.borrow().clone()).collect();
+            self.members.iter().filter_map(|shown| shown.status.borrow().clone()).collect();
         let removal = removal(replicas, statuses.iter());
         if self.removal.as_ref() == Some(&Removal::Done) {
             // Said once by those who stay; whoever went cannot be asked any more.
@@ -65,8 +65,8 @@ impl Runner {
             return;
         }
         if removal == Removal::Done {
-            for member in &self.members[usize::from(replicas)..] {
-                let orders = member.orders.clone();
+            for shown in &self.members[usize::from(replicas)..] {
+                let orders = shown.member.orders();
                 // A supervisor that is gone needs no order.
                 tokio::spawn(async move { orders.send(Order::Stop).await });
             }
@@ -78,7 +78,7 @@ impl Runner {
 
     fn leavers_are_down(&self) -> bool {
         let leavers = &self.members[usize::from(self.setup.settings.replicas)..];
-        leavers.iter().all(|member| member.report.borrow().phase == Phase::Stopped)
+        leavers.iter().all(|shown| shown.member.report().phase == Phase::Stopped)
     }
 
     /// Nothing of those who were removed runs any more.

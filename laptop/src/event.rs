@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::log_file::LogFile;
-use super::process::{Ending, Process};
+use crate::log_file::LogFile;
+use crate::process::{Ending, Process};
 
 /// One thing that happened. As JSON it has its kind in `event` and the fields below in camelCase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

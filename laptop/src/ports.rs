@@ -51,7 +51,7 @@ pub enum PortError {
 }
 
 /// "port 1 is" or "ports 1, 2 are"; the address and what they are come after.
-pub(crate) fn are(ports: &[u16]) -> String {
+pub fn are(ports: &[u16]) -> String {
     let list: Vec<String> = ports.iter().map(u16::to_string).collect();
     let (noun, verb) = if ports.len() == 1 { ("port", "is") } else { ("ports", "are") };
     format!("{noun} {} {verb}", list.join(", "))

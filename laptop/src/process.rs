@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::log_file::LogFile;
+use crate::log_file::LogFile;
 
 /// How to start one member, again and again.
 #[derive(Clone, Debug)]

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::backoff::Backoff;
-use super::event::{Event, millis};
-use super::process::{Ending, Launch, Process};
-use crate::exit::chain;
+use crate::backoff::Backoff;
+use crate::chain;
+use crate::event::{Event, millis};
+use crate::process::{Ending, Launch, Process};
 
 /// How long a member may take to end after SIGTERM: it finishes what is under way, hands leadership over, and may
 /// have a last checkpoint to write. What a kubelet gives; a person who has no patience asks twice.
@@ -284,8 +284,8 @@ async fn told_to_kill(orders: &mut mpsc::Receiver<Order>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::process::tests::script;
     use super::*;
+    use crate::process::tests::script;
 
     struct Bench {
         orders: mpsc::Sender<Order>,

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::folder::{Folder, Registration, replace};
+use crate::folder::{Folder, Registration, replace};
 
 /// The folders that registrations may lie in; the first is the one to write to.
 ///
@@ -50,8 +50,7 @@ impl Registry {
     }
 
     /// The registry in this folder alone.
-    #[cfg(test)]
-    pub(crate) fn at(folder: &Path) -> Registry {
+    pub fn at(folder: &Path) -> Registry {
         Registry { folders: vec![folder.to_path_buf()] }
     }
 
@@ -145,8 +144,8 @@ fn read(path: &Path) -> Option<Registration> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::folder::tests::wait_until_free;
     use super::*;
+    use crate::folder::tests::wait_until_free;
 
     fn runner(data: &Path, store: &str, port_base: u16) -> (Folder, Registration) {
         let folder = Folder::new(data, store).expect("a folder");

@@ -16,7 +16,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::supervisor::Report;
+use crate::supervisor::Report;
 
 /// Longest line either way. A request is a verb and a name; an answer is at most seven members' reports.
 const LINE_BYTES_MAX: u64 = 16 * 1024;

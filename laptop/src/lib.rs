@@ -1,0 +1,28 @@
+//! The members of a store as processes of this machine, kept running as a kubelet would.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`supervisor`], [`process`], [`backoff`] | one member's process: start, death, restart, end |
+//! | [`member`] | where it is, and the orders that can be given |
+//! | [`event`] | what happened to it |
+//! | [`folder`], [`log_file`], [`ports`] | what it has of the machine |
+//! | [`control`], [`registry`] | how other programs find whoever runs a store here, and ask it |
+//!
+//! `holdfast up` shows a store that runs so to a person; the lab does experiments with it. Refuses to ask members how they are: a process
+//! that runs is running. Refuses to outlive the program that uses it: whatever it started ends with that, however that ends.
+
+pub mod backoff;
+mod chain;
+pub mod control;
+pub mod event;
+pub mod folder;
+pub mod log_file;
+pub mod member;
+pub mod member_name;
+pub mod ports;
+pub mod process;
+pub mod registry;
+pub mod supervisor;
+
+pub use chain::chain;
+pub use member::{Member, Place};
