@@ -88,11 +88,35 @@ pub enum Bug {
     HandOverNeverEnds,
     /// What is committed still counts against the bound on what is not.
     UncommittedBytesLeak,
+    /// Who finds that the authority holds nothing makes it up, although the store has been in use.
+    MakesAuthorityUpAgain,
+    /// What the authority holds is believed although it is older than what was seen.
+    BelievesOlderAuthority,
+    /// A member claims to lead that is not in sync.
+    AnyoneClaims,
+    /// A member that forgot everything claims to lead because its former life was in sync.
+    AmnesiacClaims,
+    /// A primary that was killed leads on in the term of its former life.
+    SecondLifeKeepsTerm,
+    /// A member is taken in before the new primary knows what is committed.
+    TakesInBeforeFirstCommit,
+    /// A member that is to be taken in does not count before it is known that the authority has it.
+    CountsWhenTakenIn,
+    /// A member is taken in that has not caught up.
+    TakesInWhoLags,
+    /// Entries count as committed without a member that is to be taken out, before it is known that it was.
+    ActsOnUnsettledChange,
+    /// A change whose answer did not come is taken to have happened.
+    UnknownIsDone,
+    /// A primary that learns at the authority that another one took over goes on.
+    DeposedGoesOn,
+    /// One other member confirms reads where only all that are in sync may.
+    OneConfirmsReads,
 }
 
 #[cfg(feature = "seeded-bugs")]
 impl Bug {
-    /// All of them.
+    /// All that majority mode can have.
     pub const ALL: [Bug; 35] = [
         Bug::AcknowledgeBeforeDurable,
         Bug::LeaderCountsItselfEarly,
@@ -129,5 +153,21 @@ impl Bug {
         Bug::FailedFetchForgotten,
         Bug::HandOverNeverEnds,
         Bug::UncommittedBytesLeak,
+    ];
+
+    /// Those of in-sync mode alone.
+    pub const OF_IN_SYNC: [Bug; 12] = [
+        Bug::MakesAuthorityUpAgain,
+        Bug::BelievesOlderAuthority,
+        Bug::AnyoneClaims,
+        Bug::AmnesiacClaims,
+        Bug::SecondLifeKeepsTerm,
+        Bug::TakesInBeforeFirstCommit,
+        Bug::CountsWhenTakenIn,
+        Bug::TakesInWhoLags,
+        Bug::ActsOnUnsettledChange,
+        Bug::UnknownIsDone,
+        Bug::DeposedGoesOn,
+        Bug::OneConfirmsReads,
     ];
 }

@@ -12,6 +12,8 @@ pub struct Config {
     /// How many members the store is to have: ordinals `[0, members)`, `[1, MEMBERS_MAX]` of them. A leader brings the
     /// membership there by itself; [`crate::Engine::resize`] changes it.
     pub members: u8,
+    /// What commits, and who may lead.
+    pub consensus: Consensus,
     /// How often a leader lets its followers know that it lives.
     pub heartbeat_interval: Duration,
     /// After so long without word from a leader a follower campaigns, at a random time in `[1, 1.25)` of it; after so
@@ -44,6 +46,7 @@ impl Default for Config {
         Config {
             me: MemberId::default(),
             members: 1,
+            consensus: Consensus::Majority,
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
             campaign_stagger: Duration::ZERO,
@@ -57,6 +60,20 @@ impl Default for Config {
             bug: None,
         }
     }
+}
+
+/// What commits an entry, and who may lead: all that the modes differ in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consensus {
+    /// A majority of the voters has it; a majority votes. Survives fewer than half of the members, needs nobody else.
+    #[default]
+    Majority,
+    /// Every member that is in sync has it; any of them may lead, by one compare-and-set at the authority. Survives all
+    /// members but one.
+    InSync {
+        /// So many members stay in sync, whatever happens: with fewer of them alive nothing is committed. At least 1.
+        min: u8,
+    },
 }
 
 /// What a member's disk remembers. `Default` is an empty disk.

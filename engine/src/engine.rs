@@ -1,10 +1,12 @@
 //! One member's replication state and the step that changes it. What a step does is in the modules below, by concern.
 
 mod checkpoint;
+mod claim;
 mod commit;
 mod election;
 mod formation;
 mod hand_over;
+mod in_sync;
 mod leading;
 mod membership;
 mod read;
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::claim::Claim;
 use self::election::Campaign;
 use self::formation::Forming;
 use self::leading::Leading;
@@ -26,10 +29,12 @@ use self::tickets::Tickets;
 use crate::bug::seeded;
 use crate::log::Log;
 use crate::membership::Memberships;
+use crate::quorum::OrdinalSet;
 use crate::random::Random;
 use crate::{
     Apply, Checkpoint, Config, Effects, Formation, HardState, Index, Input, MEMBERS_MAX, MemberId,
-    Membership, Message, Moment, Ordinal, Position, ProposalToken, Refusal, Restored, Role, Term,
+    Membership, Message, Moment, Ordinal, Position, ProposalToken, QuestionToken, Refusal, Restored, Role,
+    Term, Verdict,
 };
 
 /// One member's replication state: a Raft state machine with pre-votes, check-quorum, pipelined replication,
@@ -70,6 +75,10 @@ pub struct Engine {
     /// The checkpoint that is being fetched, and from whom.
     fetching: Option<(MemberId, Checkpoint)>,
     tickets: Tickets,
+    /// Whose connection ended and was not established anew.
+    cut_off: OrdinalSet,
+    /// The last question to the authority.
+    asked: QuestionToken,
     /// The role as the owner last heard it.
     reported: Role,
     /// When this step happens.
@@ -85,6 +94,8 @@ enum State {
     Following { deadline: Moment },
     /// Asking for pre-votes or votes.
     Campaigning(Campaign),
+    /// Asking the authority to be made primary.
+    Claiming(Claim),
     /// Ordering writes.
     Leading(Box<Leading>),
 }
@@ -130,6 +141,8 @@ impl Engine {
             checkpoint: restored.checkpoint,
             fetching: None,
             tickets: Tickets::default(),
+            cut_off: OrdinalSet::default(),
+            asked: QuestionToken(0),
             reported: Role::default(),
             now,
             config,
@@ -149,6 +162,7 @@ impl Engine {
             Input::Receive { from, message } => self.receive(now, from, message, effects),
             Input::Connected { peer } => self.connected(now, peer, effects),
             Input::ConnectionLost { peer } => self.connection_lost(now, peer),
+            Input::Authority { token, verdict } => self.authority_answered(now, token, verdict, effects),
             Input::Propose { token, payload } => self.propose(token, &[payload], effects),
             Input::ProposeAll { first, payloads } => self.propose(first, &payloads, effects),
             Input::Read { token } => self.read(token, effects),
@@ -175,6 +189,7 @@ impl Engine {
             State::Unformed(forming) => forming.deadline(),
             State::Following { deadline, .. } => *deadline,
             State::Campaigning(campaign) => campaign.deadline,
+            State::Claiming(claim) => claim.deadline,
             State::Leading(leading) => leading.deadline(),
         }
     }
@@ -215,7 +230,9 @@ impl Engine {
     fn tick(&mut self, now: Moment, effects: &mut Effects) {
         match self.state {
             State::Unformed(_) => self.announce(now, effects),
+            State::Following { .. } if self.has_authority() => self.claim(now, effects),
             State::Following { .. } | State::Campaigning(_) => self.campaign_if_voter(now, effects),
+            State::Claiming(_) => self.claim(now, effects),
             State::Leading(_) => self.lead_on(now, effects),
         }
     }
@@ -224,6 +241,7 @@ impl Engine {
         if usize::from(from.ordinal.0) >= MEMBERS_MAX || from.ordinal == self.config.me.ordinal {
             return;
         }
+        self.cut_off.remove(from.ordinal);
         if let Message::Announce { formation, answers } = message {
             return self.announced(from, formation, answers, effects);
         }
@@ -234,6 +252,8 @@ impl Engine {
             Message::Announce { .. } => {}
             Message::PreVote { term, last, .. } => self.pre_vote(now, from, term, last, effects),
             Message::PreVoteReply { term, granted } => self.pre_vote_reply(now, from, term, granted, effects),
+            // Nobody's vote counts where an authority decides.
+            Message::Vote { .. } | Message::VoteReply { .. } if self.has_authority() => {}
             Message::Vote { term, last, cause } => self.vote(now, from, term, last, cause, effects),
             Message::VoteReply { term, granted } => self.vote_reply(now, from, term, granted, effects),
             Message::Append { term, previous, entries, commit, round, receipt, answer } => {
@@ -252,9 +272,24 @@ impl Engine {
         }
     }
 
-    /// Whether this very incarnation of `member` has a vote.
+    /// Whether this very incarnation of `member` has a vote. Where an authority decides nobody has, and a higher term
+    /// that anybody knows of is one that the authority has given.
     fn is_voter(&self, member: MemberId) -> bool {
-        seeded!(self, AmnesiacVotes) || self.membership().is_voter(member)
+        self.has_authority() || seeded!(self, AmnesiacVotes) || self.membership().is_voter(member)
+    }
+
+    fn authority_answered(
+        &mut self,
+        now: Moment,
+        token: QuestionToken,
+        verdict: Verdict,
+        effects: &mut Effects,
+    ) {
+        match self.state {
+            State::Claiming(_) => self.claim_answered(now, token, verdict, effects),
+            State::Leading(_) => self.change_answered(now, token, verdict, effects),
+            _ => {}
+        }
     }
 
     /// Every ordinal but this member's own that has a member, may get one, or had one that is to learn of its removal.

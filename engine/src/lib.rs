@@ -1,4 +1,4 @@
-//! The replication engine: Raft as a state machine that does no input or output.
+//! The replication engine: Raft, and PacificA with an authority outside, as one state machine that does no input or output.
 //!
 //! One [`Engine`] is one member's replication state. Whoever owns it calls [`Engine::step`] with the present
 //! [`Moment`] and one [`Input`], and carries out the [`Effects`] that come back: write to disk, send, execute,
@@ -7,6 +7,7 @@
 //!
 //! What it refuses to do: wait, retry on its own clock, or know what the commands in its log mean.
 
+mod authority;
 mod bug;
 mod config;
 mod engine;
@@ -21,9 +22,10 @@ mod quorum;
 mod random;
 mod step;
 
+pub use authority::{Configuration, Question, QuestionToken, Verdict};
 #[cfg(feature = "seeded-bugs")]
 pub use bug::Bug;
-pub use config::{Config, Restored};
+pub use config::{Config, Consensus, Restored};
 pub use engine::{Engine, Given, Peer, Status};
 pub use entry::{ENTRY_PAYLOAD_BYTES_MAX, Entry, EntryKind, RECORD_HEADER_BYTES, RecordError};
 pub use identity::{Formation, Incarnation, MEMBERS_MAX, MemberId, Ordinal, StoreId};

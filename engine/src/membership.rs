@@ -32,6 +32,15 @@ impl Membership {
         membership
     }
 
+    /// These voters, and nobody that was ever removed.
+    ///
+    /// # Panics
+    ///
+    /// If two of them have the same ordinal.
+    pub fn only(voters: impl IntoIterator<Item = MemberId>) -> Membership {
+        voters.into_iter().fold(Membership::default(), Membership::with)
+    }
+
     /// The voters, by ordinal.
     pub fn voters(&self) -> impl Iterator<Item = MemberId> + use<> {
         let voters = self.voters;

@@ -11,6 +11,22 @@ impl OrdinalSet {
         self.0 |= 1 << ordinal.0;
     }
 
+    pub(crate) fn remove(&mut self, ordinal: crate::Ordinal) {
+        self.0 &= !(1 << ordinal.0);
+    }
+
+    pub(crate) fn contains(self, ordinal: crate::Ordinal) -> bool {
+        self.0 >> ordinal.0 & 1 == 1
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = crate::Ordinal> {
+        (0..MEMBERS_MAX as u8).map(crate::Ordinal).filter(move |ordinal| self.contains(*ordinal))
+    }
+
     pub(crate) fn len(self) -> usize {
         self.0.count_ones() as usize
     }

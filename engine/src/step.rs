@@ -6,7 +6,10 @@ use std::str::FromStr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Entry, Formation, Index, MEMBERS_MAX, MemberId, Membership, Message, Ordinal, Position, Term};
+use crate::{
+    Entry, Formation, Index, MEMBERS_MAX, MemberId, Membership, Message, Ordinal, Position, Question,
+    QuestionToken, Term, Verdict,
+};
 
 /// Names one proposal between its owner and the engine. The owner draws them and never reuses one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,6 +97,13 @@ pub enum Input {
     },
     /// Fetching the checkpoint failed; the leader will offer it again.
     CheckpointFailed,
+    /// The authority has answered, or nobody waits for it any longer; in-sync mode only.
+    Authority {
+        /// The question.
+        token: QuestionToken,
+        /// The answer.
+        verdict: Verdict,
+    },
     /// Hand leadership over: to `to`, or to the member that has most of the log. Nothing happens at a follower.
     /// If nobody takes over within an election timeout the leader goes on leading.
     HandOver {
@@ -133,6 +143,8 @@ pub struct Effects {
     pub reads: Vec<(ReadToken, Option<Index>)>,
     /// Fetch this checkpoint from this member, beside the log. A newer request replaces an older one.
     pub fetch: Option<(MemberId, Checkpoint)>,
+    /// Questions to the authority; in-sync mode only. They need not wait for the disk.
+    pub questions: Vec<(QuestionToken, Question)>,
     /// How far the entries of this leader have come; only at a leader, only when something moved.
     pub progress: Option<Progress>,
     /// The member's role, term or leader changed.
@@ -165,6 +177,7 @@ impl Effects {
         self.refused.clear();
         self.reads.clear();
         self.fetch = None;
+        self.questions.clear();
         self.progress = None;
         self.role = None;
         self.outcast = None;
@@ -231,6 +244,8 @@ pub struct Progress {
     pub durable_on: [Index; MEMBERS_MAX],
     /// How many voters there are.
     pub voters: u8,
+    /// A concern of so many members or more also waits for the commit: with fewer a failover may undo it.
+    pub commit_from: u8,
 }
 
 /// Who a member is in its term.
@@ -309,7 +324,7 @@ impl Role {
 impl Progress {
     /// Whether the entry at `index`, written in this term, satisfies `concern`.
     ///
-    /// A concern of so many members that they make a majority also waits for the commit.
+    /// A concern of as many members as a failover leaves nothing undone of also waits for the commit.
     pub fn satisfies(&self, concern: WriteConcern, index: Index) -> bool {
         index <= self.satisfied(concern)
     }
@@ -324,7 +339,7 @@ impl Progress {
         match concern {
             WriteConcern::Majority => self.commit,
             WriteConcern::All => on(self.voters).min(self.commit),
-            WriteConcern::Members(k) if k > self.voters / 2 => on(k).min(self.commit),
+            WriteConcern::Members(k) if k >= self.commit_from => on(k).min(self.commit),
             WriteConcern::Members(k) => on(k),
         }
     }

@@ -64,8 +64,17 @@ pub(crate) enum Fault {
     SwapDisks,
     /// The store is to have more members, or fewer.
     Resize,
+    /// One member cannot reach the authority any more, or can again.
+    CutAuthority,
+    /// Nobody can reach the authority for a while.
+    AuthorityDown,
+    /// The primary is cut off from the authority and from one member, which may take over behind its back.
+    Coup,
+    /// The authority answers with other delays and losses from now on.
+    AuthorityWeather,
 }
 
+/// Those that any run of majority mode may meet.
 const ALL: [Fault; 25] = [
     Fault::Crash,
     Fault::CrashLeader,
@@ -110,6 +119,8 @@ pub(crate) enum Theme {
     Lagging,
     /// Leaders are paused and cut off while clients read.
     Reads,
+    /// An authority decides, and cannot always be reached.
+    InSync,
 }
 
 impl Theme {
@@ -169,6 +180,31 @@ impl Theme {
                 (Fault::Weather, 3),
                 (Fault::Heal, 6),
             ],
+            Theme::InSync => &[
+                (Fault::Crash, 4),
+                (Fault::CrashLeader, 6),
+                (Fault::CrashAll, 1),
+                (Fault::Pause, 2),
+                (Fault::PauseLeader, 4),
+                (Fault::CutOneWay, 2),
+                (Fault::CutLink, 3),
+                (Fault::Isolate, 3),
+                (Fault::IsolateLeader, 5),
+                (Fault::Split, 2),
+                (Fault::Heal, 12),
+                (Fault::Reset, 3),
+                (Fault::Weather, 2),
+                (Fault::SlowDisk, 2),
+                (Fault::Checkpoint, 3),
+                (Fault::HandOver, 3),
+                (Fault::AmbushLeaders, 3),
+                (Fault::AmbushCut, 1),
+                (Fault::Wipe, 4),
+                (Fault::CutAuthority, 6),
+                (Fault::AuthorityDown, 2),
+                (Fault::AuthorityWeather, 4),
+                (Fault::Coup, 5),
+            ],
             Theme::Reads => &[
                 (Fault::PauseLeader, 8),
                 (Fault::IsolateLeader, 8),
@@ -184,7 +220,7 @@ impl Theme {
     fn others(self, random: &mut Random) -> f64 {
         match self {
             Theme::Anything => 0.5,
-            Theme::Turnover | Theme::Reads => 0.0,
+            Theme::Turnover | Theme::Reads | Theme::InSync => 0.0,
             _ => [0.0, 0.15, 0.3][random.below(3) as usize],
         }
     }
@@ -202,7 +238,7 @@ impl Mixture {
         weights.extend(theme.weights());
         let every = match theme {
             Theme::Turnover => (20, 200),
-            Theme::Reads | Theme::Churn => (20, 400),
+            Theme::Reads | Theme::Churn | Theme::InSync => (20, 400),
             _ if random.chance(0.5) => (20, 300),
             Theme::Anything => (200, 2000),
             _ => (50, 800),

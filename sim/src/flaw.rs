@@ -68,10 +68,25 @@ impl ShellBug {
 }
 
 impl Flaw {
-    /// The whole catalogue.
-    pub fn all() -> impl Iterator<Item = Flaw> {
+    /// Those that majority mode can have.
+    pub fn of_majority() -> impl Iterator<Item = Flaw> {
         let engine = Bug::ALL.into_iter().map(Flaw::Engine);
         engine.chain(ShellBug::ALL.into_iter().map(Flaw::Shell))
+    }
+
+    /// Those of in-sync mode alone.
+    pub fn of_in_sync() -> impl Iterator<Item = Flaw> {
+        Bug::OF_IN_SYNC.into_iter().map(Flaw::Engine)
+    }
+
+    /// The whole catalogue.
+    pub fn all() -> impl Iterator<Item = Flaw> {
+        Flaw::of_majority().chain(Flaw::of_in_sync())
+    }
+
+    /// The first seed that is of any use to look for it.
+    pub(crate) fn first_seed(self) -> u64 {
+        if Flaw::of_in_sync().any(|flaw| flaw == self) { crate::IN_SYNC } else { 0 }
     }
 
     /// The engine's bug, if it is one.

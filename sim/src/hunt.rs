@@ -13,7 +13,7 @@ pub struct Hunted {
     pub found: Option<Failure>,
 }
 
-/// Look for `flaws` with the seeds `[0, seeds_max)`, on two threads; `found` hears of each as soon as its search ends.
+/// Look for `flaws`, each with `seeds_max` seeds of its mode, on two threads; `found` hears of each as soon as its search ends.
 ///
 /// A seed counts only if it holds without the mistake. A panic is a way to be found; who does not want to see the
 /// messages of all of them sets a hook.
@@ -22,7 +22,8 @@ pub fn hunt(flaws: &[Flaw], seeds_max: u64, found: impl Fn(&Hunted) + Sync) {
     let worker = || {
         while let Some(&flaw) = flaws.get(next.fetch_add(1, Ordering::Relaxed)) {
             let shows = |seed| run(seed, Some(flaw), false).err().filter(|_| run(seed, None, false).is_ok());
-            found(&Hunted { flaw, found: (0..seeds_max).find_map(shows) });
+            let first = flaw.first_seed();
+            found(&Hunted { flaw, found: (first..first + seeds_max).find_map(shows) });
         }
     };
     std::thread::scope(|scope| {

@@ -17,6 +17,8 @@ pub(crate) type Broken = String;
 /// What all members together have shown so far.
 #[derive(Debug)]
 pub(crate) struct Invariants {
+    /// Voters change one at a time, because majorities must overlap.
+    one_change: bool,
     leaders: BTreeMap<Term, MemberId>,
     formation: Option<Formation>,
     /// By position: the position before it, and the entry.
@@ -38,8 +40,9 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn new() -> Invariants {
+    pub(crate) fn new(one_change: bool) -> Invariants {
         Invariants {
+            one_change,
             leaders: BTreeMap::new(),
             formation: None,
             written: BTreeMap::new(),
@@ -80,6 +83,11 @@ impl Invariants {
             return Err(format!("membership: {} cannot be read", entry.position()));
         };
         let before = self.membership;
+        if !self.one_change {
+            self.membership = next;
+            self.memberships.push((entry.index(), next));
+            return Ok(());
+        }
         let added: Vec<_> = next.voters().filter(|voter| !before.is_voter(*voter)).collect();
         let gone = before.voters().filter(|voter| !next.is_voter(*voter)).count();
         if added.len() + gone != 1 {

@@ -7,6 +7,7 @@
 //!
 //! What it refuses to do: run real sockets, threads or files. Those are tested with real processes.
 
+mod authority;
 mod clients;
 mod clock;
 mod damage;
@@ -29,7 +30,10 @@ use crate::faults::Theme;
 pub use crate::flaw::{Flaw, ShellBug};
 pub use crate::hunt::{Hunted, hunt};
 pub use holdfast_engine::Bug;
-use holdfast_engine::Random;
+use holdfast_engine::{Consensus, Random};
+
+/// Seeds from here on simulate in-sync mode, those before majority mode.
+pub const IN_SYNC: u64 = 1 << 63;
 
 /// What one seed stands for.
 #[derive(Clone, Debug)]
@@ -37,6 +41,9 @@ pub struct Scenario {
     /// The seed.
     pub seed: u64,
     theme: Theme,
+    consensus: Consensus,
+    /// Members keep nothing on a disk: each start is another life.
+    memory: bool,
     /// How many members the store is to have at first.
     members: u8,
     /// How many it may be asked to have; the same if that never changes.
@@ -98,8 +105,28 @@ fn with_bug(before: &str, bug: Option<Flaw>) -> String {
 }
 
 impl Scenario {
+    /// Whether its clients read more than they write, and ask whoever they know.
+    fn reads_much(&self) -> bool {
+        let in_sync = self.theme == Theme::InSync && self.seed.is_multiple_of(2);
+        self.theme == Theme::Reads || in_sync
+    }
+
     /// The scenario of a seed.
     pub fn draw(seed: u64) -> Scenario {
+        let mut scenario = Scenario::draw_majority(seed);
+        if seed >= IN_SYNC {
+            let mut random = Random::new(seed ^ 0x15c0_0000_0000_0000);
+            scenario.theme = Theme::InSync;
+            scenario.members = [2, 3, 3, 3, 3, 4, 5][random.below(7) as usize];
+            scenario.other_size = scenario.members;
+            scenario.memory = random.chance(0.3);
+            let min = if random.chance(0.2) { 2 } else { 1 };
+            scenario.consensus = Consensus::InSync { min };
+        }
+        scenario
+    }
+
+    fn draw_majority(seed: u64) -> Scenario {
         let mut random = Random::new(seed ^ 0x5ce7_a210_0000_0000);
         let theme = Theme::draw(&mut random);
         let sizes: &[u8] = match theme {
@@ -123,6 +150,8 @@ impl Scenario {
         Scenario {
             seed,
             theme,
+            consensus: Consensus::Majority,
+            memory: false,
             members,
             other_size,
             clients: if theme == Theme::Reads { 6 } else { 1 + random.below(5) as usize },

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
-use holdfast_sim::{Flaw, Report, hunt, run};
+use holdfast_sim::{Flaw, IN_SYNC, Report, hunt, run};
 
 /// Simulate whole clusters under seeded faults, in virtual time.
 #[derive(Parser)]
@@ -20,6 +20,9 @@ struct Arguments {
     /// The first of the fresh seeds; drawn from the time without it.
     #[arg(long, conflicts_with = "seed")]
     from: Option<u64>,
+    /// Fresh seeds simulate in-sync mode, not majority mode.
+    #[arg(long, conflicts_with = "seed")]
+    in_sync: bool,
     /// Switch a deliberate bug on, by its name.
     #[arg(long)]
     bug: Option<Flaw>,
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
     }
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let first = arguments.from.unwrap_or(since_epoch.context("the clock is before 1970")?.as_nanos() as u64);
+    let first = if arguments.in_sync { first | IN_SYNC } else { first };
     let (start, length) = (Instant::now(), Duration::from_secs_f64(arguments.minutes * 60.0));
     let (mut seeds, mut simulated, mut total) = (0u64, Duration::ZERO, Report::default());
     while start.elapsed() < length {

@@ -1,6 +1,7 @@
 //! The world: members, network, disks, clients and faults around one queue of events in virtual time.
 
 mod ambush;
+mod authority;
 mod calm;
 mod disks;
 mod members;
@@ -9,10 +10,13 @@ mod requests;
 
 use std::time::Duration;
 
-use holdfast_engine::{Checkpoint, Index, Input, MemberId, Message, Moment, Ordinal, Random};
+use holdfast_engine::{
+    Checkpoint, Consensus, Index, Input, MemberId, Message, Moment, Ordinal, Question, QuestionToken, Random,
+};
 
 use self::ambush::VoterAmbush;
 use self::calm::{OldDisk, Probe};
+use crate::authority::Authority;
 use crate::clients::Client;
 use crate::disk::CheckpointFile;
 use crate::faults::Mixture;
@@ -49,6 +53,8 @@ enum Event {
     AskForRepair { member: usize, life: u64 },
     RepairAnswer { member: usize, life: u64, source: usize },
     Probe(Probe),
+    AuthorityAsked { member: usize, life: u64, token: QuestionToken, question: Question },
+    AuthorityBack,
 }
 
 /// One run.
@@ -64,9 +70,12 @@ pub(crate) struct World {
     members: Vec<Member>,
     clients: Vec<Client>,
     network: Network,
+    authority: Authority,
     slow: Vec<bool>,
     mixture: Mixture,
     calm: bool,
+    /// Somebody has tampered with the authority.
+    tampered: bool,
     /// The disk that a member is given back at the end, and who it was.
     old_disk: Option<OldDisk>,
     voter_ambush: VoterAmbush,
@@ -100,10 +109,12 @@ impl World {
             clients: (0..scenario.clients).map(|number| Client::new(number, shell)).collect(),
             slow: vec![false; members.len()],
             network: Network::calm(),
+            authority: Authority::calm(),
             members,
             mixture,
             flaw,
             wanted: scenario.members,
+            tampered: false,
             old_disk: None,
             random,
             now: Moment(0),
@@ -118,7 +129,7 @@ impl World {
             lost_at: Moment(0),
             resized_at: Moment(0),
             committed_then: Index(0),
-            invariants: Invariants::new(),
+            invariants: Invariants::new(scenario.consensus == Consensus::Majority),
             history: Vec::new(),
             report: Report::default(),
             trace,
@@ -214,6 +225,13 @@ impl World {
             Event::Answered { request, answer } => self.client_hears(request, Some(answer)),
             Event::Fault => self.fault(),
             Event::Probe(probe) => self.probe(probe),
+            Event::AuthorityAsked { member, life, token, question } => {
+                self.authority_asked(member, life, token, question)
+            }
+            Event::AuthorityBack => {
+                self.authority.take_down(false);
+                Ok(())
+            }
             event => self.happen_on_disk(event),
         }
     }
@@ -238,6 +256,10 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    fn has_authority(&self) -> bool {
+        self.scenario.consensus != Consensus::Majority
     }
 
     fn has(&self, flaw: ShellBug) -> bool {

@@ -3,10 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use holdfast_sim::run;
+use holdfast_sim::{IN_SYNC, run};
 
 /// Seeds of the fixed set: every run of the tests sees the same ones.
 const FIXED: u64 = 300;
+
+/// As many of in-sync mode.
+const FIXED_IN_SYNC: u64 = 300;
 
 /// Fresh seeds for each run of the tests.
 const FRESH: u64 = 150;
@@ -37,14 +40,21 @@ fn fixed_seeds_hold() {
 }
 
 #[test]
+fn fixed_seeds_of_in_sync_mode_hold() {
+    hold(IN_SYNC, FIXED_IN_SYNC);
+}
+
+#[test]
 fn fresh_seeds_hold() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    hold(now.as_nanos() as u64, FRESH);
+    let first = now.as_nanos() as u64;
+    hold(first, FRESH);
+    hold(first | IN_SYNC, FRESH);
 }
 
 #[test]
 fn a_seed_replays_event_by_event() {
-    for seed in 0..5 {
+    for seed in (0..5).chain(IN_SYNC..IN_SYNC + 5) {
         let first = run(seed, None, false).expect("a seed of the fixed set");
         let second = run(seed, None, false).expect("the same seed");
         assert_eq!(format!("{first:?}"), format!("{second:?}"), "seed {seed}");

@@ -1,40 +1,74 @@
-//! What is committed: the rule of majority mode, and telling the owner.
+//! What is committed: by which rule, and telling the owner.
 
+use super::leading::Follower;
 use super::replication::Send;
 use super::{Engine, State};
 use crate::bug::seeded;
 use crate::quorum;
-use crate::{Apply, Effects, Index, MEMBERS_MAX, Progress};
+use crate::{Apply, Effects, Index, MEMBERS_MAX, MemberId, Membership, Progress};
 
 impl Engine {
-    /// At a leader: commit what a majority has durable, if it is of this term (Raft, 5.4.2), and report progress.
+    /// At a leader: commit what enough members have durable, if it is of this term (Raft, 5.4.2), and report progress.
+    /// Enough are a majority of the voters, or all that are in sync.
     pub(super) fn advance_commit(&mut self, effects: &mut Effects) {
         let State::Leading(leading) = &self.state else { return };
-        let membership = self.membership();
+        let in_sync = leading.in_sync.as_ref();
+        let counted = match in_sync {
+            Some(_) => leading.holders(self.config.me, self.config.members),
+            None => *self.membership(),
+        };
+        let durable_on = quorum::reached_by(&self.durable_on_each(&counted)[..counted.len()]);
+        let needed =
+            if seeded!(self, CommitOnHalf) { (counted.len() / 2).max(1) } else { counted.majority() };
+        let (on_enough, voters, commit_from) = match in_sync {
+            Some(in_sync) => {
+                let required = in_sync.required();
+                let on_each = self.durable_on_each(required);
+                let on_all = on_each[..required.len()].iter().min().copied().unwrap_or_default();
+                (on_all, self.config.members, 2)
+            }
+            None => (durable_on[needed - 1], counted.len() as u8, counted.majority() as u8),
+        };
+        let own_term =
+            self.log.term_at(on_enough) == Some(self.hard_state.term) || seeded!(self, CommitCountsOldTerms);
+        if on_enough > self.commit && own_term {
+            self.commit_as_leader(on_enough, effects);
+        }
+        let (term, commit) = (self.hard_state.term, self.commit);
+        effects.progress = Some(Progress { term, commit, durable_on, voters, commit_from });
+    }
+
+    /// How far each of `members` has the log durable, as this leader knows.
+    fn durable_on_each(&self, members: &Membership) -> [Index; MEMBERS_MAX] {
         let own = if seeded!(self, LeaderCountsItselfEarly) { self.log.last().index } else { self.durable };
-        let mut positions = [Index(0); MEMBERS_MAX];
-        for (slot, voter) in positions.iter_mut().zip(membership.voters()) {
-            let follower = &leading.followers[usize::from(voter.ordinal.0)];
-            *slot = if voter == self.config.me {
+        self.of_each(members, own, |follower| {
+            if seeded!(self, CommitOnWritten) { follower.written } else { follower.durable }
+        })
+    }
+
+    /// A figure of each of `members`, of this leader its `own`; nothing of those that were not heard of.
+    pub(super) fn of_each<T: Copy + Default>(
+        &self,
+        members: &Membership,
+        own: T,
+        figure: impl Fn(&Follower) -> T,
+    ) -> [T; MEMBERS_MAX] {
+        let mut figures = [T::default(); MEMBERS_MAX];
+        let State::Leading(leading) = &self.state else { return figures };
+        let heard = |member: MemberId, follower: &Follower| {
+            follower.incarnation == Some(member.incarnation) || seeded!(self, AmnesiacVotes)
+        };
+        for (slot, member) in figures.iter_mut().zip(members.voters()) {
+            let follower = &leading.followers[usize::from(member.ordinal.0)];
+            *slot = if member == self.config.me {
                 own
-            } else if follower.incarnation == Some(voter.incarnation) || seeded!(self, AmnesiacVotes) {
-                if seeded!(self, CommitOnWritten) { follower.written } else { follower.durable }
+            } else if heard(member, follower) {
+                figure(follower)
             } else {
-                Index(0)
+                T::default()
             };
         }
-        let durable_on = quorum::reached_by(&positions[..membership.len()]);
-        let needed =
-            if seeded!(self, CommitOnHalf) { (membership.len() / 2).max(1) } else { membership.majority() };
-        let on_majority = durable_on[needed - 1];
-        let own_term = self.log.term_at(on_majority) == Some(self.hard_state.term)
-            || seeded!(self, CommitCountsOldTerms);
-        let voters = membership.len() as u8;
-        if on_majority > self.commit && own_term {
-            self.commit_as_leader(on_majority, effects);
-        }
-        effects.progress =
-            Some(Progress { term: self.hard_state.term, commit: self.commit, durable_on, voters });
+        figures
     }
 
     fn commit_as_leader(&mut self, index: Index, effects: &mut Effects) {
@@ -66,6 +100,8 @@ impl Engine {
         } else {
             effects.apply.push(Apply::Commit(index));
         }
-        self.note_committed_membership(effects);
+        if !self.has_authority() {
+            self.note_committed_membership(effects);
+        }
     }
 }

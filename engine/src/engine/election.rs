@@ -52,8 +52,9 @@ impl Engine {
     }
 
     pub(super) fn connection_lost(&mut self, now: Moment, peer: MemberId) {
+        self.cut_off.insert(peer.ordinal);
         match &mut self.state {
-            State::Leading(leading) => leading.disconnected(peer),
+            State::Leading(leading) => leading.disconnected(peer, now),
             State::Following { .. } if self.leader == Some(peer) => {
                 self.leader = None;
                 self.wait_to_campaign(now);
@@ -124,6 +125,9 @@ impl Engine {
         if !asked_by_leader || !self.is_voter(self.config.me) || matches!(self.state, State::Leading(_)) {
             return;
         }
+        if self.has_authority() {
+            return self.claim_now(now, effects);
+        }
         self.leader = None;
         let cause = CampaignCause::HandOver;
         self.state = State::Campaigning(Campaign {
@@ -158,8 +162,12 @@ impl Engine {
         last: Position,
         effects: &mut Effects,
     ) {
-        let granted =
-            term > self.hard_state.term && !self.hears_leader(now) && self.log_is_at_least_ours(last);
+        // An authority does not ask for logs.
+        let log_will_do = self.has_authority() || self.log_is_at_least_ours(last);
+        let granted = term > self.hard_state.term && !self.hears_leader(now) && log_will_do;
+        if granted && self.has_authority() {
+            self.after_you(now);
+        }
         let term = if granted { term } else { self.hard_state.term };
         effects.send.push((from.ordinal, Message::PreVoteReply { term, granted }));
     }
@@ -174,6 +182,9 @@ impl Engine {
     ) {
         if !self.is_voter(from) {
             return;
+        }
+        if self.has_authority() && (granted || term <= self.hard_state.term) {
+            return self.claim_heard(now, from, granted, effects);
         }
         if !granted {
             if term > self.hard_state.term {
@@ -265,7 +276,7 @@ impl Engine {
         }
         campaign.granted.insert(from.ordinal);
         if campaign.granted.len() >= majority {
-            self.lead(now, effects);
+            self.lead(now, None, effects);
         }
     }
 }

@@ -43,11 +43,12 @@ impl Engine {
     /// The voter that was asked for, or the one that has most of the log.
     fn successor(&self, to: Option<Ordinal>) -> Option<Ordinal> {
         let State::Leading(leading) = &self.state else { return None };
+        let may_lead = leading.in_sync.as_ref().map_or(self.membership(), |in_sync| &in_sync.known().in_sync);
         let known = |voter: &MemberId| {
             let follower = &leading.followers[usize::from(voter.ordinal.0)];
             *voter != self.config.me && follower.incarnation == Some(voter.incarnation)
         };
-        let voters = self.membership().voters().filter(known);
+        let voters = may_lead.voters().filter(known);
         match to {
             Some(to) => voters.map(|voter| voter.ordinal).find(|&ordinal| ordinal == to),
             None => voters

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::hand_over::HandOver;
+use super::in_sync::InSync;
 use super::read::Reads;
 use super::replication::Send;
 use super::{Engine, State};
@@ -20,6 +21,8 @@ pub(super) struct Leading {
     pub(super) quorum_check: Moment,
     pub(super) reads: Reads,
     pub(super) hand_over: Option<HandOver>,
+    /// Who is in sync, where an authority decides.
+    pub(super) in_sync: Option<InSync>,
     pub(super) uncommitted_bytes: usize,
     /// What was committed when the last heartbeat went out: who has it all is caught up.
     pub(super) committed_at_heartbeat: Index,
@@ -40,6 +43,8 @@ pub(super) struct Follower {
     /// The highest round that it confirmed.
     pub(super) round: u64,
     pub(super) heard: Option<Moment>,
+    /// When its connection ended; `None` once it is heard of again.
+    pub(super) gone: Option<Moment>,
 }
 
 /// How entries go to a follower.
@@ -63,6 +68,7 @@ impl Follower {
             durable: Index(0),
             round: 0,
             heard: None,
+            gone: None,
         }
     }
 
@@ -78,7 +84,8 @@ impl Follower {
 impl Leading {
     pub(super) fn deadline(&self) -> Moment {
         let hand_over = self.hand_over.as_ref().map_or(Moment(u64::MAX), |hand_over| hand_over.deadline);
-        self.next_heartbeat.min(self.quorum_check).min(hand_over)
+        let in_sync = self.in_sync.as_ref().map_or(Moment(u64::MAX), InSync::deadline);
+        self.next_heartbeat.min(self.quorum_check).min(hand_over).min(in_sync)
     }
 
     pub(super) fn follower(&mut self, ordinal: Ordinal) -> &mut Follower {
@@ -95,14 +102,19 @@ impl Leading {
         follower
     }
 
-    pub(super) fn disconnected(&mut self, peer: MemberId) {
-        self.follower(peer.ordinal).probe();
+    pub(super) fn disconnected(&mut self, peer: MemberId, now: Moment) {
+        let follower = self.follower(peer.ordinal);
+        follower.probe();
+        follower.gone.get_or_insert(now);
+        if let Some(in_sync) = &mut self.in_sync {
+            in_sync.look_after(now);
+        }
     }
 }
 
 impl Engine {
-    /// Elected: take the lead with an entry of the new term.
-    pub(super) fn lead(&mut self, now: Moment, effects: &mut Effects) {
+    /// Elected, or made primary: take the lead with an entry of the new term.
+    pub(super) fn lead(&mut self, now: Moment, in_sync: Option<InSync>, effects: &mut Effects) {
         let next = self.log.last().index.next();
         self.leader = Some(self.config.me);
         self.leader_heard = now;
@@ -113,6 +125,7 @@ impl Engine {
             quorum_check: now + self.config.election_timeout,
             reads: Reads::default(),
             hand_over: None,
+            in_sync,
             uncommitted_bytes: self.log.bytes_after(self.commit),
             // Nobody has caught up before the first heartbeat.
             committed_at_heartbeat: Index(u64::MAX),
@@ -136,6 +149,7 @@ impl Engine {
     }
 
     pub(super) fn connected(&mut self, now: Moment, peer: MemberId, effects: &mut Effects) {
+        self.cut_off.remove(peer.ordinal);
         let last = self.log.last().index;
         match &mut self.state {
             State::Leading(leading) => {
@@ -157,7 +171,8 @@ impl Engine {
         }
         if now >= leading.quorum_check {
             leading.quorum_check = now + timeout / 2;
-            if !self.hears_majority(now) && !seeded!(self, NeverStepsDown) {
+            // Who needs everybody that is in sync acknowledges nothing that others could contradict.
+            if !self.has_authority() && !self.hears_majority(now) && !seeded!(self, NeverStepsDown) {
                 let term = self.hard_state.term;
                 return self.follow(now, term, None, effects);
             }
@@ -173,12 +188,15 @@ impl Engine {
             for ordinal in self.others() {
                 self.send_entries(ordinal, Send::Question, effects);
             }
-            self.tend_membership(now, effects);
+            if !self.has_authority() {
+                self.tend_membership(now, effects);
+            }
             self.leave_if_disk_stalls(now, effects);
             let commit = self.commit;
             let State::Leading(leading) = &mut self.state else { return };
             leading.committed_at_heartbeat = commit;
         }
+        self.tend_in_sync(now, effects);
     }
 
     /// Whether a majority of the voters, this member among them, was heard of within an election timeout.

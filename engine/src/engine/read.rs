@@ -1,5 +1,6 @@
 //! Linearizable reads by read-index (Raft thesis, 6.4): the commit index at the time of asking is safe to read at once
-//! a majority has confirmed, after that time, that the leader still leads. One round serves all reads that wait.
+//! a majority, or everybody that is in sync, has confirmed after that time that the leader still leads. One round serves
+//! all reads that wait.
 
 use std::collections::VecDeque;
 
@@ -8,7 +9,7 @@ use super::replication::Send;
 use super::{Engine, State};
 use crate::bug::seeded;
 use crate::quorum;
-use crate::{Effects, Index, MEMBERS_MAX, MemberId, Message, ReadToken, Term};
+use crate::{Effects, Index, MemberId, Message, ReadToken, Term};
 
 /// Most reads that wait at one leader. A read costs some 40 bytes here; more than this means that the owner's own
 /// limits do not work.
@@ -141,20 +142,24 @@ impl Engine {
 
     /// Answer the reads whose round a majority has confirmed, and ask the next round if reads wait for it.
     pub(super) fn confirm_reads(&mut self, effects: &mut Effects) {
-        let membership = *self.memberships.current();
+        let State::Leading(leading) = &self.state else { return };
+        let asked = leading.reads.asked;
+        let confirmed = match &leading.in_sync {
+            Some(in_sync) => {
+                let required = in_sync.required();
+                let mut rounds = self.of_each(required, asked, |follower| follower.round);
+                let rounds = &mut rounds[..required.len()];
+                rounds.sort_unstable_by(|a, b| b.cmp(a));
+                let last = rounds.len() - 1;
+                rounds[if seeded!(self, OneConfirmsReads) { last.min(1) } else { last }]
+            }
+            None => {
+                let membership = self.memberships.current();
+                let mut rounds = self.of_each(membership, asked, |follower| follower.round);
+                quorum::majority(&mut rounds[..membership.len()])
+            }
+        };
         let State::Leading(leading) = &mut self.state else { return };
-        let mut rounds = [0; MEMBERS_MAX];
-        for (slot, voter) in rounds.iter_mut().zip(membership.voters()) {
-            let follower = &leading.followers[usize::from(voter.ordinal.0)];
-            *slot = if voter == self.config.me {
-                leading.reads.asked
-            } else if follower.incarnation == Some(voter.incarnation) {
-                follower.round
-            } else {
-                0
-            };
-        }
-        let confirmed = quorum::majority(&mut rounds[..membership.len()]);
         let reads = &mut leading.reads;
         reads.confirmed = reads.confirmed.max(confirmed);
         while let Some(&WaitingRead { token, from, at: Some((index, round)) }) = reads.waiting.front() {

@@ -115,6 +115,7 @@ impl Engine {
         }
         let follower = leading.meet(from, last);
         follower.heard = Some(now);
+        follower.gone = None;
         follower.round = follower.round.max(round);
         match outcome {
             AppendOutcome::Accepted { written, durable } if written <= last && durable <= written => {
@@ -148,6 +149,7 @@ impl Engine {
         }
         if more_durable {
             self.advance_commit(effects);
+            self.tend_in_sync_of(ordinal, effects);
         }
         self.send_entries(ordinal, Send::Entries, effects);
         self.hand_over_when_caught_up(ordinal, effects);
@@ -235,6 +237,9 @@ impl Engine {
                 *deadline = now + patience;
                 return true;
             }
+        }
+        if self.may_have_claimed() && term == self.hard_state.term {
+            return false;
         }
         if matches!(self.state, State::Leading(_)) && term == self.hard_state.term {
             return false; // another leader in our own term: never, but bytes from the network prove nothing

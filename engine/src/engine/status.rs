@@ -56,11 +56,11 @@ impl Engine {
         let term = self.hard_state.term;
         match &self.state {
             State::Unformed(_) => Role::Unformed,
-            State::Following { .. } if !self.is_voter(self.config.me) => {
+            State::Following { .. } | State::Claiming(_) if !self.membership().is_voter(self.config.me) => {
                 Role::Learner { term, leader: self.leader }
             }
             State::Following { .. } => Role::Follower { term, leader: self.leader },
-            State::Campaigning(_) => Role::Candidate { term },
+            State::Campaigning(_) | State::Claiming(_) => Role::Candidate { term },
             State::Leading(_) => Role::Leader { term },
         }
     }

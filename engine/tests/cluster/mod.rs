@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_engine::{
-    AppendOutcome, Apply, Checkpoint, Config, Effects, Engine, Entry, EntryKind, Incarnation, Input,
-    MemberId, Membership, Message, Moment, Ordinal, Persist, ProposalToken, ReadToken, Restored, Write,
+    AppendOutcome, Apply, Checkpoint, Config, Configuration, Consensus, Effects, Engine, Entry, EntryKind,
+    Incarnation, Input, MemberId, Membership, Message, Moment, Ordinal, Persist, ProposalToken, Question,
+    QuestionToken, ReadToken, Restored, Verdict, Write,
 };
 
 /// Engines, what they sent, and what they asked to be written.
@@ -16,6 +17,12 @@ pub(crate) struct Cluster {
     members: Vec<Member>,
     messages: VecDeque<(MemberId, Ordinal, Message)>,
     tokens: u64,
+    /// Nothing goes to these members or comes from them.
+    cut_off: Vec<usize>,
+    consensus: Consensus,
+    /// What the authority holds, and who asked it what.
+    authority: Option<Configuration>,
+    questions: VecDeque<(usize, QuestionToken, Question)>,
     silent: bool,
     /// A copy of a disk, and whose it was.
     kept: Option<(MemberId, Restored)>,
@@ -32,9 +39,11 @@ struct Member {
 impl Cluster {
     /// Run one command and return what it prints.
     ///
-    /// `members N` starts N empty members · `run` delivers and writes until nothing is left · `silently COMMAND` prints
+    /// `members N` starts N empty members · `in-sync`: those that start from now on are in in-sync mode · `answer A`: the
+    /// authority answers A · `apply A`: it hears A, and its answer is lost · `unknown A`: neither · `run` delivers and writes until nothing is left · `silently COMMAND` prints
     /// nothing · `wait MILLISECONDS` · `deliver A B`, `drop A B`: what A sent to B · `write A`: A's disk is done ·
-    /// `propose A TEXT…`: several are proposed together · `read A` · `lose A B`: A's connection from B ends · `connect A B` · `hand-over A [B]` ·
+    /// `propose A TEXT…`: several are proposed together · `read A` · `lose A B`: A's connection from B ends · `cut A`: nothing comes from A or goes to
+    /// it, or from it to the authority, until `mend` · `connect A B` · `hand-over A [B]` ·
     /// `kill A`, `start A` · `wipe A`: A loses its disk and starts in another life · `keep A`, `put-back A`: copy A's disk,
     /// and put the copy in the place of what A has then · `resize N`: N members are wanted · `checkpoint A` · `fetched A`: the checkpoint of A's leader is there · `status`
     pub(crate) fn command(&mut self, line: &str) -> Vec<String> {
@@ -49,6 +58,10 @@ impl Cluster {
                 self.out.clear();
             }
             "members" => (0..number(1)).for_each(|_| self.add(number(1))),
+            "in-sync" => self.consensus = Consensus::InSync { min: 1 },
+            "answer" => self.ask_authority(number(1), true, true),
+            "apply" => self.ask_authority(number(1), true, false),
+            "unknown" => self.ask_authority(number(1), false, false),
             "run" => self.run(),
             "wait" => self.wait(Duration::from_millis(number(1) as u64)),
             "deliver" => self.link(number(1), number(2), true),
@@ -69,6 +82,8 @@ impl Cluster {
                 self.tokens = token;
                 self.step(number(1), Input::Read { token: ReadToken(token) });
             }
+            "cut" => self.cut_off.push(number(1)),
+            "mend" => self.cut_off.clear(),
             "lose" => self.step(number(1), Input::ConnectionLost { peer: self.members[number(2)].id }),
             "connect" => self.step(number(1), Input::Connected { peer: self.members[number(2)].id }),
             "hand-over" => {
@@ -142,6 +157,7 @@ impl Cluster {
         let config = Config {
             me: self.members[at].id,
             members: self.members.len() as u8,
+            consensus: self.consensus,
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             campaign_stagger: Duration::from_millis(1),
@@ -202,12 +218,33 @@ impl Cluster {
             for at in 0..self.members.len() {
                 self.write(at);
             }
-            match self.messages.pop_front() {
-                Some((from, to, message)) => self.step(usize::from(to.0), Input::Receive { from, message }),
-                None if self.members.iter().all(|member| member.pending.is_empty()) => break,
-                None => {}
+            let mut askers = self.questions.iter().map(|(asker, ..)| *asker);
+            let asker = askers.find(|asker| !self.cut_off.contains(asker));
+            match (self.messages.pop_front(), asker) {
+                (Some((from, to, message)), _) => {
+                    self.step(usize::from(to.0), Input::Receive { from, message });
+                }
+                (None, Some(asker)) => self.ask_authority(asker, true, true),
+                _ if self.members.iter().all(|member| member.pending.is_empty()) => break,
+                _ => {}
             }
         }
+    }
+
+    /// The oldest question of a member comes to its end.
+    fn ask_authority(&mut self, asker: usize, heard: bool, answered: bool) {
+        let Some(at) = self.questions.iter().position(|(member, ..)| *member == asker) else { return };
+        let (_, token, question) = self.questions.remove(at).expect("it was found");
+        let version = self.authority.map_or(0, |holds| holds.version);
+        let verdict = match question {
+            Question::Change(to) if heard && to.version == version + 1 => {
+                self.authority = Some(*to);
+                Verdict::Changed
+            }
+            _ => Verdict::Holds(self.authority.map(Box::new)),
+        };
+        let verdict = if answered { verdict } else { Verdict::Unknown };
+        self.step(asker, Input::Authority { token, verdict });
     }
 
     fn step(&mut self, at: usize, input: Input) {
@@ -216,8 +253,12 @@ impl Cluster {
         let mut effects = Effects::default();
         engine.step(self.now, input, &mut effects);
         let id = member.id;
+        self.questions
+            .extend(effects.questions.iter().map(|(token, question)| (at, *token, question.clone())));
         member.pending.extend(effects.persist.iter().cloned());
-        self.messages.extend(effects.send.iter().map(|(to, message)| (id, *to, message.clone())));
+        let cut = |member: Ordinal| self.cut_off.contains(&usize::from(member.0));
+        let sent = effects.send.iter().filter(|(to, _)| !cut(*to) && !cut(id.ordinal));
+        self.messages.extend(sent.map(|(to, message)| (id, *to, message.clone())));
         if !self.silent {
             self.print(at, &effects);
         }
@@ -229,6 +270,9 @@ impl Cluster {
         }
         for (to, message) in &effects.send {
             self.out.push(format!("{at} -> {to} {}", text(message)));
+        }
+        for (_, question) in &effects.questions {
+            self.out.push(format!("{at} asks the authority: {}", asked(question)));
         }
         for apply in &effects.apply {
             self.out.push(format!("{at} {}", applied(apply)));
@@ -286,6 +330,19 @@ fn voters(membership: &Membership) -> String {
     let lives = |voter: &MemberId| (voter.incarnation.0 >> 8) as usize - 1;
     let voters = membership.voters().map(|voter| format!("{}{}", voter.ordinal, "'".repeat(lives(&voter))));
     format!("{{{}}}", voters.collect::<Vec<_>>().join(" "))
+}
+
+fn asked(question: &Question) -> String {
+    match question {
+        Question::Read => "what does it hold".to_owned(),
+        Question::Change(to) => format!(
+            "version {} be primary {} in term {}, in sync {}",
+            to.version,
+            to.primary.ordinal,
+            to.term,
+            voters(&to.in_sync)
+        ),
+    }
 }
 
 fn entries(entries: &[Entry]) -> String {

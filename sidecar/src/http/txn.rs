@@ -215,7 +215,10 @@ mod tests {
         check(r#"{"compare": [{"key": "a"}]}"#, Err((Code::BadRequest, "exactly one of version")));
         check(r#"{"success": [{"put": {"key": "a"}}]}"#, Err((Code::BadRequest, "\"a\": there is no value")));
         check(r#"{"success": [{"put": {"key": "", "value": ""}}]}"#, Err((Code::InvalidKey, "at least one")));
-        check(r#"{"success": [{"delete": {"prefix": "\u0000"}}]}"#, Err((Code::InvalidKey, "the store's own")));
+        check(
+            r#"{"success": [{"delete": {"prefix": "\u0000"}}]}"#,
+            Err((Code::InvalidKey, "the store's own")),
+        );
         check(r#"{"success": [{"delete": {}}]}"#, Err((Code::BadRequest, "a delete needs exactly one")));
         check(
             r#"{"success": [{"get": {"key": "a", "prefix": "a"}}]}"#,

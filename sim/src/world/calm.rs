@@ -38,6 +38,10 @@ pub(super) enum Probe {
     CopyDisk,
     /// Put the copy in its place.
     PutOldDisk,
+    /// Cut a member off until it is not in sync any more.
+    FallBehind,
+    /// Then the authority forgets what it held, and nobody else is there: nobody may lead any more.
+    Tamper { behind: usize },
 }
 
 impl World {
@@ -49,6 +53,7 @@ impl World {
         self.network = Network::calm();
         self.network.keep_cuts_of(&cuts);
         self.slow.fill(false);
+        self.authority.mend();
         for member in 0..self.members.len() {
             let life = self.members[member].life;
             let other = usize::from(self.members[member].disk.ordinal.0);
@@ -61,9 +66,14 @@ impl World {
         }
         self.heal();
         let timeout = self.scenario.election_timeout;
+        if self.has_authority() && !self.scenario.memory && self.random.chance(0.15) {
+            return self.after(timeout * 8, Event::Probe(Probe::FallBehind));
+        }
         match self.random.below(3) {
             0 => self.after(timeout * 12 + Duration::from_secs(1), Event::Probe(Probe::Isolate)),
-            1 => self.after(timeout * 8 + Duration::from_secs(1), Event::Probe(Probe::CopyDisk)),
+            1 if !self.scenario.memory => {
+                self.after(timeout * 8 + Duration::from_secs(1), Event::Probe(Probe::CopyDisk))
+            }
             _ => {}
         }
     }
@@ -109,7 +119,10 @@ impl World {
                     return Err("liveness: nothing is committed while one member is cut off".to_owned());
                 }
                 self.heal();
-                self.after(timeout * 3, Event::Probe(Probe::Steady { leader, term }));
+                // Where an authority decides, who was cut off may have taken over before it was taken out.
+                if !self.has_authority() {
+                    self.after(timeout * 3, Event::Probe(Probe::Steady { leader, term }));
+                }
             }
             Probe::Steady { leader, term } => {
                 if self.leader() != Some(leader) || self.settled().is_none_or(|(_, now)| now != term) {
@@ -126,6 +139,21 @@ impl World {
                 self.after(timeout * 4, Event::Probe(Probe::PutOldDisk));
             }
             Probe::PutOldDisk => self.put_old_disk(),
+            Probe::FallBehind => {
+                let Some((leader, _)) = self.settled().filter(|_| self.wanted >= 3) else { return Ok(()) };
+                let Some(behind) = self.any_follower(leader) else { return Ok(()) };
+                self.network.split(|member| member == behind);
+                self.authority.cut(behind, true);
+                self.after(timeout * 4, Event::Probe(Probe::Tamper { behind }));
+            }
+            Probe::Tamper { behind } => {
+                self.tampered = true;
+                self.authority.tamper(self.random.chance(0.5));
+                self.authority.cut(behind, false);
+                self.heal();
+                let others = (0..self.members.len()).filter(|member| *member != behind);
+                others.for_each(|member| self.crash(member, timeout * 3));
+            }
         }
         Ok(())
     }
@@ -156,6 +184,9 @@ impl World {
 
     /// Without faults the store must work again: one leader, everybody equal, exactly those vote who should.
     pub(super) fn check_liveness(&mut self, committed_before: Index) -> Result<(), Broken> {
+        if self.tampered {
+            return Ok(()); // a person has to decide
+        }
         let Some(leader) = self.leader() else {
             self.members.iter().for_each(|member| self.note(|| describe(member)));
             return Err("liveness: nobody leads".to_owned());

@@ -260,6 +260,9 @@ impl World {
 
     /// A member loses its disk and comes back in another life.
     pub(super) fn wipe(&mut self, member: usize) {
+        if self.has_authority() && !self.may_forget(member) {
+            return;
+        }
         if self.is_damaged() || !self.may_lose(member) {
             return;
         }
@@ -276,7 +279,8 @@ impl World {
         let joined = self.members.iter().all(|member| member.disk.formation() == formation);
         let changing =
             self.resized_at > Moment(0) && self.now - self.resized_at < self.scenario.election_timeout * 6;
-        formation.is_some() && joined && !changing && !self.is_swapped() && self.can_spare(member)
+        let spared = self.has_authority() || self.can_spare(member);
+        formation.is_some() && joined && !changing && !self.is_swapped() && spared
     }
 
     /// Whether a majority of every membership that any member goes by has its disks, without this member's.

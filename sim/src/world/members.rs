@@ -17,6 +17,7 @@ impl World {
         Config {
             me: self.members[member].id(),
             members: self.wanted,
+            consensus: scenario.consensus,
             heartbeat_interval: scenario.election_timeout / 6,
             election_timeout: scenario.election_timeout,
             campaign_stagger: Duration::from_millis(1),
@@ -75,9 +76,15 @@ impl World {
         if process.is_none() && !repairing {
             return;
         }
+        if self.scenario.memory && !self.may_forget(member) {
+            return; // it keeps the last copy
+        }
         let id = self.members[member].id();
         self.note(|| format!("{id} is killed"));
         self.members[member].crash(&mut self.random);
+        if self.scenario.memory {
+            self.replace_disk(member);
+        }
         // After a power cut nobody closes the connections.
         if self.random.chance(0.8) {
             for other in 0..self.members.len() {
@@ -202,6 +209,9 @@ impl World {
             let (life, source) = (self.members[at].life, usize::from(source.ordinal.0));
             self.after(delay, Event::Fetched { member: at, life, source, checkpoint });
         }
+        for (token, question) in std::mem::take(&mut effects.questions) {
+            self.ask_authority(at, token, question);
+        }
         let role = effects.role;
         let mut answers = Vec::new();
         let member = &mut self.members[at];
@@ -245,7 +255,10 @@ impl World {
         let timeout = self.scenario.election_timeout;
         let member = &mut self.members[at];
         let now = member.clock.at(self.now);
-        let Some(process) = member.process.as_mut().filter(|_| !member.paused) else { return Ok(()) };
+        let decides = self.scenario.consensus == holdfast_engine::Consensus::Majority;
+        let Some(process) = member.process.as_mut().filter(|_| !member.paused && decides) else {
+            return Ok(());
+        };
         let status = process.engine.status(now);
         let heard = status.membership.voters().filter(|voter| {
             let peer = status.peers.iter().find(|peer| peer.member == Some(*voter));
@@ -296,8 +309,14 @@ impl World {
         if running.map(|process| process.engine.term()).any(|term| term > progress.term) {
             return Ok(());
         }
-        let membership = process.membership();
-        let voters: Vec<_> = membership.voters().map(|voter| (voter, self.disk_of(voter))).collect();
+        // Where an authority decides, everybody's copy counts for a write concern.
+        let counted: Vec<_> = if self.has_authority() {
+            let peers = process.engine.status(self.now).peers;
+            peers.iter().filter_map(|peer| peer.member).chain([member.id()]).collect()
+        } else {
+            process.membership().voters().collect()
+        };
+        let voters: Vec<_> = counted.into_iter().map(|voter| (voter, self.disk_of(voter))).collect();
         self.invariants.progress(member.id(), progress, |index| process.engine.position_at(index), &voters)
     }
 

@@ -63,6 +63,20 @@ impl World {
             Fault::FillDisk => self.fill_disk(any, down),
             Fault::SwapDisks => self.swap_disks(any, other),
             Fault::Resize => self.resize(),
+            Fault::CutAuthority => {
+                let cut = self.random.chance(0.6);
+                let member = if self.random.chance(0.5) { leader } else { any };
+                self.authority.cut(member, cut);
+            }
+            Fault::Coup => {
+                self.authority.cut(leader, true);
+                self.network.split(|member| member == other && member != leader);
+            }
+            Fault::AuthorityDown => {
+                self.authority.take_down(true);
+                self.after(down, Event::AuthorityBack);
+            }
+            Fault::AuthorityWeather => self.authority.change_weather(&mut self.random),
         }
         Ok(())
     }

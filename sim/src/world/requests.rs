@@ -4,7 +4,6 @@ use holdfast_engine::Role;
 
 use super::{Event, World};
 use crate::clients::{self, Next, PATIENCE, What};
-use crate::faults::Theme;
 use crate::invariants::Broken;
 use crate::member::{Answer, Member, RequestId};
 
@@ -13,13 +12,13 @@ impl World {
         if !self.clients[client].is_busy() {
             self.order += 1;
             let (order, members) = (self.order, self.scenario.members);
-            let reads = if self.scenario.theme == Theme::Reads { 0.6 } else { 0.35 };
+            let reads = if self.scenario.reads_much() { 0.6 } else { 0.35 };
             self.clients[client].invent(order, members, reads, &mut self.random);
         }
         let Some((request, what)) = self.clients[client].attempt(client) else { return Ok(()) };
         self.after(PATIENCE, Event::ClientGivesUp { request });
         // A client that stays with the member it knows may ask a leader that is none any more.
-        let near = if self.scenario.theme == Theme::Reads { 0.4 } else { 0.7 };
+        let near = if self.scenario.reads_much() { 0.4 } else { 0.7 };
         let to = match self.leader() {
             Some(leader) if self.random.chance(near) => leader,
             _ => self.random.below(self.members.len() as u64) as usize,

@@ -33,7 +33,7 @@ fn outcome(revision: u64) -> Option<Outcome> {
 fn progress(term: u64, commit: u64, durable: [u64; 3]) -> Progress {
     let mut durable_on = [Index(0); MEMBERS_MAX];
     durable_on[..3].copy_from_slice(&durable.map(Index));
-    Progress { term: Term(term), commit: Index(commit), durable_on, voters: 3 }
+    Progress { term: Term(term), commit: Index(commit), durable_on, voters: 3, commit_from: 2 }
 }
 
 /// Writes at `first..` in `term`, one per concern, executed.
