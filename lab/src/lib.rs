@@ -11,6 +11,7 @@
 //! | [`batch`] | measures what a plan asks for |
 //! | [`results`] | keeps runs on disk and reads them |
 //! | [`statistics`] | says what they mean |
+//! | [`report`] | puts that into tables, plots and a recommendation |
 //!
 //! No number is simulated: a failure is a kill of a real process, a recovery ends with a verified read. What computes, reads and
 //! writes results knows no store; what runs stores knows no statistics. They meet in the types above.
@@ -20,6 +21,7 @@ mod configuration;
 mod failure;
 pub mod plan;
 mod protocol;
+pub mod report;
 pub mod results;
 mod run;
 pub mod statistics;
