@@ -182,7 +182,15 @@ fn of_reason(reason: &Reason) -> Code {
         Reason::StaleSequence { .. } => Code::StaleSequence,
         Reason::Compacted { .. } => Code::Compacted,
         Reason::FutureRevision { .. } => Code::FutureRevision,
-        Reason::DuplicateKey { .. } => Code::BadRequest,
+        Reason::DuplicateKey { .. }
+        | Reason::LogNameInvalid
+        | Reason::LogNotFound
+        | Reason::MessageKeyInvalid { .. }
+        | Reason::KeyReused { .. }
+        | Reason::LogSettingInvalid { .. }
+        | Reason::FutureSequence { .. } => Code::BadRequest,
+        Reason::TooManyLogs { .. } => Code::QuotaExceeded,
+        Reason::MessageTooLarge { .. } => Code::TooLarge,
         // Every command on this path was encoded by this very program.
         Reason::Malformed => Code::Internal,
     }

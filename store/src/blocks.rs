@@ -32,6 +32,11 @@ impl<T: Clone + Default> Blocks<T> {
         self.len
     }
 
+    /// Whether there are no items.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The item at a place; the first one is at 0.
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
         let at = self.gone.checked_add(at)?;

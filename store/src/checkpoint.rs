@@ -6,7 +6,8 @@
 //! and sending are the caller's.
 //!
 //! The stream is [`Item`]s, by postcard: one header, sessions by id, keys in order, each followed by its versions from
-//! the oldest on, one footer. Items never span chunks; the footer has a chunk of its own, and its digest is over all
+//! the oldest on, message logs by name, each followed by its messages, one footer. A store without message logs cuts the
+//! same bytes as before there were any. Items never span chunks; the footer has a chunk of its own, and its digest is over all
 //! chunks before it.
 
 use std::fmt;
@@ -20,13 +21,17 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{digest, mix};
 use crate::history::History;
 use crate::keyspace::Keyspace;
+use crate::logs::checkpoint::{LogItem, LogsFooter, LogsPlace, LogsSnapshot, MessageItem};
 use crate::sessions::Table;
 use crate::undo::Marks;
 use crate::version::Version;
 use crate::{Revision, SessionId};
 
-/// The first figure of every checkpoint.
-pub(crate) const CHECKPOINT_VERSION: u8 = 1;
+/// The first figure of a checkpoint without message logs.
+pub(crate) const KEYSPACE_VERSION: u8 = 1;
+
+/// The first figure of a checkpoint with message logs.
+pub(crate) const LOGS_VERSION: u8 = 2;
 
 /// What an item takes beside keys, values and outcomes, at most: a tag and four figures of up to 19 bytes each.
 const ITEM_OVERHEAD_BYTES: usize = 80;
@@ -54,6 +59,9 @@ pub(crate) enum Item<'a> {
         value: Option<Raw<'a>>,
     },
     Footer(Footer),
+    Log(#[serde(borrow)] LogItem<'a>),
+    Message(#[serde(borrow)] MessageItem<'a>),
+    Logs(LogsFooter),
 }
 
 /// What a checkpoint begins with.
@@ -114,6 +122,7 @@ pub(crate) struct Snapshot {
     /// These two with what is executed and not committed, which is after `marks`.
     pub(crate) keyspace: Keyspace,
     pub(crate) history: History,
+    pub(crate) logs: LogsSnapshot,
 }
 
 /// Where the cutting of one checkpoint has come to. Made by [`crate::Store::begin_checkpoint`]; whatever the store does
@@ -133,6 +142,7 @@ enum Stage {
     Sessions(Option<SessionId>),
     /// The versions of this key after this revision.
     Keys(Vec<u8>, Revision),
+    Logs(LogsPlace),
     Footer,
     Done,
 }
@@ -145,18 +155,19 @@ impl fmt::Debug for CheckpointCursor {
 }
 
 /// A chunk in the making.
-struct Chunk {
+pub(crate) struct Chunk {
     bytes: Vec<u8>,
     bytes_max: usize,
 }
 
 impl Chunk {
     /// Whether an item with so many bytes of content goes in. One always does.
-    fn takes(&self, content: usize) -> bool {
+    pub(crate) fn takes(&self, content: usize) -> bool {
         self.bytes.is_empty() || self.bytes.len() + content + ITEM_OVERHEAD_BYTES <= self.bytes_max
     }
 
-    fn add(&mut self, item: &Item<'_>) {
+    /// Add it.
+    pub(crate) fn add(&mut self, item: &Item<'_>) {
         let bytes = std::mem::take(&mut self.bytes);
         self.bytes = postcard::to_extend(item, bytes).expect("items have nothing that postcard refuses");
     }
@@ -205,7 +216,8 @@ impl CheckpointCursor {
         if matches!(self.stage, Stage::Header) {
             let Marks { revision, compacted, hash, .. } = self.snapshot.marks;
             let index = self.snapshot.index;
-            chunk.add(&Item::Header(Header { format: CHECKPOINT_VERSION, index, revision, compacted, hash }));
+            let format = if self.snapshot.logs.is_empty() { KEYSPACE_VERSION } else { LOGS_VERSION };
+            chunk.add(&Item::Header(Header { format, index, revision, compacted, hash }));
             self.stage = Stage::Sessions(None);
         }
         if let Stage::Sessions(after) = self.stage {
@@ -218,8 +230,11 @@ impl CheckpointCursor {
             let (key, after) = (std::mem::take(key), *after);
             self.stage = match self.add_keys(&mut chunk, &key, after) {
                 Some((key, after)) => Stage::Keys(key, after),
-                None => Stage::Footer,
+                None => Stage::Logs(LogsPlace::default()),
             };
+        }
+        if let Stage::Logs(place) = self.stage {
+            self.stage = self.snapshot.logs.add(&mut chunk, place).map_or(Stage::Footer, Stage::Logs);
         }
         if !chunk.bytes.is_empty() {
             self.footer.digest = mix(self.footer.digest, digest(&chunk.bytes));

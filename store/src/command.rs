@@ -6,10 +6,14 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::Revision;
+use crate::{Append, LogSettings, Revision, Sequence};
 
-/// The first byte of every encoded command. A change that older members cannot execute takes the next number.
-const COMMAND_VERSION: u8 = 1;
+/// The first byte of an encoded command of the keyspace. A change that older members cannot execute takes the next
+/// number.
+const KEYSPACE_VERSION: u8 = 1;
+
+/// The first byte of an encoded command of the message logs, which came later.
+const LOGS_VERSION: u8 = 2;
 
 /// A client's session: drawn at random by the client, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,6 +64,27 @@ pub enum Operation<B = Bytes> {
     Compact {
         /// The oldest revision that can be read afterwards.
         revision: Revision,
+    },
+    /// Add a message to the end of a log.
+    Append(Append<B>),
+    /// Give a log other settings; makes it if it does not exist.
+    ConfigureLog {
+        /// The log's name.
+        log: B,
+        /// All of its settings.
+        settings: LogSettings,
+    },
+    /// Forget a log and everything in it. If it is made again, its sequence begins at 1 again.
+    DeleteLog {
+        /// The log's name.
+        log: B,
+    },
+    /// Forget messages of a log. What was there before is done already.
+    TrimLog {
+        /// The log's name.
+        log: B,
+        /// The first one that stays, at most the one that comes next.
+        before: Sequence,
     },
 }
 
@@ -161,11 +186,11 @@ pub enum CodecError {
     #[error("there are no bytes")]
     Empty,
     /// They were made by another version.
-    #[error("encoding {found} is not known to this version, which knows {known}")]
+    #[error("encoding {found} is not known to this version, which knows up to {known}")]
     Version {
         /// What the bytes say.
         found: u8,
-        /// What this version reads.
+        /// The latest that this version reads.
         known: u8,
     },
     /// They do not decode.
@@ -180,6 +205,28 @@ pub enum CodecError {
     /// A stamp's sequence is 0; the first is 1.
     #[error("a sequence is 0; the first is 1")]
     Sequence,
+    /// The operation has another encoding.
+    #[error("encoding {found} has no such operation")]
+    Operation {
+        /// What the bytes say.
+        found: u8,
+    },
+}
+
+impl<B> Operation<B> {
+    /// The first byte of its encoding.
+    fn version(&self) -> u8 {
+        match self {
+            Operation::Put { .. }
+            | Operation::Delete { .. }
+            | Operation::Txn(_)
+            | Operation::Compact { .. } => KEYSPACE_VERSION,
+            Operation::Append(_)
+            | Operation::ConfigureLog { .. }
+            | Operation::DeleteLog { .. }
+            | Operation::TrimLog { .. } => LOGS_VERSION,
+        }
+    }
 }
 
 impl Command {
@@ -195,12 +242,12 @@ impl Command {
 
     /// The command's bytes: the payload of its log entry.
     pub fn encode(&self) -> Bytes {
-        encode(COMMAND_VERSION, self)
+        encode(self.operation.version(), self)
     }
 
     /// As [`Command::encode`], behind what `before` holds already: commands that come together share one piece of memory.
     pub fn encode_after(&self, mut before: Vec<u8>) -> Vec<u8> {
-        before.push(COMMAND_VERSION);
+        before.push(self.operation.version());
         postcard::to_extend(self, before).expect("these types have nothing that postcard refuses")
     }
 
@@ -211,19 +258,25 @@ impl Command {
     ///
     /// [`CodecError`]
     pub fn decode(bytes: &[u8]) -> Result<Command, CodecError> {
-        checked(decode(COMMAND_VERSION, bytes)?)
+        checked(bytes)
     }
 }
 
 impl<'a> Command<&'a [u8]> {
     /// The command that these bytes are, with slices of them: it is executed without copying what is not kept.
     pub(crate) fn borrowed(bytes: &'a [u8]) -> Result<Command<&'a [u8]>, CodecError> {
-        checked(decode(COMMAND_VERSION, bytes)?)
+        checked(bytes)
     }
 }
 
-fn checked<B>(command: Command<B>) -> Result<Command<B>, CodecError> {
+fn checked<'a, B: Deserialize<'a>>(bytes: &'a [u8]) -> Result<Command<B>, CodecError> {
+    let (found, known) = (*bytes.first().ok_or(CodecError::Empty)?, LOGS_VERSION);
+    if !(KEYSPACE_VERSION..=known).contains(&found) {
+        return Err(CodecError::Version { found, known });
+    }
+    let command: Command<B> = decode(found, bytes)?;
     match command.session {
+        _ if command.operation.version() != found => Err(CodecError::Operation { found }),
         Some(Stamp { sequence: 0, .. }) => Err(CodecError::Sequence),
         _ => Ok(command),
     }
@@ -252,6 +305,7 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(known: u8, bytes: &'a [u8]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Deduplication;
 
     fn key(text: &'static str) -> Bytes {
         Bytes::from_static(text.as_bytes())
@@ -283,6 +337,34 @@ mod tests {
                 .stamped(SessionId(u128::MAX), u64::MAX),
             Command::new(Operation::Txn(everything)),
             Command::new(Operation::Compact { revision: Revision(12) }),
+            Command::new(Operation::Append(Append {
+                log: key("l"),
+                message: key("m"),
+                key: None,
+                time_ms: 300,
+                attempt: 7,
+            })),
+            Command::new(Operation::Append(Append {
+                log: key("l"),
+                message: key(""),
+                key: Some(key("k")),
+                time_ms: u64::MAX,
+                attempt: u64::MAX,
+            }))
+            .stamped(SessionId(7), 1),
+            Command::new(Operation::ConfigureLog { log: key("l"), settings: LogSettings::default() }),
+            Command::new(Operation::ConfigureLog {
+                log: key("l"),
+                settings: LogSettings {
+                    deduplication: Deduplication::Key,
+                    deduplication_window: 2,
+                    retain_messages: Some(3),
+                    retain_ms: Some(4),
+                    retain_bytes: Some(5),
+                },
+            }),
+            Command::new(Operation::DeleteLog { log: key("l") }),
+            Command::new(Operation::TrimLog { log: key("l"), before: Sequence(9) }),
         ]
     }
 
@@ -323,12 +405,33 @@ mod tests {
         assert_eq!(&put.encode()[..], [1, 0, 0, 1, b'k', 1, b'v', 0]);
         let stamped = &commands()[1];
         assert_eq!(&stamped.encode()[..], [1, 1, 7, 1, 1, 1, b'k', 1]);
+        let logs: [&[u8]; 6] = [
+            &[2, 0, 4, 1, b'l', 1, b'm', 0, 0xac, 2, 7],
+            &[&[2, 1, 7, 1, 4, 1, b'l', 0, 1, 1, b'k'], &[0xff; 9][..], &[1], &[0xff; 9], &[1]].concat(),
+            &[2, 0, 5, 1, b'l', 0, 0xc0, 0x84, 0x3d, 0, 0, 0],
+            &[2, 0, 5, 1, b'l', 1, 2, 1, 3, 1, 4, 1, 5],
+            &[2, 0, 6, 1, b'l'],
+            &[2, 0, 7, 1, b'l', 9],
+        ];
+        for (command, bytes) in commands()[5..].iter().zip(logs) {
+            assert_eq!(&command.encode()[..], bytes, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn an_operation_has_one_encoding() {
+        for command in commands() {
+            let mut bytes = command.encode().to_vec();
+            bytes[0] = 3 - bytes[0];
+            assert_eq!(Command::decode(&bytes), Err(CodecError::Operation { found: bytes[0] }));
+        }
     }
 
     #[test]
     fn other_versions_and_sequence_zero_are_told() {
         assert_eq!(Command::decode(b""), Err(CodecError::Empty));
-        assert_eq!(Command::decode(b"\x02\x00"), Err(CodecError::Version { found: 2, known: 1 }));
+        assert_eq!(Command::decode(b"\x03\x00"), Err(CodecError::Version { found: 3, known: 2 }));
+        assert_eq!(Command::decode(b"\x00\x00"), Err(CodecError::Version { found: 0, known: 2 }));
         let command = commands()[0].clone().stamped(SessionId(1), 0);
         assert_eq!(Command::decode(&command.encode()), Err(CodecError::Sequence));
     }

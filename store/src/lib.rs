@@ -1,4 +1,4 @@
-//! The replicated state: a multi-version keyspace and its sessions, deterministic.
+//! The replicated state: a multi-version keyspace, message logs and sessions, deterministic.
 //!
 //! A [`Store`] executes the log's entries. The same log gives the same state, outcomes, hash and checkpoint bytes on
 //! every member, however execution, commit and rollback were interleaved on the way.
@@ -14,6 +14,7 @@ mod history;
 mod item;
 mod keyspace;
 mod limits;
+mod logs;
 mod outcome;
 mod packed;
 mod read;
@@ -35,9 +36,14 @@ pub use command::{
 };
 pub use item::{Event, KeyValue, Revision};
 pub use limits::{
-    HISTORY_BYTES_MAX, HISTORY_REVISIONS_MAX, ITEM_BYTES, KEY_BYTES_MAX, Limits, QUOTA_BYTES,
-    RANGE_BYTES_MAX, SESSIONS_BYTES_MAX, SESSIONS_MAX, TXN_OPERATIONS_MAX, TXN_RESULT_BYTES_MAX,
-    VALUE_BYTES_MAX,
+    DEDUPLICATION_WINDOW, DEDUPLICATION_WINDOW_MAX, HISTORY_BYTES_MAX, HISTORY_REVISIONS_MAX, ITEM_BYTES,
+    KEY_BYTES_MAX, LOG_NAME_BYTES_MAX, LOGS_MAX, Limits, MESSAGE_BYTES, MESSAGE_BYTES_MAX,
+    MESSAGE_KEY_BYTES_MAX, MESSAGES_BYTES_MAX, QUOTA_BYTES, RANGE_BYTES_MAX, SESSIONS_BYTES_MAX,
+    SESSIONS_MAX, TXN_OPERATIONS_MAX, TXN_RESULT_BYTES_MAX, VALUE_BYTES_MAX,
+};
+pub use logs::{
+    Append, Deduplication, LogError, LogSettings, LogState, Message, MessageHash, MessagesPage,
+    MessagesQuery, Sequence, Setting,
 };
 pub use outcome::{Outcome, Reason, TxnResult};
 pub use read::{Range, RangeQuery, ReadError, View};

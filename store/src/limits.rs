@@ -29,7 +29,8 @@ pub const HISTORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most revisions that are kept, for the same purpose.
 pub const HISTORY_REVISIONS_MAX: u64 = 100_000;
 
-/// Most bytes of live keys and values, each with [`ITEM_BYTES`] on top. Members keep all of it in memory.
+/// Most bytes of live keys and values, each with [`ITEM_BYTES`] on top, and of the message logs, each message with
+/// [`MESSAGE_BYTES`] on top. Members keep all of it in memory.
 pub const QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// What one version of a key costs in memory beside its key and its value, about; counted so that the quota bounds
@@ -38,6 +39,32 @@ pub const ITEM_BYTES: u64 = 128;
 
 /// Most bytes of one page of a listing; a page ends early rather than exceed it, but always has one item.
 pub const RANGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Most message logs of a store. An empty one takes about 1 KiB, and a listing names all of them at once.
+pub const LOGS_MAX: usize = 1_000;
+
+/// Longest name of a message log: a path segment that people read.
+pub const LOG_NAME_BYTES_MAX: usize = 128;
+
+/// Longest message: the same as a value, for the same reason.
+pub const MESSAGE_BYTES_MAX: usize = VALUE_BYTES_MAX;
+
+/// Longest key of a message: what services that know such keys take at most (Stripe's is 255).
+pub const MESSAGE_KEY_BYTES_MAX: usize = 256;
+
+/// Messages that a log looks back for duplicates, if its settings say nothing else.
+pub const DEDUPLICATION_WINDOW: u64 = 1_000_000;
+
+/// Most messages that a log can look back. The quota counts each with [`MESSAGE_BYTES`], and would be full with somewhat
+/// more of them.
+pub const DEDUPLICATION_WINDOW_MAX: u64 = 10_000_000;
+
+/// What a message costs in memory beside its bytes and its key, about, also when only its hash is left for the log's
+/// window: measured by the example `figures`.
+pub const MESSAGE_BYTES: u64 = 192;
+
+/// Most bytes of one page of messages; a page ends early rather than exceed it, but always has one message.
+pub const MESSAGES_BYTES_MAX: usize = RANGE_BYTES_MAX;
 
 /// The limits that decide what a command does. They are part of the state machine: every member of a store must use
 /// the same, in every version that it ever runs. `Default` is the constants of this module.
@@ -53,6 +80,8 @@ pub struct Limits {
     pub history_revisions: u64,
     /// [`QUOTA_BYTES`].
     pub quota_bytes: u64,
+    /// [`LOGS_MAX`].
+    pub logs: usize,
 }
 
 impl Default for Limits {
@@ -63,6 +92,7 @@ impl Default for Limits {
             history_bytes: HISTORY_BYTES_MAX,
             history_revisions: HISTORY_REVISIONS_MAX,
             quota_bytes: QUOTA_BYTES,
+            logs: LOGS_MAX,
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{CodecError, decode, encode};
-use crate::{KeyValue, Revision};
+use crate::{KeyValue, MessageHash, Revision, Sequence, Setting};
 
 /// The first byte of every encoded outcome.
 const OUTCOME_VERSION: u8 = 1;
@@ -42,6 +42,43 @@ pub enum Outcome {
     },
     /// The command did nothing.
     Refused(Reason),
+    /// The message is in the log, once. Also for another try of the same attempt.
+    Appended {
+        /// Its place.
+        sequence: Sequence,
+        /// When it was taken, in milliseconds since 1970; never less than the one before has.
+        time_ms: u64,
+        /// Of its bytes.
+        hash: MessageHash,
+    },
+    /// The message is in the log already: by another attempt, within the log's window.
+    Duplicate {
+        /// Its place.
+        sequence: Sequence,
+        /// When it was taken.
+        time_ms: u64,
+        /// Of its bytes.
+        hash: MessageHash,
+    },
+    /// The log has the settings.
+    LogConfigured {
+        /// Whether it did not exist before.
+        created: bool,
+        /// Its first message that can be read, after what the settings made it forget.
+        first: Sequence,
+        /// The sequence of the next message.
+        next: Sequence,
+    },
+    /// The log does not exist any more.
+    LogDeleted {
+        /// How many messages could be read in it.
+        messages: u64,
+    },
+    /// The log has no message before this one.
+    LogTrimmed {
+        /// Its first message that can be read.
+        first: Sequence,
+    },
 }
 
 /// What one operation of a transaction did.
@@ -135,6 +172,48 @@ pub enum Reason {
     /// The bytes are not a command of this version.
     #[error("the bytes are not a command")]
     Malformed,
+    /// A log's name is not one.
+    #[error("a log's name is 1 to 128 of a-z, A-Z, 0-9, '-', '_', '.', and not '.' or '..'")]
+    LogNameInvalid,
+    /// There is no such log.
+    #[error("there is no such log")]
+    LogNotFound,
+    /// There are as many logs as there may be.
+    #[error("there are {logs} logs, and no more are possible")]
+    TooManyLogs {
+        /// How many.
+        logs: u64,
+    },
+    /// A message is longer than `MESSAGE_BYTES_MAX`.
+    #[error("a message of {bytes} bytes is too long")]
+    MessageTooLarge {
+        /// How long it is.
+        bytes: u64,
+    },
+    /// A message's key is empty, or longer than `MESSAGE_KEY_BYTES_MAX`.
+    #[error("a message's key has 1 to 256 bytes, not {bytes}")]
+    MessageKeyInvalid {
+        /// How long it is.
+        bytes: u64,
+    },
+    /// The key came with another message, within the log's window.
+    #[error("the key was used for another message, which is at {sequence}")]
+    KeyReused {
+        /// Where that message is.
+        sequence: Sequence,
+    },
+    /// A setting of a log has a value that it cannot have.
+    #[error("{setting} cannot have that value")]
+    LogSettingInvalid {
+        /// Which.
+        setting: Setting,
+    },
+    /// The log is to be trimmed to where it has not come yet.
+    #[error("the next message of the log is {next}")]
+    FutureSequence {
+        /// The sequence of the next message.
+        next: Sequence,
+    },
 }
 
 impl Outcome {
@@ -186,7 +265,41 @@ mod tests {
             Outcome::Refused(Reason::PreconditionFailed { actual: Some(Revision(3)) }),
             Outcome::Refused(Reason::DuplicateKey { key: Bytes::from_static(b"twice") }),
             Outcome::Refused(Reason::Malformed),
+            Outcome::Appended { sequence: Sequence(300), time_ms: 7, hash: MessageHash([9; 32]) },
+            Outcome::Duplicate { sequence: Sequence(1), time_ms: 0, hash: MessageHash([0xff; 32]) },
+            Outcome::LogConfigured { created: true, first: Sequence(1), next: Sequence(2) },
+            Outcome::LogDeleted { messages: 2 },
+            Outcome::LogTrimmed { first: Sequence(3) },
+            Outcome::Refused(Reason::LogNameInvalid),
+            Outcome::Refused(Reason::FutureSequence { next: Sequence(5) }),
         ]
+    }
+
+    #[test]
+    fn the_bytes_stay_what_they_are() {
+        let hash = [9; 32];
+        let bytes: [&[u8]; 14] = [
+            &[1, 0, 5, 0],
+            &[1, 1, 5, 0],
+            &[
+                1, 2, 5, 0, 3, 0, 1, 4, 1, 0xe8, 7, 2, 2, 1, b'k', 1, b'v', 2, 0xac, 2, 3, 1, b'k', 1, b'v',
+                2, 0xac, 2, 3, 1,
+            ],
+            &[1, 3, 5],
+            &[1, 4, 0, 1, 3],
+            &[1, 4, 5, 5, b't', b'w', b'i', b'c', b'e'],
+            &[1, 4, 12],
+            &[&[1, 5, 0xac, 2, 7], &hash[..]].concat(),
+            &[&[1, 6, 1, 0][..], &[0xff; 32]].concat(),
+            &[1, 7, 1, 1, 2],
+            &[1, 8, 2],
+            &[1, 9, 3],
+            &[1, 4, 13],
+            &[1, 4, 20, 5],
+        ];
+        for (outcome, bytes) in outcomes().iter().zip(bytes) {
+            assert_eq!(&outcome.encode()[..], bytes, "{outcome:?}");
+        }
     }
 
     #[test]
@@ -203,6 +316,6 @@ mod tests {
     #[test]
     fn only_a_refusal_has_a_reason() {
         let refused = outcomes().iter().filter(|outcome| outcome.refusal().is_some()).count();
-        assert_eq!(refused, 3);
+        assert_eq!(refused, 5);
     }
 }

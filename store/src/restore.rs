@@ -13,13 +13,14 @@ use holdfast_engine::Index;
 
 pub use self::decoded::Decoded;
 use self::decoded::{Piece, Pieces, Place};
-use self::fault::Fault;
+pub(crate) use self::fault::Fault;
 pub use self::fault::RestoreError;
-use crate::checkpoint::{CHECKPOINT_VERSION, Footer, Header};
+use crate::checkpoint::{Footer, Header, KEYSPACE_VERSION, LOGS_VERSION};
 use crate::digest::mix;
 use crate::history::{Change, History};
 use crate::keyspace::Keyspace;
 use crate::limits::cost;
+use crate::logs::RestoringLogs;
 use crate::sessions::{Session, Sessions};
 use crate::tree::Builder;
 use crate::undo::Marks;
@@ -53,6 +54,7 @@ pub struct Restore {
     /// The last version of it that came.
     newest: Version,
     counted: Counted,
+    logs: RestoringLogs,
 }
 
 /// What came so far.
@@ -100,6 +102,7 @@ impl Restore {
             key: Vec::new(),
             newest: Version::NONE,
             counted: Counted::default(),
+            logs: RestoringLogs::default(),
         }
     }
 
@@ -177,8 +180,20 @@ impl Restore {
                 let version = figures.of(&self.key, value.map(at));
                 self.version(&header, version)
             }
-            (_, Piece::Footer(footer)) => {
+            (header, Piece::Log(name, log)) if header.format == LOGS_VERSION => {
                 self.end_key()?;
+                // The others may all have made a revision.
+                let entries = header.index.0 - (header.revision.0 - 1);
+                self.logs.begin(at(name), log, entries, &self.limits)
+            }
+            (_, Piece::Message(message)) => self.logs.message(message, &self.limits),
+            (_, Piece::Logs(footer)) => self.logs.end(footer),
+            (_, Piece::Log(..)) => Err(Fault::Misplaced("a log")),
+            (header, Piece::Footer(footer)) => {
+                self.end_key()?;
+                if self.logs.is_whole() != (header.format == LOGS_VERSION) {
+                    return Err(Fault::Misplaced("a footer"));
+                }
                 self.footer = Some(footer);
                 Ok(())
             }
@@ -187,7 +202,7 @@ impl Restore {
 
     fn begin(&mut self, header: Header) -> Result<(), Fault> {
         let Header { format, index, revision, compacted, .. } = header;
-        if format != CHECKPOINT_VERSION {
+        if !(KEYSPACE_VERSION..=LOGS_VERSION).contains(&format) {
             return Err(Fault::Version(format));
         }
         if index > INDEX_MAX {
@@ -211,7 +226,7 @@ impl Restore {
         used: Index,
         outcome: &[u8],
     ) -> Result<(), Fault> {
-        if !self.key.is_empty() {
+        if !self.key.is_empty() || self.logs.begun() {
             return Err(Fault::Misplaced("a session"));
         }
         if self.sessions.last() >= Some(id) {
@@ -235,7 +250,7 @@ impl Restore {
     }
 
     fn begin_key(&mut self, key: &[u8]) -> Result<(), Fault> {
-        if !self.key.is_empty() && self.key[..] >= *key {
+        if (!self.key.is_empty() && self.key[..] >= *key) || self.logs.begun() {
             return Err(Fault::Misplaced("a key"));
         }
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
@@ -329,22 +344,24 @@ impl Restore {
         if !whole {
             return invalid("a revision that changes nothing");
         }
-        let within =
-            counted.history_bytes <= self.limits.history_bytes || header.compacted == header.revision;
-        if !within || counted.live_bytes > self.limits.quota_bytes {
-            return invalid("more than the limits allow");
-        }
         self.changes.into_iter().for_each(|change| history.push(change));
         let keyspace = Keyspace::of(self.keyspace);
-        let marks = Marks {
+        let mut marks = Marks {
             revision: header.revision,
             compacted: header.compacted,
             history_bytes: counted.history_bytes,
             live_keys: counted.live_keys,
             live_bytes: counted.live_bytes,
             hash: header.hash,
+            ..Marks::EMPTY
         };
-        Ok(Store::assemble(self.limits, header.index, marks, keyspace, history, self.sessions))
+        let logs = self.logs.finish(&mut marks);
+        let within =
+            counted.history_bytes <= self.limits.history_bytes || header.compacted == header.revision;
+        if !within || marks.quota_bytes() > self.limits.quota_bytes {
+            return invalid("more than the limits allow");
+        }
+        Ok(Store::assemble(self.limits, header.index, marks, keyspace, history, self.sessions, logs))
     }
 }
 

@@ -11,13 +11,15 @@ use crate::checkpoint::Snapshot;
 use crate::digest::{digest, mix};
 use crate::history::{History, KeyChange};
 use crate::keyspace::Keyspace;
+use crate::logs::Logs;
 use crate::sessions::{SessionUndo, Sessions, Verdict};
 use crate::transaction::{self, State};
 use crate::undo::{Executed, Marks, Undo};
 use crate::version::Version;
 use crate::{
-    CheckpointCursor, Command, Event, KeyValue, Limits, Operation, Outcome, Range, RangeQuery, ReadError,
-    Reason, Revision, View, read, reserved,
+    CheckpointCursor, Command, Event, KeyValue, Limits, LogError, LogState, Message, MessagesPage,
+    MessagesQuery, Operation, Outcome, Range, RangeQuery, ReadError, Reason, Revision, Sequence, View, read,
+    reserved,
 };
 
 /// Revisions whose superseded versions a commit drops, beside [`PRUNE_PER_ENTRY`] for each entry that it commits: a
@@ -39,6 +41,7 @@ pub struct Store {
     keyspace: Keyspace,
     history: History,
     sessions: Sessions,
+    logs: Logs,
     undo: Undo,
     /// Memory for encoding outcomes.
     scratch: Vec<u8>,
@@ -55,6 +58,13 @@ pub struct Statistics {
     pub keys: u64,
     /// Bytes of live keys and values, each with `ITEM_BYTES`: what the quota counts.
     pub live_bytes: u64,
+    /// Message logs.
+    pub logs: u64,
+    /// Messages that can be read in them.
+    pub messages: u64,
+    /// Bytes of the message logs, each message with `MESSAGE_BYTES`, also those that only the windows for duplicates
+    /// know: what the quota counts beside `live_bytes`.
+    pub log_bytes: u64,
     /// Bytes of the history, counted alike.
     pub history_bytes: u64,
     /// Remembered sessions; these of the executed state.
@@ -85,8 +95,9 @@ impl Store {
 
     /// An empty store with other limits than the usual. All members must use the same.
     pub fn with_limits(limits: Limits) -> Store {
-        let history = History::starting_at(Marks::EMPTY.compacted);
-        Store::assemble(limits, Index(0), Marks::EMPTY, Keyspace::default(), history, Sessions::default())
+        let (keyspace, history) = (Keyspace::default(), History::starting_at(Marks::EMPTY.compacted));
+        let (sessions, logs) = (Sessions::default(), Logs::default());
+        Store::assemble(limits, Index(0), Marks::EMPTY, keyspace, history, sessions, logs)
     }
 
     /// The store that has these parts, all of them committed.
@@ -97,9 +108,10 @@ impl Store {
         keyspace: Keyspace,
         history: History,
         sessions: Sessions,
+        logs: Logs,
     ) -> Store {
         let undo = Undo::new(committed, marks);
-        Store { limits, keyspace, history, sessions, undo, scratch: Vec::new() }
+        Store { limits, keyspace, history, sessions, logs, undo, scratch: Vec::new() }
     }
 
     /// Execute the next entry. Its effect shows in [`View::Executed`] and can be undone until it is committed.
@@ -141,7 +153,7 @@ impl Store {
         let Ok(Command { session, operation }) = Command::borrowed(payload) else {
             return (Outcome::Refused(Reason::Malformed), None);
         };
-        let Some(stamp) = session else { return (self.perform(operation, marks), None) };
+        let Some(stamp) = session else { return (self.perform(index, operation, marks), None) };
         match self.sessions.judge(stamp) {
             Verdict::Refused(reason) => (Outcome::Refused(reason), None),
             Verdict::Repeated(outcome) => {
@@ -149,16 +161,16 @@ impl Store {
                 (outcome, Some(Box::new(undo)))
             }
             Verdict::Fresh => {
-                let outcome = self.perform(operation, marks);
+                let outcome = self.perform(index, operation, marks);
                 let undo = self.sessions.record(stamp, outcome.clone(), index, &self.limits);
                 (outcome, Some(Box::new(undo)))
             }
         }
     }
 
-    fn perform(&mut self, operation: Operation<&[u8]>, marks: &mut Marks) -> Outcome {
-        let Store { keyspace, history, limits, .. } = self;
-        transaction::perform(State { keyspace, history, marks, limits }, operation)
+    fn perform(&mut self, index: Index, operation: Operation<&[u8]>, marks: &mut Marks) -> Outcome {
+        let Store { keyspace, history, logs, limits, .. } = self;
+        transaction::perform(State { index, keyspace, history, logs, marks, limits }, operation)
             .unwrap_or_else(Outcome::Refused)
     }
 
@@ -169,7 +181,7 @@ impl Store {
         scratch.clear();
         let encoded =
             postcard::to_extend(&outcome, scratch).expect("outcomes have nothing that postcard refuses");
-        let Marks { revision, compacted, history_bytes, live_keys, live_bytes, hash } = *after;
+        let Marks { revision, compacted, history_bytes, live_keys, live_bytes, hash, .. } = *after;
         let figures = [
             index.0,
             digest(&encoded),
@@ -184,7 +196,11 @@ impl Store {
         if encoded.capacity() <= SCRATCH_BYTES_KEPT {
             self.scratch = encoded;
         }
-        figures.into_iter().fold(hash, mix)
+        let hash = figures.into_iter().fold(hash, mix);
+        // Without message logs it is what it was before there were any.
+        let Some(log) = self.logs.figures(index) else { return hash };
+        let all = [after.logs, after.messages, after.log_bytes];
+        log.into_iter().chain(all).fold(hash, mix)
     }
 
     /// Everything up to and including `index` is committed: it shows in [`View::Committed`] and cannot be undone any
@@ -209,7 +225,10 @@ impl Store {
         let entries = index.0.saturating_sub(self.committed().0) as usize;
         self.undo.commit(index);
         // What was committed before is behind, not what is committed now: its events are still to be given.
-        self.history.prune(&mut self.keyspace, compacted, PRUNE_PER_COMMIT + PRUNE_PER_ENTRY * entries);
+        let steps = PRUNE_PER_COMMIT + PRUNE_PER_ENTRY * entries;
+        self.history.prune(&mut self.keyspace, compacted, steps);
+        self.logs.commit(index);
+        self.logs.prune(steps);
     }
 
     /// Undo everything executed after `index`; nothing of it can be seen afterwards.
@@ -220,6 +239,7 @@ impl Store {
     pub fn rollback(&mut self, index: Index) {
         let (committed, executed) = (self.committed(), self.executed());
         assert!((committed..=executed).contains(&index), "rollback to {index} in [{committed}, {executed}]");
+        self.logs.rollback(index);
         while self.executed() > index {
             let undone = self.undo.pop().expect("as many as are executed and not committed");
             if undone.after.revision > self.revision(View::Executed) {
@@ -256,10 +276,18 @@ impl Store {
 
     /// Figures for metrics and statuses.
     pub fn statistics(&self) -> Statistics {
-        let Marks { revision, compacted, history_bytes, live_keys, live_bytes, .. } =
-            *self.undo.marks(View::Committed);
-        let sessions = self.sessions.len() as u64;
-        Statistics { revision, compacted, keys: live_keys, live_bytes, history_bytes, sessions }
+        let marks = self.undo.marks(View::Committed);
+        Statistics {
+            revision: marks.revision,
+            compacted: marks.compacted,
+            keys: marks.live_keys,
+            live_bytes: marks.live_bytes,
+            logs: marks.logs,
+            messages: marks.messages,
+            log_bytes: marks.log_bytes,
+            history_bytes: marks.history_bytes,
+            sessions: self.sessions.len() as u64,
+        }
     }
 
     /// A hash over every entry up to the committed one, with its outcome: equal at equal index on all members.
@@ -319,6 +347,34 @@ impl Store {
         Ok(self.history.events([from, revision], reserved::start(prefix), prefix, limit))
     }
 
+    /// All message logs, by name.
+    pub fn logs(&self, view: View) -> Vec<LogState> {
+        self.logs.list(view)
+    }
+
+    /// One message log; `None` if the view has none of this name.
+    pub fn log(&self, name: &[u8], view: View) -> Option<LogState> {
+        self.logs.describe(name, view)
+    }
+
+    /// One message; `None` if the log has forgotten it, or it is yet to come.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NotFound`]
+    pub fn message(&self, log: &[u8], sequence: Sequence, view: View) -> Result<Option<Message>, LogError> {
+        self.logs.message(log, sequence, view)
+    }
+
+    /// Messages of a log, in order and without gaps.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NotFound`]
+    pub fn messages(&self, query: &MessagesQuery) -> Result<MessagesPage, LogError> {
+        self.logs.messages(query)
+    }
+
     /// Begin to cut a checkpoint of the committed state. Everything goes on meanwhile, and no later change shows in it:
     /// the cursor shares what does not change, and can be sent to another thread. As long as it lives, it keeps the
     /// memory of what it shows.
@@ -330,6 +386,7 @@ impl Store {
             sessions: self.sessions.before(undone),
             keyspace: self.keyspace.clone(),
             history: self.history.clone(),
+            logs: self.logs.snapshot(),
         })
     }
 
@@ -337,6 +394,12 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn versions_in_memory(&self, key: &[u8]) -> usize {
         self.keyspace.newest(key).map_or(0, |newest| self.history.versions(key, newest).count())
+    }
+
+    /// The message logs, also what nobody can read of them.
+    #[cfg(test)]
+    pub(crate) fn message_logs(&self) -> &Logs {
+        &self.logs
     }
 
     /// How many keys are in memory, also those of which only a deletion is left.

@@ -1,13 +1,15 @@
-//! Executing one operation on the keyspace, whole or not at all: [`perform`].
+//! Executing one operation, whole or not at all: [`perform`]. Those of the message logs are handed on.
 //!
-//! It refuses to know about sessions and the log. What it refuses to users is decided from the state and the limits
+//! It refuses to know about sessions and the log of entries. What it refuses to users is decided from the state and the limits
 //! alone, so that every member refuses the same.
 
 use bytes::Bytes;
+use holdfast_engine::Index;
 
 use crate::history::{Change, History, KeyChange};
 use crate::keyspace::{Keyspace, Superseded};
 use crate::limits::cost;
+use crate::logs::Logs;
 use crate::undo::Marks;
 use crate::version::Version;
 use crate::{
@@ -19,8 +21,11 @@ use crate::{
 /// What operations work on.
 #[derive(Debug)]
 pub(crate) struct State<'a> {
+    /// The entry that is executed.
+    pub(crate) index: Index,
     pub(crate) keyspace: &'a mut Keyspace,
     pub(crate) history: &'a mut History,
+    pub(crate) logs: &'a mut Logs,
     pub(crate) marks: &'a mut Marks,
     pub(crate) limits: &'a Limits,
 }
@@ -49,6 +54,14 @@ pub(crate) fn perform(mut state: State<'_>, operation: Operation<&[u8]>) -> Resu
         }
         Operation::Txn(txn) => transact(&mut state, txn),
         Operation::Compact { revision } => compact(&mut state, revision),
+        Operation::Append(append) => state.logs.append(state.index, state.marks, state.limits, &append),
+        Operation::ConfigureLog { log, settings } => {
+            state.logs.configure(state.index, state.marks, state.limits, log, settings)
+        }
+        Operation::DeleteLog { log } => state.logs.delete(state.index, state.marks, log),
+        Operation::TrimLog { log, before } => {
+            state.logs.trim(state.index, state.marks, state.limits, log, before)
+        }
     }
 }
 
@@ -166,7 +179,7 @@ impl<'a, 's> Writing<'a, 's> {
             return Ok(self.marks.revision);
         }
         let quota = self.state.limits.quota_bytes;
-        if self.marks.live_bytes > quota {
+        if self.marks.quota_bytes() > quota {
             self.abandon();
             return Err(Reason::QuotaExceeded { quota });
         }

@@ -20,6 +20,12 @@ pub(crate) struct Marks {
     pub(crate) history_bytes: u64,
     pub(crate) live_keys: u64,
     pub(crate) live_bytes: u64,
+    /// Message logs.
+    pub(crate) logs: u64,
+    /// Messages that can be read in them.
+    pub(crate) messages: u64,
+    /// What the logs count towards the quota.
+    pub(crate) log_bytes: u64,
     /// The hash over entries and outcomes.
     pub(crate) hash: u64,
 }
@@ -50,8 +56,16 @@ impl Marks {
         history_bytes: 0,
         live_keys: 0,
         live_bytes: 0,
+        logs: 0,
+        messages: 0,
+        log_bytes: 0,
         hash: 0,
     };
+
+    /// What counts towards the quota.
+    pub(crate) fn quota_bytes(&self) -> u64 {
+        self.live_bytes + self.log_bytes
+    }
 }
 
 impl Undo {

@@ -27,7 +27,8 @@ pub(crate) struct Version {
     record: Option<Arc<[u8]>>,
 }
 
-fn record(key: &[u8], value: &[u8]) -> Arc<[u8]> {
+/// A key and a value in one allocation, behind the key's length.
+pub(crate) fn record(key: &[u8], value: &[u8]) -> Arc<[u8]> {
     let length = u16::try_from(key.len()).expect("keys are limited before").to_le_bytes();
     let bytes = LENGTH_BYTES + key.len() + value.len();
     let mut small = [0; RECORD_BYTES_SMALL];

@@ -44,6 +44,7 @@ pub(super) const SMALL_LIMITS: Limits = Limits {
     history_bytes: 3_000,
     history_revisions: 12,
     quota_bytes: 4_000,
+    logs: 3,
 };
 
 /// Bytes of a piece's length.

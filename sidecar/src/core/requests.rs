@@ -29,8 +29,10 @@ const SPACE_PAUSE: Duration = Duration::from_secs(1);
 /// Whether carrying a command out may take more space than it gives back. What cannot be read does nothing.
 fn grows(command: &[u8]) -> bool {
     Command::decode(command).is_ok_and(|command| match command.operation {
-        Operation::Put { .. } => true,
+        Operation::Put { .. } | Operation::Append(_) => true,
         Operation::Delete { .. } | Operation::Compact { .. } => false,
+        // Settings can be what makes a log smaller; one that they make is empty.
+        Operation::ConfigureLog { .. } | Operation::DeleteLog { .. } | Operation::TrimLog { .. } => false,
         Operation::Txn(Txn { success, failure, .. }) => {
             success.iter().chain(&failure).any(|operation| matches!(operation, TxnOperation::Put { .. }))
         }

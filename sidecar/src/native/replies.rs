@@ -22,6 +22,12 @@ pub(crate) fn to_write(result: Result<Written, Failure>, repeatable: bool) -> Re
         }
         // No request of this protocol compacts.
         Outcome::Compacted { revision } => (revision, wire::Outcome::Deleted { count: 0 }),
+        // Nor does one ask for anything of the message logs.
+        Outcome::Appended { .. }
+        | Outcome::Duplicate { .. }
+        | Outcome::LogConfigured { .. }
+        | Outcome::LogDeleted { .. }
+        | Outcome::LogTrimmed { .. } => (Revision(0), wire::Outcome::Deleted { count: 0 }),
         Outcome::Refused(reason) => return refused(Problem::of_reason(&reason)),
     };
     Reply::Written(wire::Written {

@@ -11,6 +11,8 @@ use holdfast_engine::Index;
 use super::fault::Fault;
 use crate::checkpoint::{Footer, Header, Item, Raw};
 use crate::digest::digest;
+use crate::logs::checkpoint::{LogItem, LogsFooter};
+use crate::logs::{Begun, Restored};
 use crate::version::Version;
 use crate::{CodecError, KEY_BYTES_MAX, Revision, SessionId};
 
@@ -62,6 +64,9 @@ pub(super) enum Piece {
     /// A version of a key that stands in an earlier chunk.
     Continued(Figures, Option<Place>),
     Footer(Footer),
+    Log(Place, Begun),
+    Message(Restored),
+    Logs(LogsFooter),
 }
 
 /// A version without its key and value.
@@ -139,5 +144,10 @@ fn piece<'a>(item: Item<'a>, end: usize, key: &mut Option<&'a [u8]>) -> Result<P
             }
         }
         Item::Footer(footer) => Piece::Footer(footer),
+        Item::Log(LogItem { name: Raw(name), settings, first, next, window, time_ms }) => {
+            Piece::Log(place(name, end), Begun { settings, first, next, window, time_ms })
+        }
+        Item::Message(message) => Piece::Message(Restored::new(message)?),
+        Item::Logs(footer) => Piece::Logs(footer),
     })
 }

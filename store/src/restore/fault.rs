@@ -1,17 +1,17 @@
 //! What can be wrong with a checkpoint: [`RestoreError`] for callers, and [`Fault`] for one item of it.
 
 use crate::CodecError;
-use crate::checkpoint::CHECKPOINT_VERSION;
+use crate::checkpoint::LOGS_VERSION;
 
 /// Why some chunks are not a checkpoint. Chunks count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// Another version made the checkpoint.
-    #[error("checkpoint format {found} is not known to this version, which knows {known}")]
+    #[error("checkpoint format {found} is not known to this version, which knows up to {known}")]
     Version {
         /// What the checkpoint says.
         found: u8,
-        /// What this version reads.
+        /// The latest that this version reads.
         known: u8,
     },
     /// A chunk does not decode.
@@ -84,7 +84,7 @@ impl Fault {
             Fault::Misplaced(item) => RestoreError::Misplaced { chunk, item },
             Fault::Invalid(what) => RestoreError::Invalid { chunk, what },
             Fault::TooLarge(what) => RestoreError::TooLarge { chunk, what },
-            Fault::Version(found) => RestoreError::Version { found, known: CHECKPOINT_VERSION },
+            Fault::Version(found) => RestoreError::Version { found, known: LOGS_VERSION },
             Fault::Encoding(source) => RestoreError::Encoding { chunk, source },
         }
     }

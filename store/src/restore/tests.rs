@@ -9,7 +9,7 @@ use crate::script::{Script, all, delete, put};
 use crate::{ITEM_BYTES, View};
 
 const HEADER: Header = Header {
-    format: CHECKPOINT_VERSION,
+    format: KEYSPACE_VERSION,
     index: Index(9),
     revision: Revision(4),
     compacted: Revision(2),
@@ -106,7 +106,7 @@ fn what_a_store_can_hold_is_fine() {
 #[test]
 fn impossible_headers_are_refused() {
     let limits = Limits::default();
-    check(&with_header(Header { format: 2, ..HEADER }), limits, "format 2 is not known");
+    check(&with_header(Header { format: 3, ..HEADER }), limits, "format 3 is not known");
     check(
         &with_header(Header { revision: Revision(0), compacted: Revision(0), ..HEADER }),
         limits,

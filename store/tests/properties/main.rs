@@ -18,6 +18,7 @@ pub(crate) const SMALL: Limits = Limits {
     history_bytes: 12_000,
     history_revisions: 40,
     quota_bytes: 9_000,
+    logs: 3,
 };
 
 /// Run `check` with each of `runs` seeds.

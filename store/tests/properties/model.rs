@@ -110,6 +110,7 @@ impl Model {
                 self.compacted = revision.0;
                 Ok(Outcome::Compacted { revision })
             }
+            other => unreachable!("not drawn: {other:?}"),
         }
     }
 
