@@ -3,12 +3,17 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use holdfast_api::{Span, WriteConcern};
+use holdfast_api::{Probability, Span, WriteConcern};
 
 /// Where members' data goes when nothing else is said.
 const DATA_DEFAULT: &str = "holdfast-data";
 /// First port when nothing else is said: that of a member on Kubernetes.
 pub const PORT_BASE_DEFAULT: u16 = 7400;
+
+/// Where the echo is when nothing else is said: the port that clients of the replicated log's first iteration know.
+const ECHO_DEFAULT: &str = "127.0.0.1:8080";
+/// Most round trips of one `echo send`: each is kept for the summary.
+const ECHO_COUNT_MAX: i64 = 1_000_000;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -44,6 +49,11 @@ pub enum Verb {
     Fail(Member),
     /// Start a member that was failed, or that waits for its restart
     Start(Member),
+    /// Let a member hold back what its leader sends, for demonstrations
+    Delay(Delay),
+    /// See whether a port is reachable, and how long a round trip takes
+    #[command(subcommand)]
+    Echo(Echo),
     /// Check a manifest by the rules of the API server, without one
     Validate(Validate),
     /// Print the version
@@ -155,6 +165,85 @@ pub struct Member {
     /// The store
     #[command(flatten)]
     pub target: Target,
+}
+
+/// `holdfast delay`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "holdfast delay [OPTIONS] [STORE] MEMBER [DELAY|off]",
+    after_help = "\
+Examples:
+  holdfast delay 1 2s                 member 1 acknowledges two seconds late
+  holdfast delay 1 0s --failure 0.1   and loses one message in ten, which its leader sends again
+  holdfast delay messages 1 off       nothing is wrong with member 1 of the store messages any more
+  holdfast delay 1                    what is wrong with it now
+
+Heartbeats are not held back: a delayed member stays a healthy follower. A member that leads delays nothing. The manifest must
+allow it, by faults: Enabled under spec.laptop."
+)]
+pub struct Delay {
+    /// The store, the member (its ordinal from 0, or its name), and how long: 2s, or seconds such as 2.0, or off
+    #[arg(value_name = "WORD", num_args = 0..=3, required_unless_present = "admin")]
+    pub words: Vec<String>,
+    /// How likely it loses a message with entries, from 0 to 1
+    #[arg(long, value_name = "PROBABILITY")]
+    pub failure: Option<Probability>,
+    /// The store
+    #[command(flatten)]
+    pub target: Target,
+    /// The member's admin address, such as http://127.0.0.1:7412, if no runner on this machine runs it; then the only word is
+    /// the delay
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "port_base"])]
+    pub admin: Option<String>,
+    /// How long to wait for an answer, such as 500ms or 5s
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub timeout: Span,
+    /// How to print
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// `holdfast echo`.
+#[derive(Debug, Subcommand)]
+pub enum Echo {
+    /// Answer every line that comes, with the time
+    Serve(EchoServe),
+    /// Send a line, or every line that is typed, and show what comes back
+    Send(EchoSend),
+}
+
+/// `holdfast echo serve`.
+#[derive(Debug, Args)]
+pub struct EchoServe {
+    /// Where to listen; 0.0.0.0:8080 for others than this machine
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = ECHO_DEFAULT)]
+    pub listen: String,
+}
+
+/// `holdfast echo send`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast echo send hello --to 10.0.0.7:8080 --count 10
+  holdfast echo send                  every line that is typed
+
+Exit code 1: nobody is there; 124: nobody answers.")]
+pub struct EchoSend {
+    /// The message; without it, the lines of standard input
+    #[arg(allow_hyphen_values = true)]
+    pub message: Option<String>,
+    /// Where to
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = ECHO_DEFAULT)]
+    pub to: String,
+    /// How often the message is sent
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "message", value_parser = clap::value_parser!(u32).range(1..=ECHO_COUNT_MAX))]
+    pub count: u32,
+    /// How long to wait for the connection, and for each answer, such as 500ms or 5s
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub timeout: Span,
+    /// How to print: a line per answer
+    #[command(flatten)]
+    pub printed: Printed,
 }
 
 /// `holdfast validate`.

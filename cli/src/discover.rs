@@ -33,6 +33,14 @@ pub enum DiscoverError {
         /// Those that run.
         live: Vec<Registration>,
     },
+    /// None runs this store.
+    #[error("no `holdfast up` runs a store {store:?}{}", others(.live))]
+    NoneNamed {
+        /// What was asked for.
+        store: String,
+        /// Those that run.
+        live: Vec<Registration>,
+    },
     /// More than one would do.
     #[error("several runners could be meant; name one with --port-base{}", list(.live))]
     Several {
@@ -68,6 +76,28 @@ fn list(live: &[Registration]) -> String {
 /// None or several would do.
 pub fn find(target: &Target) -> Result<Registration, DiscoverError> {
     find_in(target, &Registry::of_user())
+}
+
+/// The runner of the store with this name, if one is given, else as [`find`].
+///
+/// # Errors
+/// None or several would do.
+pub fn find_named(store: Option<&str>, target: &Target) -> Result<Registration, DiscoverError> {
+    let Some(store) = store else { return find(target) };
+    if target.data.is_some() || target.port_base.is_some() {
+        let found = find(target)?;
+        return if found.store == store {
+            Ok(found)
+        } else {
+            Err(DiscoverError::NoneNamed { store: store.to_owned(), live: vec![found] })
+        };
+    }
+    let (named, others): (Vec<_>, Vec<_>) =
+        Registry::of_user().live().into_iter().partition(|runner| runner.store == store);
+    if named.is_empty() {
+        return Err(DiscoverError::NoneNamed { store: store.to_owned(), live: others });
+    }
+    only(named)
 }
 
 fn find_in(target: &Target, registry: &Registry) -> Result<Registration, DiscoverError> {

@@ -49,6 +49,8 @@ pub fn main() -> ExitCode {
         Verb::Kv(kv) => verb::kv::run(kv),
         Verb::Fail(member) => verb::fail::run(&member),
         Verb::Start(member) => verb::start::run(&member),
+        Verb::Delay(delay) => verb::delay::run(&delay),
+        Verb::Echo(echo) => verb::echo::run(echo),
         Verb::Validate(validate) => verb::validate::run(&validate),
         Verb::Version(version) => verb::version::run(&version),
     };
