@@ -2,12 +2,14 @@
 //! that the API server and [`crate::validate`] both check.
 
 mod effective;
+mod laptop;
 mod schema;
 mod spec;
 mod status;
 mod template;
 
 pub(crate) use effective::NAMESPACE_DEFAULT;
+pub use laptop::{LaptopFaults, LaptopSpec};
 pub(crate) use schema::{IMAGE_PATTERN, SIZE_PATTERN};
 pub use spec::{
     CheckpointSpec, HeartbeatSpec, ReplicatedStore, ReplicatedStoreSpec, ServiceSpec, ServiceType,

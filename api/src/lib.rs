@@ -22,9 +22,9 @@ mod write_concern;
 pub use faults::{DelayError, Probability, ProbabilityError, REPLICATION_DELAY_MAX, parse_delay};
 #[cfg(feature = "kind")]
 pub use kind::{
-    CheckpointSpec, HeartbeatSpec, LastCheckpoint, MemberStatus, Phase, PodTemplate, ReplicatedStore,
-    ReplicatedStoreSpec, ReplicatedStoreStatus, ServiceSpec, ServiceType, StorageSpec, TemplateError,
-    TemplateMetadata,
+    CheckpointSpec, HeartbeatSpec, LaptopFaults, LaptopSpec, LastCheckpoint, MemberStatus, Phase,
+    PodTemplate, ReplicatedStore, ReplicatedStoreSpec, ReplicatedStoreStatus, ServiceSpec, ServiceType,
+    StorageSpec, TemplateError, TemplateMetadata,
 };
 pub use removal::{Removal, removal};
 pub use settings::{

@@ -7,6 +7,7 @@ use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
+use crate::names::REPLICAS_MAX;
 use crate::span::{SPAN_BYTES_MAX, SPAN_PATTERN};
 use crate::{Span, WriteConcern};
 
@@ -115,6 +116,33 @@ fn texts(bytes_max: usize) -> Schema {
         "type": "object",
         "maxProperties": MAP_ITEMS_MAX,
         "additionalProperties": { "type": "string", "maxLength": bytes_max },
+    })
+}
+
+/// Ports on the machine of `holdfast up`: two for each of the most members.
+pub(super) fn laptop_ports(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 2 * REPLICAS_MAX,
+        "items": { "type": "integer", "format": "int32", "minimum": 1024, "maximum": 65535 },
+    })
+}
+
+/// Delays, by ordinal.
+pub(super) fn delays(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": REPLICAS_MAX,
+        "additionalProperties": { "type": "string", "maxLength": SPAN_BYTES_MAX, "pattern": SPAN_PATTERN },
+    })
+}
+
+/// Probabilities, by ordinal.
+pub(super) fn failures(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": REPLICAS_MAX,
+        "additionalProperties": { "type": "number", "minimum": 0, "maximum": 1 },
     })
 }
 

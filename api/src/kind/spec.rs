@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::laptop::LaptopSpec;
 use super::schema;
 use super::status::ReplicatedStoreStatus;
 use super::template::PodTemplate;
@@ -144,6 +145,11 @@ pub struct ReplicatedStoreSpec {
     /// The Services of all ready members and of the leader.
     #[serde(default)]
     pub service: ServiceSpec,
+
+    /// What holdfast up does with the store on one machine: further ports, faults on purpose. The operator does not look at
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub laptop: Option<LaptopSpec>,
 }
 
 /// How members find out that one is gone.
@@ -259,6 +265,7 @@ impl Default for ReplicatedStoreSpec {
             image: None,
             template: None,
             service: ServiceSpec::default(),
+            laptop: None,
         }
     }
 }
