@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::folder::Folder;
 use crate::log_file::LogFile;
 use crate::member_name::member_name;
-use crate::ports::Ports;
+use crate::ports::{Ports, on_loopback};
 use crate::process::{Launch, Program};
 use crate::supervisor::{ORDERS_MAX, Order, Report, Supervisor};
 
@@ -31,6 +31,8 @@ pub struct Place<'a> {
     pub ports: Ports,
     /// The settings file that the member follows.
     pub settings: PathBuf,
+    /// Further ports for the member's clients.
+    pub also_clients: &'a [u16],
     /// What to run.
     pub program: &'a Program,
     /// What comes before a member's own arguments: the verb that makes the program a member.
@@ -141,7 +143,7 @@ impl Place<'_> {
             log_format: LogFormat::Text,
             lifeline: true,
             segment_bytes: None,
-            also_client_address: Vec::new(),
+            also_client_address: self.also_clients.iter().map(|port| on_loopback(*port)).collect(),
             faults: FaultArguments::default(),
         }
     }

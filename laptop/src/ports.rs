@@ -40,6 +40,26 @@ pub enum PortError {
         /// The ports in use, in order.
         ports: Vec<u16>,
     },
+    /// Somebody listens on some of the further ones that the manifest names.
+    #[error(
+        "{} taken on 127.0.0.1 by another process; stop it, or write other ports under spec.laptop.clientPorts in the \
+         manifest", are(.ports)
+    )]
+    AlsoTaken {
+        /// The ports in use, in order.
+        ports: Vec<u16>,
+    },
+    /// The manifest names ports of the members' own.
+    #[error(
+        "{} among the members' own, from port base {base} on; write other ports under spec.laptop.clientPorts in the \
+         manifest, or give another range with --port-base", are(.ports)
+    )]
+    AlsoOwn {
+        /// The ports.
+        ports: Vec<u16>,
+        /// The port base.
+        base: u16,
+    },
     /// Loopback does not work at all.
     #[error("cannot listen on 127.0.0.1:{port}")]
     Io {
@@ -81,7 +101,7 @@ impl Ports {
 
     fn of(self, ordinal: u8, offset: u16) -> SocketAddr {
         assert!(ordinal < self.replicas, "there is no member {ordinal}");
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.base + STRIDE * u16::from(ordinal) + offset))
+        on_loopback(self.base + STRIDE * u16::from(ordinal) + offset)
     }
 
     /// Where the clients of member `ordinal` connect.
@@ -128,23 +148,64 @@ impl Ports {
     /// # Errors
     /// Some are taken: all of them are named.
     pub fn check_free_from(self, first: u8) -> Result<(), PortError> {
-        let mut taken = Vec::new();
-        for ordinal in first..self.replicas {
-            for address in [self.client(ordinal), self.peer(ordinal), self.admin(ordinal)] {
-                match TcpListener::bind(address) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken.push(address.port()),
-                    Err(source) => return Err(PortError::Io { port: address.port(), source }),
-                }
-            }
-        }
-        if taken.is_empty() { Ok(()) } else { Err(PortError::Taken { ports: taken }) }
+        let of = |ordinal| [self.client(ordinal), self.peer(ordinal), self.admin(ordinal)];
+        let ports = taken((first..self.replicas).flat_map(of))?;
+        if ports.is_empty() { Ok(()) } else { Err(PortError::Taken { ports }) }
     }
+
+    /// Whether every one of these further ports is free at this instant, and none of the members' own.
+    ///
+    /// # Errors
+    /// Some are not: all of them are named.
+    pub fn check_also_free(self, also: &[u16]) -> Result<(), PortError> {
+        let ports: Vec<u16> = also.iter().copied().filter(|port| self.has(*port)).collect();
+        if !ports.is_empty() {
+            return Err(PortError::AlsoOwn { ports, base: self.base });
+        }
+        let ports = taken(also.iter().map(|port| on_loopback(*port)))?;
+        if ports.is_empty() { Ok(()) } else { Err(PortError::AlsoTaken { ports }) }
+    }
+}
+
+/// A port of this machine that no other machine reaches.
+pub fn on_loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// The ports of these addresses that somebody listens on.
+fn taken(addresses: impl Iterator<Item = SocketAddr>) -> Result<Vec<u16>, PortError> {
+    let mut taken = Vec::new();
+    for address in addresses {
+        match TcpListener::bind(address) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken.push(address.port()),
+            Err(source) => return Err(PortError::Io { port: address.port(), source }),
+        }
+    }
+    Ok(taken)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn further_ports_are_free_and_not_the_members_own() {
+        let held = TcpListener::bind(on_loopback(0)).expect("a port");
+        let port = held.local_addr().expect("an address").port();
+        let ports = Ports::new(2000, 3).expect("in range");
+        let error = ports.check_also_free(&[port]).expect_err("it is held").to_string();
+        assert!(
+            error.starts_with(&format!("port {port} is taken")) && error.contains("clientPorts"),
+            "{error}"
+        );
+        let error = ports.check_also_free(&[2011, 2012]).expect_err("the members' own").to_string();
+        assert!(
+            error.starts_with("ports 2011, 2012 are among the members' own, from port base 2000 on"),
+            "{error}"
+        );
+        assert!(ports.check_also_free(&[]).is_ok());
+    }
 
     #[test]
     fn members_are_ten_ports_apart() {

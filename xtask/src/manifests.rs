@@ -79,10 +79,11 @@ mod tests {
 
     #[test]
     fn the_samples_are_valid_stores() {
-        for sample in ["three-members", "checkpointing", "with-application"] {
-            let text = read(&format!("manifests/store-{sample}.yaml"));
+        for sample in ["store-three-members", "store-checkpointing", "store-with-application", "message-log"]
+        {
+            let text = read(&format!("manifests/{sample}.yaml"));
             if let Err(error) = holdfast_api::validate::read(&text) {
-                panic!("store-{sample}.yaml: {error}");
+                panic!("{sample}.yaml: {error}");
             }
         }
     }

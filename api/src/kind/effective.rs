@@ -63,6 +63,20 @@ impl ReplicatedStore {
         settings.validate()?;
         Ok(settings)
     }
+
+    /// As [`ReplicatedStore::settings`], with what the manifest says for one machine.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn settings_on_laptop(&self, peers: Vec<String>) -> Result<Settings, SettingsError> {
+        let mut settings = self.settings(peers)?;
+        if let Some(laptop) = &self.spec.laptop {
+            settings.faults = laptop.fault_settings();
+            settings.validate()?;
+        }
+        Ok(settings)
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +124,19 @@ mod tests {
         assert_eq!(settings.checkpoint, Some(CheckpointSettings { interval, retain, compression }));
         assert_eq!(Settings::read(&settings.to_yaml()).ok(), Some(settings.clone()));
         assert_eq!(settings.store.to_string(), "default/orders");
+    }
+
+    #[test]
+    fn faults_are_for_laptops_only() {
+        let mut store = store(Strategy::Replication, 3);
+        let laptop = r#"{"faults":"Enabled","delays":{"1":"2s"}}"#;
+        store.spec.laptop = Some(serde_json::from_str(laptop).expect("readable"));
+        let settings = store.settings_on_laptop(peers(3)).expect("valid");
+        assert_eq!(settings.faults.of(1).0, Span::from_secs(2));
+        assert_eq!(Settings::read(&settings.to_yaml()).ok(), Some(settings));
+        let settings = store.settings(peers(3)).expect("valid");
+        assert!(settings.faults.is_disabled());
+        assert!(!settings.to_yaml().contains("faults"));
     }
 
     #[test]

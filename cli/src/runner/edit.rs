@@ -56,12 +56,19 @@ pub fn judge(text: &str, running: &ReplicatedStore, settings: &Settings, port_ba
             "spec.replicas: members are still being removed; change it to {after} when {before} are left"
         )]);
     }
+    let also = |store: &ReplicatedStore| store.spec.laptop.clone().unwrap_or_default().client_ports;
+    if also(running) != also(&store) {
+        return refused(vec![
+            "spec.laptop.clientPorts: members open their ports when they start; end `holdfast up` and start it again"
+                .to_owned(),
+        ]);
+    }
     // Who is to go has an address until it is gone.
     let ports = match Ports::new(port_base, after.max(there)) {
         Ok(ports) => ports,
         Err(error) => return refused(vec![chain(&error)]),
     };
-    let next = match store.settings(ports.peers()) {
+    let next = match store.settings_on_laptop(ports.peers()) {
         Ok(next) => Box::new(next),
         Err(error) => return refused(vec![words(&error)]),
     };
@@ -148,6 +155,9 @@ mod tests {
         let changes = check(&with("heartbeat: {interval: 200ms, timeout: 2s}")).expect("followed");
         assert_eq!(changes, ["heartbeat.interval: 100ms -> 200ms", "heartbeat.timeout: 1s -> 2s"]);
         assert_eq!(check(&with("writeConcern: all")).expect("followed"), ["writeConcern: majority -> all"]);
+        let delays = "laptop: {faults: Enabled, delays: {\"1\": 2s}}";
+        let changes = check(&with(delays)).expect("followed");
+        assert_eq!(changes, ["faults.delays.1: none -> 2s", "faults.enabled: none -> true"]);
         let changes = check(&with("strategy: Hybrid")).expect("followed");
         assert!(changes.contains(&"checkpoint.interval: none -> 5m".to_owned()), "{changes:?}");
     }
@@ -168,6 +178,7 @@ mod tests {
         refused(&ORDERS.replace("name: orders", "name: other"), "other");
         refused(&ORDERS.replace("replicas: 3", "replicas: 1\n  strategy: Baseline"), "strategy");
         refused(&with("heartbeat: {timeout: 1ms}"), "spec.heartbeat");
+        refused(&with("laptop: {clientPorts: [5000]}"), "end `holdfast up` and start it again");
         refused("nonsense: [", "not YAML");
     }
 

@@ -12,7 +12,8 @@ use holdfast_api::http::Status;
 use holdfast_laptop::control::{Answer, Asked, Control, Request};
 use holdfast_laptop::event::Event;
 use holdfast_laptop::folder::{Folder, Registration};
-use holdfast_laptop::member_name::find_member;
+use holdfast_laptop::member_name::{find_member, member_name};
+use holdfast_laptop::ports::on_loopback;
 use holdfast_laptop::process::Program;
 use holdfast_laptop::registry::Registry;
 use holdfast_laptop::supervisor::Order;
@@ -173,6 +174,16 @@ impl Runner {
             manifest::summary(&runner.setup.store),
             runner.setup.folder.root().display()
         ));
+        for (also, ordinal) in runner.setup.also_clients.clone().into_iter().zip(0..) {
+            let at: Vec<String> = also.iter().map(|port| format!("http://{}", on_loopback(*port))).collect();
+            if !at.is_empty() {
+                let name = member_name(&runner.setup.store.store_name().name, ordinal);
+                runner.note(format!("{name} also serves clients at {}", at.join(", ")));
+            }
+        }
+        if runner.setup.settings.faults.enabled {
+            runner.note("faults on purpose are enabled; `holdfast delay` changes them".to_owned());
+        }
         if runner.setup.store.spec.template.is_some() {
             runner.note(
                 "the manifest's template is for Kubernetes; start your application yourself".to_owned(),
@@ -185,12 +196,13 @@ impl Runner {
     }
 
     fn add(&mut self, ordinal: u8) -> Result<(), ArgumentsError> {
-        let Setup { folder, ports, store, .. } = &self.setup;
+        let Setup { folder, ports, store, also_clients, .. } = &self.setup;
         let place = Place {
             store: &store.store_name().name,
             folder,
             ports: *ports,
             settings: folder.settings(),
+            also_clients: also_clients.get(usize::from(ordinal)).map_or(&[], Vec::as_slice),
             program: &self.program,
             verb: &["member".into()],
         };

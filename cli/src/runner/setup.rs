@@ -37,6 +37,8 @@ pub struct Setup {
     pub claim: Claim,
     /// Where members listen.
     pub ports: Ports,
+    /// Further ports for clients, by ordinal.
+    pub also_clients: Vec<Vec<u16>>,
 }
 
 /// Why a store may not start.
@@ -106,16 +108,22 @@ impl Setup {
         let there = before.as_ref().map_or(0, |before| before.peers.len() as u8);
         let members = there.max(store.spec.replicas);
         let ports = Ports::new(up.port_base, members)?;
-        let settings = store.settings(ports.peers())?;
+        let settings = store.settings_on_laptop(ports.peers())?;
         if let Some(before) = &before {
             edit::check_data(before, &settings)
                 .map_err(|reason| SetupError::OtherData { path: folder.root().to_path_buf(), reason })?;
         }
         let claim = folder.claim(members)?;
-        wait_for_orphans(&folder, ports)?;
+        let also = store.spec.laptop.as_ref().map_or(&[][..], |laptop| &laptop.client_ports);
+        wait_for_orphans(&folder, ports, also)?;
+        let of = |ordinal| {
+            let laptop = store.spec.laptop.as_ref();
+            laptop.map_or_else(Vec::new, |laptop| laptop.client_ports_of(ordinal, store.spec.replicas))
+        };
+        let also_clients = (0..store.spec.replicas).map(of).collect();
         let path = folder.settings();
         replace(&path, settings.to_yaml().as_bytes()).map_err(|source| SetupError::Write { path, source })?;
-        Ok(Setup { store, text, settings, folder, claim, ports })
+        Ok(Setup { store, text, settings, folder, claim, ports, also_clients })
     }
 }
 
@@ -126,8 +134,9 @@ fn settings_before(folder: &Folder) -> Option<Settings> {
 }
 
 /// Members of a runner that was killed end by themselves, but not at once.
-fn wait_for_orphans(folder: &Folder, ports: Ports) -> Result<(), SetupError> {
-    let Err(error) = ports.check_free() else { return Ok(()) };
+fn wait_for_orphans(folder: &Folder, ports: Ports, also: &[u16]) -> Result<(), SetupError> {
+    let check_free = || ports.check_free().and_then(|()| ports.check_also_free(also));
+    let Err(error) = check_free() else { return Ok(()) };
     // A runner that ended in order took its registration back.
     let killed = folder.registration().filter(|before| before.port_base == ports.base());
     let Some(killed) = killed else { return Err(of_runner(error)) };
@@ -138,8 +147,8 @@ fn wait_for_orphans(folder: &Folder, ports: Ports) -> Result<(), SetupError> {
     let until = Instant::now() + ORPHANS_WAIT;
     loop {
         sleep(ORPHANS_PAUSE);
-        match ports.check_free() {
-            Err(PortError::Taken { .. }) if Instant::now() < until => {}
+        match check_free() {
+            Err(PortError::Taken { .. } | PortError::AlsoTaken { .. }) if Instant::now() < until => {}
             other => return other.map_err(of_runner),
         }
     }
@@ -196,6 +205,31 @@ mod tests {
         assert!(setup.folder.member_data(2).is_dir());
         let error = Setup::new(&up(folder.path(), ORDERS, base)).expect_err("it is held");
         assert!(matches!(error, SetupError::Claim(ClaimError::Held { .. })), "{error}");
+    }
+
+    #[test]
+    fn further_client_ports_go_to_the_members_in_turn() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (base, also) = (free_base(25_000), free_base(26_000));
+        let text = |first: u16| {
+            format!(
+                "{ORDERS}  laptop: {{clientPorts: [{first}, {}, {}, {}]}}\n",
+                also + 1,
+                also + 2,
+                also + 3
+            )
+        };
+        let setup = Setup::new(&up(folder.path(), &text(also), base)).expect("all is well");
+        assert_eq!(setup.also_clients, [vec![also, also + 3], vec![also + 1], vec![also + 2]]);
+        drop(setup);
+        let error = Setup::new(&up(folder.path(), &text(base + 1), base)).expect_err("a member's own");
+        assert!(
+            error.to_string().contains(&format!("port {} is among the members' own", base + 1)),
+            "{error}"
+        );
+        let _held = TcpListener::bind(("127.0.0.1", also + 2)).expect("free");
+        let error = Setup::new(&up(folder.path(), &text(also), base)).expect_err("a port is taken");
+        assert!(error.to_string().starts_with(&format!("port {} is taken", also + 2)), "{error}");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::arguments::Delay;
 use crate::discover;
 use crate::exit::{Exit, Failure};
 use crate::output::print;
-use crate::runner::member_name::{find_member, member_name};
-use crate::runner::ports::Ports;
+use holdfast_laptop::member_name::{find_member, member_name};
+use holdfast_laptop::ports::Ports;
 
 /// What the words of the command line mean.
 #[derive(Debug, PartialEq, Eq)]
