@@ -8,6 +8,7 @@
 mod admin;
 mod faults;
 mod health;
+pub mod files;
 mod payload;
 mod problem;
 mod read;

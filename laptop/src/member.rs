@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use holdfast_sidecar::arguments::ArgumentsError;
+use holdfast_sidecar::arguments::{ArgumentsError, FILES_RECOVERY_INTERVAL, FILES_SCRUB_INTERVAL};
 use holdfast_sidecar::logging::LogFormat;
 use holdfast_sidecar::{Arguments, FaultArguments};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -143,6 +143,8 @@ impl Place<'_> {
             log_format: LogFormat::Text,
             lifeline: true,
             segment_bytes: None,
+            files_recovery_interval: FILES_RECOVERY_INTERVAL,
+            files_scrub_interval: FILES_SCRUB_INTERVAL,
             also_client_address: self.also_clients.iter().map(|port| on_loopback(*port)).collect(),
             faults: FaultArguments::default(),
         }

@@ -7,6 +7,7 @@
 //! | [`member`] | puts a member together: folder, core, writer, connections |
 //! | `http`, `admin` | the routes of the client port and of the admin port |
 //! | `native` | the binary protocol of the client port |
+//! | `files` | the bytes of files, beside the log, and their catalogue, in it |
 //! | [`repair`] | puts a damaged folder right before the member starts |
 //! | [`listener`] | serves them |
 //! | [`process`] | a member as a process: [`main`], [`run`] |
@@ -18,6 +19,7 @@ mod advice;
 pub mod arguments;
 pub mod core;
 pub mod ending;
+pub mod files;
 mod http;
 pub mod listener;
 mod loading;

@@ -25,7 +25,7 @@ use crate::core::queue::Queue;
 use crate::core::{CheckpointSettings, Core, CoreOptions, Faults, Handle, Timing, wanted};
 use crate::loading::{LoadError, load};
 use crate::metrics::Metrics;
-use crate::peers::{Peers, PeersOptions, Source, random};
+use crate::peers::{Peers, PeersOptions, Shared, Source, random};
 use crate::repair::{self, Progress, Ready};
 
 /// Most bytes of entries in one message to a follower. Some hundred small entries; larger messages only delay what is
@@ -195,6 +195,15 @@ impl Member {
     /// The way to the core.
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Its connections.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub(crate) fn connections(&self) -> Arc<Shared> {
+        self.peers.as_ref().expect("a member that has not ended").shared().clone()
     }
 
     /// What it found when it started.

@@ -33,6 +33,8 @@ pub(crate) struct Problem {
     retry_after: Option<Duration>,
     /// The revision that the code is about.
     revision: Option<Revision>,
+    /// Whether the text is said twice, for clients that read `error`.
+    as_error: bool,
     /// Headers beside the usual ones.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -41,7 +43,15 @@ impl Problem {
     /// A problem with the code's own answer to whether to try again.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Problem {
         let (detail, retryable) = (detail.into(), code.retryable());
-        Problem { code, detail, retryable, retry_after: None, revision: None, headers: Vec::new() }
+        Problem {
+            code,
+            detail,
+            retryable,
+            retry_after: None,
+            revision: None,
+            as_error: false,
+            headers: Vec::new(),
+        }
     }
 
     /// A request that cannot be read.
@@ -53,6 +63,11 @@ impl Problem {
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
         self.headers.push((name, value));
         self
+    }
+
+    /// With the text in `error` too, as clients of files read it.
+    pub(crate) fn as_error(self) -> Problem {
+        Problem { as_error: true, ..self }
     }
 
     /// What the core says when it has no answer. `repeatable` is whether the request can be sent again without harm
@@ -133,6 +148,7 @@ impl Problem {
             retryable: self.retryable,
             retry_after_ms: retry_after.map(|pause| pause.as_millis() as u64),
             revision: self.revision.map(|revision| revision.0),
+            error: self.as_error.then(|| self.detail.clone()),
             ..dto::Problem::new(self.code, self.detail, request_id)
         };
         let body = serde_json::to_vec(&body).expect("numbers and strings can always be written");

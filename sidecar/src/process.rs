@@ -6,6 +6,7 @@
 //! process does that.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::arguments::{
 };
 use crate::core::Faults;
 use crate::ending::{End, Ending, ending};
+use crate::files::{Files, FilesOptions, FilesTasks};
 use crate::http::RequestIds;
 use crate::listener::{BindError, Limits, Listener, Served, Socket, UnixSocket, announce, bind, chain};
 use crate::logging::{self, LoggingError};
@@ -98,6 +100,9 @@ pub enum RunError {
     /// The member's folder, state or threads did not come up.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The folder of files cannot be used.
+    #[error("cannot use the folder of files")]
+    Files(#[source] io::Error),
     /// The member ended by itself.
     #[error(transparent)]
     Broken(#[from] Broken),
@@ -165,6 +170,7 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
     let file = options.settings.clone();
     let (end, ending) = ending();
     let socket = options.client_socket.clone();
+    let files = (options.data.clone(), files_options(&options));
     let options = MemberOptions { faults, ..member_options(&options, &settings, ports.peer, &metrics) };
     let running = Running::new(settings, ending.clone(), metrics);
     let admin = Admin::start(ports.admin, &running);
@@ -177,9 +183,7 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
         reason = signals.next() => return Ok(Exit::Stopped(reason)),
     };
     let repairing = early.is_none();
-    if let Some(member) = &early {
-        begin(member, &running);
-    }
+    let mut tasks = early.as_ref().map(|member| begin(member, &running, files.clone())).transpose()?;
     announce(CLIENT.name, &ports.client);
     for port in &ports.also_client {
         announce(ALSO_CLIENT.name, port);
@@ -195,10 +199,10 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
         },
     };
     if repairing {
-        begin(&member, &running);
+        tasks = Some(begin(&member, &running, files)?);
     }
     let follow = tokio::spawn(settings_file::follow(file, running.clone(), member.handle().clone()));
-    Serving { member, running, end, admin, clients, follow }.until_stopped(&mut signals).await
+    Serving { member, running, end, admin, clients, follow, files: tasks }.until_stopped(&mut signals).await
 }
 
 /// Serve applications, over HTTP and the binary protocol alike. The Unix socket is bound last, when the member's folder
@@ -278,9 +282,27 @@ fn check_membership(options: &Options, settings: &Settings) -> Result<(), RunErr
 }
 
 /// A member has started: its routes have somebody to ask from now on.
-fn begin(member: &Member, running: &Running) {
+fn begin(
+    member: &Member,
+    running: &Running,
+    (data, options): (PathBuf, FilesOptions),
+) -> Result<FilesTasks, RunError> {
     announce_found(member.found());
+    let files = Files::start(member.handle(), member.connections(), running.clone(), data, options);
+    let (files, tasks) = files.map_err(|error| RunError::Files(io::Error::other(error)))?;
+    running.has_files(files);
     running.started(member.handle().clone());
+    Ok(tasks)
+}
+
+/// What files are told, out of the command line.
+fn files_options(options: &Options) -> FilesOptions {
+    FilesOptions {
+        // Where applications are told to go, if that is said.
+        client_port: options.also_client_addresses.first().unwrap_or(&options.client_address).port(),
+        recovery_interval: Some(options.files_recovery_interval.get()).filter(|interval| !interval.is_zero()),
+        scrub_interval: options.files_scrub_interval.get(),
+    }
 }
 
 fn announce_found(found: &Found) {
@@ -349,6 +371,7 @@ struct Serving {
     admin: Admin,
     clients: JoinHandle<Served>,
     follow: JoinHandle<()>,
+    files: Option<FilesTasks>,
 }
 
 impl Serving {
@@ -385,6 +408,8 @@ impl Serving {
             Ok(Served { cut_off }) => warn!(cut_off, "requests were cut off because their time was up"),
             Err(_) => return Err(RunError::PartEnded("client port")),
         }
+        // What recovers copies writes to the catalogue, which takes nothing from now on.
+        drop(self.files.take());
         let stopped = async {
             self.member.handle().shut_down().await;
             self.member.ended().await

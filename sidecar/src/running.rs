@@ -12,6 +12,7 @@ use holdfast_api::http::Status;
 
 use crate::core::{Failure, Figures, Handle, RefusalCode};
 use crate::ending::Ending;
+use crate::files::Files;
 use crate::metrics::Metrics;
 use crate::problem::{Code, Problem};
 use crate::repair::Progress;
@@ -29,6 +30,7 @@ pub(crate) struct Running(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     handle: OnceLock<Handle>,
+    files: OnceLock<Files>,
     progress: Progress,
     stopping: AtomicBool,
     /// Tells the streams without an end that they must end.
@@ -50,6 +52,7 @@ impl Running {
     pub(crate) fn new(settings: Settings, ending: Ending, metrics: Metrics) -> Running {
         Running(Arc::new(Inner {
             handle: OnceLock::new(),
+            files: OnceLock::new(),
             progress: Progress::default(),
             stopping: AtomicBool::new(false),
             ending,
@@ -68,6 +71,21 @@ impl Running {
     pub(crate) fn started(&self, handle: Handle) {
         // It starts once; a second handle would be of another member.
         self.0.handle.set(handle).expect("a member that starts once");
+    }
+
+    /// The member's files are looked after.
+    pub(crate) fn has_files(&self, files: Files) {
+        // As for the handle.
+        self.0.files.set(files).expect("a member that starts once");
+    }
+
+    /// The member's files, if it has started.
+    pub(crate) fn files(&self) -> Result<&Files, Problem> {
+        self.handle()?;
+        self.0
+            .files
+            .get()
+            .ok_or_else(|| Problem::new(Code::Starting, "this member is still starting; ask another"))
     }
 
     /// The member is to stop: it is not ready from now on.

@@ -41,6 +41,8 @@ pub enum Parcel {
 pub enum Words {
     /// "Keep what follows": pieces, then [`Words::End`]. Answered by [`Words::Kept`].
     Keep {
+        /// Names the upload that they are of.
+        upload: u128,
         /// How long it will be, if that is known.
         size: Option<u64>,
     },
@@ -76,6 +78,8 @@ pub enum Words {
     Forget {
         /// Which file.
         digest: Digest,
+        /// The upload that nothing refers to any more. Others of the same bytes may be on their way.
+        upload: u128,
     },
     /// "Get everything now that you should have and have not." Answered by [`Words::Recovered`].
     Recover,
@@ -233,7 +237,7 @@ mod tests {
     fn parcels() -> Vec<Parcel> {
         let digest = [7; 32];
         let words = [
-            Words::Keep { size: Some(9) },
+            Words::Keep { upload: 5, size: Some(9) },
             Words::End { size: 9, digest },
             Words::Send { digest, from: 1, to: u64::MAX },
             Words::Recovered { total: 3, success: 2, failed: 1 },

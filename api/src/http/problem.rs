@@ -18,6 +18,9 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong with this very request, and what to do about it.
     pub detail: String,
+    /// The same text, for clients of files and message logs that were there before this program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// The stable name of the reason.
     pub code: ProblemCode,
     /// The request's id, also in the member's log.
@@ -63,6 +66,18 @@ pub enum ProblemCode {
     UnsupportedMediaType,
     /// The key does not exist, as of the revision that was asked for.
     KeyNotFound,
+    /// There is no such file.
+    FileNotFound,
+    /// There is a file of this name already.
+    FileExists,
+    /// The form that was sent has no file in it.
+    NoFile,
+    /// What came is not what the request says that it is.
+    DigestMismatch,
+    /// The file does not have the bytes that are asked for.
+    RangeNotSatisfiable,
+    /// Not as many members have the file as the write concern asks for, or none that can be reached has its bytes.
+    TooFewCopies,
     /// The key is empty or too long.
     InvalidKey,
     /// The value, or the whole request, is too large.
@@ -125,12 +140,18 @@ struct Row {
 
 impl ProblemCode {
     /// All codes that a sidecar sends.
-    pub const ALL: [ProblemCode; 29] = [
+    pub const ALL: [ProblemCode; 35] = [
         ProblemCode::BadRequest,
         ProblemCode::RouteNotFound,
         ProblemCode::MethodNotAllowed,
         ProblemCode::UnsupportedMediaType,
         ProblemCode::KeyNotFound,
+        ProblemCode::FileNotFound,
+        ProblemCode::FileExists,
+        ProblemCode::NoFile,
+        ProblemCode::DigestMismatch,
+        ProblemCode::RangeNotSatisfiable,
+        ProblemCode::TooFewCopies,
         ProblemCode::InvalidKey,
         ProblemCode::TooLarge,
         ProblemCode::TooManyOperations,
@@ -164,6 +185,12 @@ impl ProblemCode {
             ProblemCode::MethodNotAllowed => (405, "The route does not take this method", false),
             ProblemCode::UnsupportedMediaType => (415, "The route does not take this type of body", false),
             ProblemCode::KeyNotFound => (404, "The key does not exist", false),
+            ProblemCode::FileNotFound => (404, "There is no such file", false),
+            ProblemCode::FileExists => (412, "There is a file of this name", false),
+            ProblemCode::NoFile => (422, "There is no file in the form", false),
+            ProblemCode::DigestMismatch => (400, "What came is not what was named", false),
+            ProblemCode::RangeNotSatisfiable => (416, "The file does not have these bytes", false),
+            ProblemCode::TooFewCopies => (503, "Not enough members have the file", true),
             ProblemCode::InvalidKey => (400, "The key is empty or too long", false),
             ProblemCode::TooLarge => (413, "The request is too large", false),
             ProblemCode::TooManyOperations => (400, "The transaction has too many operations", false),
@@ -232,6 +259,7 @@ impl Problem {
             title: code.title().to_owned(),
             status: code.status(),
             detail: detail.into(),
+            error: None,
             code,
             request_id: request_id.into(),
             retryable: code.retryable(),

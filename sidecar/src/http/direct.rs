@@ -1,4 +1,4 @@
-//! The way around warp's filters for the routes of one key, which are asked a hundred times as often as all others:
+//! The way around warp's filters: for files, whose bodies are streams without an end in sight, and for the routes of one key, which are asked a hundred times as often as all others:
 //! matching filters, and copying the head for each that is tried, took longer than the request itself.
 //!
 //! It refuses to look at anything but the path: that route and method exist, [`Front`](super::service::Front) has seen.
@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use tower::Service;
 use warp::reply::Response;
 
-use super::{Context, key};
+use super::{Context, files, key};
 
-/// One key's routes, and warp's service of all others.
+/// One key's routes, those of files, and warp's service of all others.
 #[derive(Clone, Debug)]
 pub(super) struct Direct<S> {
     pub(super) context: Context,
@@ -36,10 +36,14 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        if !request.uri().path().starts_with(key::PREFIX) {
-            return Box::pin(self.filters.call(request));
-        }
+        let path = request.uri().path();
         let context = self.context.clone();
-        Box::pin(async move { Ok(key::serve(&context, request).await) })
+        if path.starts_with(key::PREFIX) {
+            Box::pin(async move { Ok(key::serve(&context, request).await) })
+        } else if files::takes(path) {
+            Box::pin(async move { Ok(files::serve(&context, request).await) })
+        } else {
+            Box::pin(self.filters.call(request))
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! | `GET /v1/watch` | [`watch`] |
 //! | `GET /v1/status` | [`status`] |
 //! | `GET /health` | [`health`] |
+//! | `/files`, `/upload`, `/download/{key}`, `/replication-queue`, `/nodes` | [`files`] |
 //!
 //! The routes of one key go around warp (`direct`), the others are its filters. A route takes a request apart, asks the core, and writes the answer down. It refuses to hold any state, and to
 //! decide anything that the core or the replicated state decides.
@@ -16,6 +17,7 @@ mod body;
 pub(crate) mod conditions;
 mod direct;
 mod health;
+mod files;
 mod key;
 mod list;
 mod parameters;
@@ -61,6 +63,16 @@ const ROUTES: Routes = Routes(&[
     Route { path: "/v1/watch", methods: &["GET"] },
     Route { path: "/v1/status", methods: &["GET", "HEAD"] },
     Route { path: "/health", methods: &["GET", "HEAD"] },
+    Route { path: "/files", methods: &["GET", "HEAD", "POST"] },
+    Route { path: "/files/register", methods: &["POST", "GET", "HEAD", "PUT", "DELETE"] },
+    Route { path: "/files/register-location", methods: &["POST", "GET", "HEAD", "PUT", "DELETE"] },
+    Route { path: "/files/{key}", methods: &["GET", "HEAD", "PUT", "DELETE"] },
+    Route { path: "/upload", methods: &["POST"] },
+    Route { path: "/download/{key}", methods: &["GET", "HEAD"] },
+    Route { path: "/replication-queue", methods: &["GET", "HEAD"] },
+    Route { path: "/nodes", methods: &["GET", "HEAD"] },
+    Route { path: "/nodes/check", methods: &["GET", "HEAD"] },
+    Route { path: "/nodes/{key}", methods: &["POST"] },
 ]);
 
 /// The header with the revision of the state that answered.

@@ -8,11 +8,11 @@ use std::time::Duration;
 use holdfast_engine::MEMBERS_MAX;
 use holdfast_wire::{GreetingError, Purpose, TurnedAway};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::handshake::{self, HandshakeError};
-use super::{Shared, Source, inbound, prepare, repair, transfer};
+use super::{FilesCall, Shared, Source, inbound, prepare, repair, transfer};
 use crate::metrics::PeerRefusal;
 
 /// Connections that may be shaking hands. Every peer needs two at a time at most, and a few more may be mistakes;
@@ -98,8 +98,14 @@ async fn greet(
             transfer::serve(shared, stream, hello.member, position, permit).await?;
             drop(transfer);
         }
-        // Nobody keeps files yet.
-        Purpose::Files => handshake::turn_away(&mut stream, TurnedAway::Busy).await,
+        Purpose::Files => {
+            let Some(Ok(place)) = shared.files_calls.get().map(mpsc::Sender::try_reserve) else {
+                handshake::turn_away(&mut stream, TurnedAway::Busy).await;
+                return Err(HandshakeError::Refused(TurnedAway::Busy));
+            };
+            handshake::welcome(shared, &mut stream, hello.purpose).await?;
+            place.send(FilesCall { stream, read, member: hello.member });
+        }
         Purpose::Repair => {
             let Ok(repair) = permits.repairs.try_acquire_owned() else {
                 handshake::turn_away(&mut stream, TurnedAway::Busy).await;

@@ -18,15 +18,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use holdfast_engine::{MEMBERS_MAX, MemberId, Ordinal, StoreId};
 use holdfast_storage::Checkpoints;
-use holdfast_wire::Fingerprint;
+use holdfast_wire::{Fingerprint, Purpose};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 pub(crate) use acceptor::answer_callers;
+pub(crate) use handshake::HandshakeError;
 pub(crate) use link::{Link, Pushed};
 pub(crate) use repair::{Asking, Source};
 pub(crate) use transfer::{FetchError, Fetched, Transfer, fetch, fetch_now};
@@ -80,12 +82,24 @@ pub(crate) struct Shared {
     on_core: Option<Handle>,
     pub(crate) metrics: Metrics,
     pub(crate) source: Source,
+    /// Who answers other members about files, once somebody does.
+    files_calls: OnceLock<mpsc::Sender<FilesCall>>,
     store_id: OnceLock<StoreId>,
     silence_ns: AtomicU64,
     fingerprint: Mutex<Option<Fingerprint>>,
     /// By ordinal; the one at this member's own ordinal is never used, and those beyond the store's members have no
     /// address: members come and go.
     peers: [Peer; MEMBERS_MAX],
+}
+
+/// A connection about files, made here or by another member; both sides have greeted.
+#[derive(Debug)]
+pub(crate) struct FilesCall {
+    pub(crate) stream: TcpStream,
+    /// What was read beyond the greeting.
+    pub(crate) read: BytesMut,
+    /// Who is at the other end.
+    pub(crate) member: MemberId,
 }
 
 /// What is known of one peer outside the core.
@@ -162,6 +176,7 @@ pub(crate) fn introduce(options: PeersOptions) -> Arc<Shared> {
         queue: options.queue,
         runtime: Handle::current(),
         on_core: options.on_core,
+        files_calls: OnceLock::new(),
         store_id: options.store_id.map_or_else(OnceLock::new, OnceLock::from),
         silence_ns: AtomicU64::default(),
         fingerprint: Mutex::default(),
@@ -192,6 +207,22 @@ impl Shared {
     /// If no member can have the ordinal: [`MEMBERS_MAX`] and beyond.
     pub(crate) fn link(&self, ordinal: Ordinal) -> &Arc<Link> {
         &self.peer(ordinal).link
+    }
+
+    /// Call a member about files.
+    pub(crate) async fn call_about_files(&self, ordinal: Ordinal) -> Result<FilesCall, HandshakeError> {
+        let (stream, hello, read) = dialer::connect(self, self.peer(ordinal), Purpose::Files).await?;
+        Ok(FilesCall { stream, read, member: hello.member })
+    }
+
+    /// Have the calls of other members about files answered from now on. The first answer stays.
+    pub(crate) fn answer_about_files(&self, calls: mpsc::Sender<FilesCall>) {
+        let _ = self.files_calls.set(calls);
+    }
+
+    /// Where a member's peer port is, if the settings know of such a member.
+    pub(crate) fn address(&self, ordinal: Ordinal) -> Option<String> {
+        self.peer(ordinal).address()
     }
 
     /// The store is formed now, or this member has learned it. The first answer stays.

@@ -1,0 +1,285 @@
+//! `POST /files` and `POST /upload` (a form with a file in it), `PUT /files/{key}` (the bytes themselves).
+//!
+//! Nothing is kept in memory but the pieces on their way. What a form has beside its file is not looked at.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Buf;
+use futures::Stream;
+use holdfast_api::http::files::{Replication, ReplicationDetail, UploadReply};
+use holdfast_api::http::query::CONCERN;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::BodyDataStream;
+use hyper::body::Incoming;
+use multer::{Constraints, Multipart, SizeLimit};
+use warp::reply::Response;
+
+use super::{Head, Query, check_name, json};
+use crate::files::Files;
+use crate::files::blobs::to_hex;
+use crate::files::nodes;
+use crate::files::upload::{Uploaded, Wish, check_size};
+use crate::listener::chain;
+use crate::problem::{Code, Problem};
+
+/// On how many members a file is to be.
+const REPLICAS: &str = "replicas";
+/// The id that the client wants the file to have.
+const FILE_ID: &str = "file_id";
+/// Keep it on this member alone, without a record.
+const IS_REPLICA: &str = "is_replica";
+
+/// The field of a form that the file is in.
+const FIELD: &str = "file";
+
+/// Longest of the other fields of a form. They are not read, only passed.
+const OTHER_FIELD_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Through which route it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Through {
+    ThisMember,
+    Any,
+}
+
+/// Take a form.
+pub(super) async fn form(
+    files: &Files,
+    head: &Head,
+    body: Incoming,
+    through: Through,
+) -> Result<Response, Problem> {
+    let query = Query::parse(&head.query, &[REPLICAS, CONCERN, FILE_ID, IS_REPLICA])?;
+    let boundary = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let Some(boundary) = boundary.and_then(|value| multer::parse_boundary(value).ok()) else {
+        return Err(no_file(through));
+    };
+    let limits = SizeLimit::new().for_field(FIELD, u64::MAX).per_field(OTHER_FIELD_BYTES_MAX);
+    let limits = limits.whole_stream(u64::MAX);
+    let body = BodyDataStream::new(body);
+    let mut form = Multipart::with_constraints(body, boundary, Constraints::new().size_limit(limits));
+    let field = loop {
+        match form.next_field().await {
+            Ok(Some(field)) if field.name() == Some(FIELD) => break field,
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(no_file(through)),
+            Err(error) => {
+                return Err(Problem::invalid(format!("the form cannot be read: {}", chain(&error))));
+            }
+        }
+    };
+    let original = field.file_name().unwrap_or_default().to_owned();
+    let name = query.text(FILE_ID).map_or_else(new_id, str::to_owned);
+    check_name(&name)?;
+    let original = if original.is_empty() { name.clone() } else { original };
+    check_name(&original)?;
+    // The form is longer than its file, but not by much: whether there is room is known before it is read.
+    let mut wish = wish(&query, &head.headers, name, original)?;
+    check_size(length(&head.headers))?;
+    wish.size = None;
+    if query.text(IS_REPLICA).is_some_and(|value| value == "true") {
+        let kept = files.keep_here(None, field).await?;
+        let reply = UploadReply {
+            is_replica: true,
+            replication: None,
+            ..reply(files, &wish, kept.size, to_hex(&kept.digest))
+        };
+        return Ok(json(StatusCode::OK, &reply));
+    }
+    let uploaded = files.upload(wish.clone(), field).await?;
+    let reply =
+        UploadReply { replication: Some(replication(files, &uploaded)), ..reply_to(files, &wish, &uploaded) };
+    let reply = match through {
+        Through::ThisMember => reply,
+        Through::Any => UploadReply {
+            routed_via: Some("naming-service".to_owned()),
+            selected_node: Some(reply.node_id.clone()),
+            node_latency_ms: Some(0),
+            ..reply
+        },
+    };
+    Ok(tagged(json(StatusCode::OK, &reply), &uploaded))
+}
+
+/// Take the bytes themselves.
+pub(super) async fn raw(
+    files: &Files,
+    head: &Head,
+    body: Incoming,
+    name: String,
+) -> Result<Response, Problem> {
+    let query = Query::parse(&head.query, &[REPLICAS, CONCERN])?;
+    let original = name.rsplit('/').next().filter(|last| !last.is_empty()).unwrap_or(&name).to_owned();
+    let wish = wish(&query, &head.headers, name, original)?;
+    check_size(wish.size)?;
+    let uploaded = files.upload(wish.clone(), data(body)).await?;
+    let reply =
+        UploadReply { replication: Some(replication(files, &uploaded)), ..reply_to(files, &wish, &uploaded) };
+    Ok(tagged(json(StatusCode::OK, &reply), &uploaded))
+}
+
+fn data(body: Incoming) -> impl Stream<Item = Result<impl Buf, hyper::Error>> {
+    BodyDataStream::new(body)
+}
+
+fn no_file(through: Through) -> Problem {
+    match through {
+        Through::ThisMember => {
+            Problem::new(Code::NoFile, "no file uploaded: send a form with the field \"file\"")
+        }
+        // Existing clients of this route read 400.
+        Through::Any => Problem::invalid("no file uploaded"),
+    }
+}
+
+fn wish(query: &Query, headers: &HeaderMap, name: String, original: String) -> Result<Wish, Problem> {
+    if headers.contains_key(IF_MATCH) {
+        return Err(Problem::invalid(
+            "an upload takes no If-Match; If-None-Match: * is for files that must be new",
+        ));
+    }
+    let only_if_absent = match headers.get(IF_NONE_MATCH).map(HeaderValue::as_bytes) {
+        None => false,
+        Some(b"*") => true,
+        Some(_) => {
+            return Err(Problem::invalid("an upload takes only If-None-Match: *, the file must not exist"));
+        }
+    };
+    Ok(Wish {
+        name,
+        original,
+        size: length(headers),
+        replicas: query.number(REPLICAS, 1..=u64::from(u8::MAX))?.map(|replicas| replicas as u8),
+        concern: query.parsed(CONCERN)?,
+        digest: digest(headers)?,
+        only_if_absent,
+    })
+}
+
+/// How long the body is, if it says so.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The SHA-256 that the client says its body has.
+fn digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Problem> {
+    let Some(value) = headers.get("content-digest").or_else(|| headers.get("repr-digest")) else {
+        return Ok(None);
+    };
+    let wrong = || Problem::invalid("Content-Digest is not sha-256=:…:, 32 bytes in Base64");
+    let text = value.to_str().map_err(|_| wrong())?;
+    let each = text.split(',').map(str::trim);
+    // Other algorithms are not looked at.
+    let Some(encoded) = each.filter_map(|part| part.strip_prefix("sha-256=:")).next() else {
+        return Ok(None);
+    };
+    let bytes =
+        encoded.strip_suffix(':').and_then(|encoded| STANDARD.decode(encoded).ok()).ok_or_else(wrong)?;
+    bytes.try_into().map(Some).map_err(|_| wrong())
+}
+
+/// An id in the form that existing clients know (RFC 9562, version 4).
+fn new_id() -> String {
+    let (high, low) = (crate::peers::random(), crate::peers::random());
+    let (high, low) = (high & !0xf000 | 0x4000, low & !(0b11 << 62) | 0b10 << 62);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+fn reply_to(files: &Files, wish: &Wish, uploaded: &Uploaded) -> UploadReply {
+    reply(files, wish, uploaded.record.size, to_hex(&uploaded.record.digest))
+}
+
+fn reply(files: &Files, wish: &Wish, size_bytes: u64, checksum_sha256: String) -> UploadReply {
+    let ending =
+        wish.original.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, ending)| ending);
+    let stored_name =
+        match ending.filter(|_| wish.name != wish.original && !wish.name.ends_with(&wish.original)) {
+            Some(ending) => format!("{}.{ending}", wish.name),
+            None => wish.name.clone(),
+        };
+    UploadReply {
+        success: true,
+        file_id: wish.name.clone(),
+        file_key: wish.name.clone(),
+        stored_name,
+        original_filename: wish.original.clone(),
+        size_bytes,
+        checksum_sha256,
+        node_id: nodes::name(files.me().ordinal),
+        is_replica: false,
+        replication: None,
+        routed_via: None,
+        selected_node: None,
+        node_latency_ms: None,
+    }
+}
+
+/// What became of the copies on the other members.
+fn replication(files: &Files, uploaded: &Uploaded) -> Replication {
+    let others = uploaded.copies.iter().filter(|(ordinal, _)| *ordinal != files.me().ordinal);
+    let details: Vec<ReplicationDetail> = others
+        .map(|(ordinal, result)| ReplicationDetail {
+            node: nodes::name(*ordinal),
+            success: result.is_ok(),
+            error: result.as_ref().err().cloned(),
+        })
+        .collect();
+    let names = |success: bool| {
+        let those = details.iter().filter(|detail| detail.success == success);
+        those.map(|detail| detail.node.clone()).collect::<Vec<_>>()
+    };
+    let (successful_nodes, failed_nodes) = (names(true), names(false));
+    Replication {
+        total_nodes: details.len(),
+        successful: successful_nodes.len(),
+        failed: failed_nodes.len(),
+        successful_nodes,
+        failed_nodes,
+        details,
+    }
+}
+
+fn tagged(mut response: Response, uploaded: &Uploaded) -> Response {
+    let tag = format!("\"{}\"", to_hex(&uploaded.record.digest));
+    response.headers_mut().insert(ETAG, HeaderValue::try_from(tag).expect("digits in quotes"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_the_form_that_clients_know() {
+        let id = new_id();
+        let parts: Vec<&str> = id.split('-').collect();
+        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
+        assert!(parts[2].starts_with('4') && "89ab".contains(&parts[3][..1]), "{id}");
+        assert_ne!(new_id(), id);
+    }
+
+    #[test]
+    fn a_digest_is_read_or_refused_and_never_guessed() {
+        let with = |value: &'static str| {
+            digest(&HeaderMap::from_iter([(
+                http::header::HeaderName::from_static("content-digest"),
+                HeaderValue::from_static(value),
+            )]))
+        };
+        let empty = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:";
+        assert_eq!(with(empty).ok().flatten().map(|digest| digest[0]), Some(0xe3));
+        assert_eq!(with("sha-512=:AA==:"), Ok(None));
+        for wrong in ["sha-256=:AA==:", "sha-256=:!:", "sha-256=:47DEQpj8HBSa"] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(digest(&HeaderMap::new()), Ok(None));
+    }
+}
