@@ -7,8 +7,8 @@
 
 mod admin;
 mod faults;
-mod health;
 pub mod files;
+mod health;
 mod payload;
 mod problem;
 mod read;

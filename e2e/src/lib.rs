@@ -2,6 +2,7 @@
 //! the tests in `tests/` do.
 
 pub mod faults;
+pub mod files;
 pub mod history;
 pub mod http;
 pub mod kubernetes;

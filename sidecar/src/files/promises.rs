@@ -13,6 +13,9 @@ use holdfast_wire::files::Digest;
 use super::blobs::{BlobError, Blobs};
 use super::limits::PROMISE_TIME;
 
+/// The kernel's clock for files lags behind by up to a tick. No process begins so soon after the one before has ended.
+const TICK: Duration = Duration::from_millis(20);
+
 /// What was promised, and to whom.
 #[derive(Debug)]
 pub(crate) struct Promises {
@@ -28,7 +31,7 @@ struct Promise {
 
 impl Promises {
     pub(crate) fn new() -> Promises {
-        Promises { began: SystemTime::now(), given: Mutex::default() }
+        Promises { began: SystemTime::now() - TICK, given: Mutex::default() }
     }
 
     /// These bytes are kept for an upload, from before it is looked whether they are here.

@@ -16,8 +16,8 @@
 mod body;
 pub(crate) mod conditions;
 mod direct;
-mod health;
 mod files;
+mod health;
 mod key;
 mod list;
 mod parameters;

@@ -1,0 +1,436 @@
+//! What a user of files is promised: uploaded once, found everywhere, repaired by itself.
+//!
+//! `HOLDFAST_FILES=1000 cargo test -p holdfast-e2e --features machine --test files -- killing` is the long form of the test
+//! that kills members; without the variable it does the same with fewer files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use holdfast_e2e::files::{self, Download, Upload};
+use holdfast_e2e::http::Http;
+use holdfast_e2e::laptop::Laptop;
+use holdfast_e2e::suite::{self, Test, note};
+use holdfast_e2e::{runtime, wait};
+use holdfast_xtask::{checkout, command};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The tests, from the quickest.
+const TESTS: &[Test<()>] = &[
+    ("names_are_data_and_ranges_are_checked", |()| names_and_ranges()),
+    ("the_four_scenarios_of_the_guide", |()| four_scenarios()),
+    ("a_file_on_some_members_is_found_through_all", |()| placement()),
+    ("what_is_deleted_while_a_member_is_down_goes_there_too", |()| deleted_while_down()),
+    ("flipped_bits_are_never_served_and_are_repaired", |()| flipped_bits()),
+    ("killing_any_member_at_any_moment_loses_no_acknowledged_upload", |()| killing()),
+];
+
+/// How long something may take that takes seconds, on a machine that may be compiling.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Files in the test that kills members, if nobody says how many.
+const FILES: usize = 60;
+
+/// Clients that upload and download at a time.
+const CLIENTS: usize = 4;
+
+fn main() -> ExitCode {
+    suite::run(TESTS, || Ok(()), |()| Ok(()))
+}
+
+fn three_members() -> anyhow::Result<Laptop> {
+    let path = checkout().join("manifests/store-three-members.yaml");
+    let manifest =
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Laptop::up(&manifest)
+}
+
+/// Bytes that nobody can mistake for those of another seed.
+fn content(seed: usize, length: usize) -> Bytes {
+    let mut state = seed as u64 * 0x9e37_79b9_7f4a_7c15 + 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..length).map(|_| next()).collect::<Vec<u8>>().into()
+}
+
+/// Small ones, some of several blocks, a few large ones.
+fn length(seed: usize) -> usize {
+    match seed % 10 {
+        0 => 0,
+        1..6 => 10 + seed * 37 % 5_000,
+        6..9 => 100_000 + seed * 7919 % 300_000,
+        _ => 2_000_000 + seed * 104_729 % 2_000_000,
+    }
+}
+
+fn whole(download: Download) -> anyhow::Result<Bytes> {
+    match download {
+        Download::Whole(bytes) => Ok(bytes),
+        other => bail!("not all of it came: {other:?}"),
+    }
+}
+
+fn names_and_ranges() -> anyhow::Result<()> {
+    let store = three_members()?;
+    let http = Http::default();
+    runtime().block_on(async {
+        let long = "ö".repeat(2048);
+        let names =
+            ["../../../etc/passwd", "a\0b", "/", "größe 文件 🦀", "%2e%2e", "a?b#c&d=e", long.as_str()];
+        for (seed, name) in names.into_iter().enumerate() {
+            let bytes = content(seed, 200_000);
+            let reply = files::must_put(&http, &store.base(0), name, bytes.clone()).await?;
+            ensure!(reply.file_key == name, "{name:?} became {:?}", reply.file_key);
+            for ordinal in 0..3 {
+                let read = whole(files::get(&http, &store.base(ordinal), name).await)?;
+                ensure!(read == bytes, "{name:?} is another at member {ordinal}");
+            }
+        }
+        let too_long = "n".repeat(4097);
+        let refused = files::put(&http, &store.base(0), &too_long, "x").await;
+        ensure!(matches!(&refused, Upload::Otherwise(why) if why.starts_with("400")), "{refused:?}");
+        let listed: BTreeSet<String> =
+            files::list(&http, &store.base(1)).await?.into_iter().map(|file| file.file_key).collect();
+        ensure!(listed == names.into_iter().map(str::to_owned).collect(), "listed: {listed:?}");
+
+        // The catalogue is the store's own.
+        let keys = http.list(&store.base(0), "").await?;
+        ensure!(keys.is_empty(), "users see {keys:?}");
+        for path in ["/v1/kv/%00files", "/v1/kv?prefix=%00", "/v1/watch?prefix=%00"] {
+            let (status, body) = http.answer(http.raw().get(format!("{}{path}", store.base(0)))).await?;
+            ensure!(status == 400 && body.contains("the store's own"), "{path}: {status} {body}");
+        }
+
+        let url = format!("{}/files/{}", store.base(2), files::encoded("%2e%2e"));
+        let bytes = content(4, 200_000);
+        for (range, expected) in [
+            ("bytes=0-0", &bytes[..1]),
+            ("bytes=131071-131073", &bytes[131_071..131_074]),
+            ("bytes=199990-", &bytes[199_990..]),
+            ("bytes=-7", &bytes[199_993..]),
+        ] {
+            let response = http.raw().get(&url).header("range", range).send().await?;
+            ensure!(response.status() == 206, "{range}: {}", response.status());
+            ensure!(response.bytes().await? == expected, "{range}");
+        }
+        let response = http.raw().get(&url).header("range", "bytes=200000-").send().await?;
+        ensure!(response.status() == 416, "{}", response.status());
+        let response = http.raw().head(&url).send().await?;
+        let tag = response.headers().get("etag").context("there is no ETag")?.clone();
+        ensure!(response.headers()["content-length"] == "200000", "{:?}", response.headers());
+        let response = http.raw().get(&url).header("if-none-match", tag).send().await?;
+        ensure!(response.status() == 304, "{}", response.status());
+        let request = http.raw().put(&url).header("content-length", "99999999999999").body("x");
+        let answer = http.answer(request).await;
+        ensure!(answer.is_err() || answer.as_ref().is_ok_and(|(status, _)| *status == 413), "{answer:?}");
+        Ok(())
+    })
+}
+
+fn four_scenarios() -> anyhow::Result<()> {
+    let store = three_members()?;
+    let http = Http::default();
+    let base = store.base(0);
+    let upload = |name: &str, seed| {
+        let url = format!("{base}/files");
+        runtime().block_on(files::post(&http, &url, name, &content(seed, 300_000)))
+    };
+    // All are up.
+    let all = upload("all.bin", 1)?;
+    let replication = all.replication.context("there are no counts")?;
+    ensure!((replication.successful, replication.failed) == (2, 0), "{replication:?}");
+    let listed = runtime().block_on(files::list(&http, &base))?;
+    ensure!(listed[0].replicas == ["node-1", "node-2", "node-3"], "{listed:?}");
+
+    // One is down.
+    command::capture(&mut store.cli(&["fail", "1"]))?;
+    wait::until("node-2 is seen to be down", PATIENCE, || {
+        let nodes: Vec<Value> = runtime().block_on(files::json(&http, &format!("{base}/nodes")))?;
+        ensure!(nodes[1]["status"] == "DOWN", "{nodes:?}");
+        Ok(())
+    })?;
+    let mut names = Vec::new();
+    for seed in 2..5 {
+        let reply = upload(&format!("without-{seed}.bin"), seed)?;
+        let replication = reply.replication.context("there are no counts")?;
+        ensure!((replication.successful, replication.failed) == (1, 1), "{replication:?}");
+        ensure!(replication.failed_nodes == ["node-2"], "{replication:?}");
+        names.push((reply.file_id, seed));
+    }
+    let queue = runtime().block_on(files::queue(&http, &base, "&status=PENDING&node_id=node-2"))?;
+    ensure!(queue.count == 3 && queue.statistics.pending == 3, "{queue:?}");
+    ensure!(queue.items.iter().all(|item| item.source_node_id.as_deref() == Some("node-1")), "{queue:?}");
+
+    // Asking for the impossible says so, with counts.
+    let reply = runtime().block_on(files::recover(&http, &base, "node-2"))?;
+    ensure!((reply.total, reply.success, reply.failed) == (3, 0, 3), "{reply:?}");
+    let nothing = runtime().block_on(files::recover(&http, &base, "node-3"))?;
+    ensure!((nothing.message.as_str(), nothing.count) == ("no pending replications", 0), "{nothing:?}");
+
+    // It is back: at once, and byte for byte.
+    command::capture(&mut store.cli(&["start", "1"]))?;
+    let (_, took) = wait::until("node-2 has all files", PATIENCE, || {
+        let listed = runtime().block_on(files::list(&http, &base))?;
+        ensure!(listed.iter().all(|file| file.replicas.len() == 3), "{listed:?}");
+        Ok(())
+    })?;
+    note(format_args!("recovered {took:.1?} after the start of node-2"));
+    for (name, seed) in names {
+        let read = whole(runtime().block_on(files::get(&http, &store.base(1), &name)))?;
+        ensure!(read == content(seed, 300_000), "{name} is another at node-2");
+    }
+    let disks = [0, 1].map(|ordinal| files::on_disk(&store, ordinal));
+    let names = disks.map(|disk| {
+        disk.map(|paths| paths.iter().map(|path| path.file_name().map(ToOwned::to_owned)).collect::<Vec<_>>())
+    });
+    let [first, second] = names;
+    ensure!(first? == second?, "the disks differ");
+    let queue = runtime().block_on(files::queue(&http, &base, ""))?;
+    ensure!(queue.statistics.pending == 0 && queue.statistics.completed == 3, "{queue:?}");
+
+    // By hand: what was spoilt on the disk is counted when it is recovered.
+    let spoilt = files::on_disk(&store, 1)?;
+    spoilt.iter().try_for_each(std::fs::remove_file)?;
+    let reply = runtime().block_on(files::recover(&http, &base, "node-2"))?;
+    ensure!((reply.total, reply.success, reply.failed) == (4, 4, 0), "{reply:?}");
+    ensure!(files::on_disk(&store, 1)?.len() == 4, "not all are back");
+    Ok(())
+}
+
+fn placement() -> anyhow::Result<()> {
+    let store = three_members()?;
+    let http = Http::default();
+    runtime().block_on(async {
+        let url = format!("{}/files/some?replicas=2", store.base(1));
+        let bytes = content(7, 500_000);
+        let response = http.raw().put(&url).body(bytes.clone()).send().await?;
+        ensure!(response.status() == 200, "{}", response.text().await?);
+        for ordinal in 0..3 {
+            let url = format!("{}/download/some", store.base(ordinal));
+            let response = http.raw().get(&url).send().await?;
+            let from =
+                response.headers().get("x-routed-from").context("nobody says where it is from")?.clone();
+            ensure!(response.bytes().await? == bytes, "another at member {ordinal}, from {from:?}");
+        }
+        let disks = (0..3).map(|ordinal| files::on_disk(&store, ordinal).map(|files| files.len()));
+        let disks = disks.collect::<anyhow::Result<Vec<_>>>()?;
+        ensure!(disks[1] == 1 && disks.iter().sum::<usize>() == 2, "{disks:?}");
+        let url = format!("{}/files/some?replicas=4", store.base(1));
+        let response = http.raw().put(&url).body("x").send().await?;
+        ensure!(response.status() == 400, "{}", response.status());
+        let upload =
+            files::post(&http, &format!("{}/upload", store.base(2)), "a.txt", b"through any").await?;
+        ensure!(upload.selected_node.is_some() && upload.routed_via.is_some(), "{upload:?}");
+        Ok(())
+    })
+}
+
+fn deleted_while_down() -> anyhow::Result<()> {
+    let store = three_members()?;
+    let http = Http::default();
+    let base = store.base(0);
+    let bytes = content(9, 200_000);
+    runtime().block_on(files::must_put(&http, &base, "gone", bytes.clone()))?;
+    runtime().block_on(files::must_put(&http, &base, "stays", bytes.clone()))?;
+    runtime().block_on(files::must_put(&http, &base, "other", content(10, 1000)))?;
+    command::capture(&mut store.cli(&["fail", "2"]))?;
+    for name in ["gone", "other"] {
+        let (status, body) = runtime()
+            .block_on(http.answer(http.raw().delete(format!("{base}/files/{name}"))))
+            .context("no answer")?;
+        ensure!(status == 200, "{status}: {body}");
+    }
+    let absent = runtime().block_on(files::get(&http, &store.base(1), "gone"));
+    ensure!(absent == Download::Absent, "{absent:?}");
+    command::capture(&mut store.cli(&["start", "2"]))?;
+    wait::until("every disk holds one file", PATIENCE, || {
+        for ordinal in 0..3 {
+            let there = files::on_disk(&store, ordinal)?;
+            ensure!(there.len() == 1, "member {ordinal} holds {there:?}");
+        }
+        Ok(())
+    })?;
+    let read = whole(runtime().block_on(files::get(&http, &store.base(2), "stays")))?;
+    ensure!(read == bytes, "what has the same bytes was spoilt");
+    Ok(())
+}
+
+fn flipped_bits() -> anyhow::Result<()> {
+    let store = three_members()?;
+    let http = Http::default();
+    let count = 100;
+    for seed in 0..count {
+        let bytes = content(seed, length(seed).max(1));
+        runtime().block_on(files::must_put(
+            &http,
+            &store.base((seed % 3) as u8),
+            &format!("f{seed}"),
+            bytes,
+        ))?;
+    }
+    // One in a hundred of what each member has, and never the same file twice.
+    let mut flipped = 0;
+    for ordinal in 0..3u8 {
+        let there = files::on_disk(&store, ordinal)?;
+        for (place, path) in there.iter().enumerate().skip(usize::from(ordinal) * 7 + 3).step_by(50) {
+            files::flip(path, place * 7919 + usize::from(ordinal))?;
+            flipped += 1;
+        }
+    }
+    for seed in 0..count {
+        for ordinal in 0..3 {
+            let read =
+                whole(runtime().block_on(files::get(&http, &store.base(ordinal), &format!("f{seed}"))))?;
+            ensure!(
+                read == content(seed, length(seed).max(1)),
+                "a wrong byte of f{seed} from member {ordinal}"
+            );
+        }
+    }
+    let (_, took) = wait::until("all copies are good again", PATIENCE, || all_good(&store, &http, count))?;
+    note(format_args!("{flipped} of {} copies were spoilt, and good again {took:.1?} later", 3 * count));
+    Ok(())
+}
+
+/// Every member holds every file, with the right bytes and nothing beside them.
+fn all_good(store: &Laptop, http: &Http, count: usize) -> anyhow::Result<()> {
+    let listed = runtime().block_on(files::list(http, &store.base(0)))?;
+    ensure!(listed.len() == count, "{} files", listed.len());
+    let missing: Vec<_> = listed.iter().filter(|file| file.replicas.len() < 3).collect();
+    ensure!(missing.is_empty(), "not on all members: {missing:?}");
+    let expected: BTreeSet<&str> = listed.iter().map(|file| file.checksum_sha256.as_str()).collect();
+    for ordinal in 0..3 {
+        let there = files::on_disk(store, ordinal)?;
+        let names = there.iter().filter_map(|path| path.file_name()?.to_str());
+        ensure!(names.collect::<BTreeSet<_>>() == expected, "member {ordinal} holds {there:?}");
+    }
+    Ok(())
+}
+
+fn killing() -> anyhow::Result<()> {
+    let count = std::env::var("HOLDFAST_FILES").ok().and_then(|text| text.parse().ok()).unwrap_or(FILES);
+    let store = three_members()?;
+    let next = Arc::new(AtomicUsize::new(0));
+    let done = Arc::new(AtomicBool::new(false));
+    let bases = store.bases();
+    let acknowledged = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (next, bases) = (next.clone(), bases.clone());
+                scope.spawn(move || load(client, count, &next, &bases))
+            })
+            .collect();
+        let kills = scope.spawn(|| kill_all(&store, &done));
+        let loads: Vec<_> = clients.into_iter().map(|client| client.join().expect("no panic")).collect();
+        done.store(true, Relaxed);
+        let kills = kills.join().expect("no panic")?;
+        let mut acknowledged = BTreeMap::new();
+        let (mut unsure, mut reads) = (0, 0);
+        for load in loads {
+            let load = load?;
+            acknowledged.extend(load.acknowledged);
+            unsure += load.unsure;
+            reads += load.reads;
+        }
+        note(format_args!(
+            "{} uploads acknowledged, {unsure} tries were not, {reads} whole downloads, {kills} kills",
+            acknowledged.len()
+        ));
+        anyhow::Ok(acknowledged)
+    })?;
+    ensure!(acknowledged.len() == count, "only {} of {count} could be uploaded", acknowledged.len());
+    store.wait_until_ready()?;
+    let http = Http::default();
+    let (_, took) = wait::until("every file is on every member", PATIENCE, || {
+        let listed = runtime().block_on(files::list(&http, &store.base(0)))?;
+        let missing = listed.iter().filter(|file| file.replicas.len() < 3).count();
+        ensure!(
+            missing == 0 && listed.len() == count,
+            "{missing} of {} are not on all members",
+            listed.len()
+        );
+        Ok(())
+    })?;
+    note(format_args!("all of them on all members {took:.1?} after the last kill"));
+    for (name, seed) in acknowledged {
+        for base in &bases {
+            let read = whole(runtime().block_on(files::get(&http, base, &name)))?;
+            ensure!(read == content(seed, length(seed)), "{name} is another at {base}");
+        }
+    }
+    Ok(())
+}
+
+/// What a client did.
+#[derive(Default)]
+struct Loaded {
+    acknowledged: BTreeMap<String, usize>,
+    unsure: usize,
+    reads: usize,
+}
+
+/// Upload files until all are, each until it is acknowledged, and read others meanwhile.
+fn load(client: usize, count: usize, next: &AtomicUsize, bases: &[String]) -> anyhow::Result<Loaded> {
+    let http = Http::default();
+    let mut loaded = Loaded::default();
+    loop {
+        let seed = next.fetch_add(1, Relaxed);
+        if seed >= count {
+            return Ok(loaded);
+        }
+        let name = format!("file-{seed}");
+        let begin = Instant::now();
+        let mut place = seed + client;
+        loop {
+            place += 1;
+            let base = &bases[place % bases.len()];
+            match runtime().block_on(files::put(&http, base, &name, content(seed, length(seed)))) {
+                Upload::Acknowledged(_) => break,
+                Upload::Otherwise(why) => {
+                    loaded.unsure += 1;
+                    ensure!(begin.elapsed() < PATIENCE, "{name} cannot be uploaded: {why}");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
+        loaded.acknowledged.insert(name, seed);
+        // Whatever comes of another file must be a part of it, from its beginning.
+        let other = (seed * 31 + client) % (seed + 1);
+        match runtime().block_on(files::get(&http, &bases[seed % bases.len()], &format!("file-{other}"))) {
+            Download::Whole(bytes) => {
+                ensure!(bytes == content(other, length(other)), "a wrong byte of file-{other}");
+                loaded.reads += 1;
+            }
+            Download::Absent => {
+                let mine = loaded.acknowledged.contains_key(&format!("file-{other}"));
+                ensure!(!mine, "file-{other} was acknowledged and is not there");
+            }
+            Download::Broken { bytes, .. } => {
+                let whole = content(other, length(other));
+                ensure!(whole.starts_with(&bytes), "a wrong byte of file-{other}, which broke off");
+            }
+        }
+    }
+}
+
+/// Kill one member after the other, at any moment; the runner starts them again.
+fn kill_all(store: &Laptop, done: &AtomicBool) -> anyhow::Result<usize> {
+    let mut kills = 0;
+    while !done.load(Relaxed) {
+        std::thread::sleep(Duration::from_millis(1500 + (kills as u64 * 977) % 2000));
+        let ordinal = (kills * 2 % 3) as u8;
+        if store.signal(ordinal, Signal::KILL).is_ok() {
+            kills += 1;
+        }
+    }
+    Ok(kills)
+}
