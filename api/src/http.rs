@@ -9,6 +9,7 @@ mod admin;
 mod faults;
 pub mod files;
 mod health;
+mod log;
 mod payload;
 mod problem;
 mod read;
@@ -20,6 +21,11 @@ mod write;
 pub use admin::{CheckpointReply, TransferReply, VersionReply};
 pub use faults::{FaultsRequest, FaultsStatus};
 pub use health::{Health, HealthStatus, LogRole, PeerHealth, PeerHealthStatus, Quorum};
+pub use log::{
+    AppendConcern, AppendReply, AppendRequest, Deduplication, LOG_DEFAULT, LOG_END, LOG_STARTED, LOG_UNDONE,
+    LogChangeReply, LogEnd, LogMessage, LogReply, LogSettings, LogStarted, LogUndone, LogsReply,
+    MessagesReply, TrimRequest,
+};
 pub use payload::{Base64, PayloadError};
 pub use problem::{Outcome, Problem, ProblemCode};
 pub use read::{KeyValue, ListReply};
@@ -37,6 +43,8 @@ pub mod header {
     pub const REVISION: &str = "x-holdfast-revision";
     /// On every reply; echoed if the request carries one.
     pub const REQUEST_ID: &str = "x-request-id";
+    /// On appends: the key by which a log tells messages apart, if that is its setting.
+    pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 }
 
 /// Names of query parameters.
@@ -47,7 +55,7 @@ pub mod query {
     pub const SESSION: &str = "session";
     /// The write's number in its session, from 1.
     pub const SEQUENCE: &str = "sequence";
-    /// `linearizable` or `local`.
+    /// `linearizable` or `local`; of a message log also `committed`.
     pub const READ: &str = "read";
     /// Read as of this revision.
     pub const REVISION: &str = "revision";
@@ -57,7 +65,7 @@ pub mod query {
     pub const LIMIT: &str = "limit";
     /// Where the page before ended, as its reply said.
     pub const CURSOR: &str = "cursor";
-    /// Watch from this revision on.
+    /// Watch from this revision on; read or follow a message log from this message on.
     pub const FROM: &str = "from";
     /// How long to wait for an answer, as a [`crate::Span`].
     pub const TIMEOUT: &str = "timeout";

@@ -13,7 +13,7 @@ use holdfast_api::http::{
 use http::header::{ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::endpoints::{EndpointError, Endpoints};
 use crate::error::Error;
@@ -27,6 +27,11 @@ pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 /// How long one of several members is waited for before another one is asked. Longer than an election with default
 /// settings takes, so that a member that holds a request meanwhile can answer it.
 pub(crate) const ATTEMPT_MAX: Duration = Duration::from_secs(2);
+/// With less time left than this it is not worth to ask again about a write that is done: twice what a member takes less
+/// than we.
+const AGAIN_MIN: Duration = Duration::from_millis(500);
+/// The pause before.
+const AGAIN_PAUSE: Duration = Duration::from_millis(20);
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
@@ -226,10 +231,10 @@ impl Client {
         Instant::now() + self.deadline
     }
 
-    async fn write<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+    pub(crate) async fn write<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
         let deadline = self.until();
         let answer = if self.stamps {
-            self.write_once(&request, deadline).await?
+            self.write_once(&request, deadline, |_| true).await?
         } else {
             self.transport.call(&request, deadline).await?
         };
@@ -239,13 +244,35 @@ impl Client {
         })
     }
 
-    /// Sends a write under a session, as often as it takes.
-    async fn write_once(&self, request: &Request, deadline: Instant) -> Result<Answer, Error> {
+    /// Whether this client's writes carry sessions.
+    pub(crate) fn stamps(&self) -> bool {
+        self.stamps
+    }
+
+    /// Sends a write under a session, as often as it takes; what was done is asked about again until it is `enough` or
+    /// the time is up.
+    pub(crate) async fn write_once(
+        &self,
+        request: &Request,
+        deadline: Instant,
+        enough: impl Fn(&Answer) -> bool,
+    ) -> Result<Answer, Error> {
         let lane = self.lanes.take();
         let first = lane.sequence == 1;
-        let result = self.transport.call(&request.stamped(&lane), deadline).await;
+        let stamped = request.stamped(&lane);
+        let mut result = self.transport.call(&stamped, deadline).await;
+        while result.as_ref().is_ok_and(|answer| !enough(answer)) && Instant::now() + AGAIN_MIN < deadline {
+            sleep(AGAIN_PAUSE).await;
+            match self.transport.call(&stamped, deadline).await {
+                Ok(answer) => result = Ok(answer),
+                Err(_) => break, // what is known is better
+            }
+        }
         match result.as_ref().map_err(Error::code) {
-            Ok(_) | Err(Some(ProblemCode::PreconditionFailed)) => {
+            Ok(_)
+            | Err(Some(
+                ProblemCode::PreconditionFailed | ProblemCode::DuplicateMessage | ProblemCode::KeyReused,
+            )) => {
                 self.lanes.done(lane);
                 result
             }
@@ -278,7 +305,7 @@ impl Client {
         serde_json::from_slice(&answer.body).map_err(|error| self.protocol(answer, error))
     }
 
-    fn protocol(&self, answer: &Answer, detail: impl ToString) -> Error {
+    pub(crate) fn protocol(&self, answer: &Answer, detail: impl ToString) -> Error {
         Error::Protocol { endpoint: self.transport.name(answer.place), detail: detail.to_string() }
     }
 }

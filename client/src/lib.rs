@@ -27,8 +27,10 @@ mod endpoints;
 mod error;
 mod event_stream;
 mod lanes;
+mod log;
 pub mod native;
 mod request;
+mod streaming;
 mod transport;
 mod watch;
 
@@ -40,5 +42,6 @@ pub use client::{Client, Consistency, DEADLINE_DEFAULT, Expect, Pages, ReadOptio
 pub use endpoints::{ENDPOINTS_MAX, EndpointError};
 pub use error::{Error, Tried};
 pub use holdfast_api::http as reply;
+pub use log::{AppendOptions, Follow, Followed, Log, LogConsistency};
 pub use native::NativeClient;
 pub use watch::Watch;

@@ -71,6 +71,17 @@ impl Request {
         Ok(Request::new(method, &format!("/v1/kv/{}", encode(key)), effect))
     }
 
+    /// A request to a route of a message log, which is below the log's own.
+    ///
+    /// # Errors
+    /// No URL can carry this name, nor can a log have it.
+    pub(crate) fn of_log(method: Method, log: &str, below: &str, effect: Effect) -> Result<Request, Error> {
+        if matches!(log, "" | "." | "..") {
+            return Err(Error::refused(ProblemCode::InvalidLogName, format!("no log can be named {log:?}")));
+        }
+        Ok(Request::new(method, &format!("/v1/logs/{}{below}", encode(log)), effect))
+    }
+
     /// Tell the member how long it may try.
     pub(crate) fn timing_out(mut self) -> Request {
         self.times_out = true;

@@ -210,6 +210,8 @@ pub(crate) fn settles(code: ProblemCode) -> bool {
     matches!(
         code,
         ProblemCode::PreconditionFailed
+            | ProblemCode::DuplicateMessage
+            | ProblemCode::KeyReused
             | ProblemCode::QuotaExceeded
             | ProblemCode::TooLarge
             | ProblemCode::InvalidKey

@@ -2,29 +2,16 @@
 //!
 //! Refuses to skip: what was compacted away before it could be read is an error, never a gap.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
 use holdfast_api::http::{
-    PROBLEM_TYPE, Problem, ProblemCode, WATCH_END, WATCH_STARTED, WatchBatch, WatchEnd, WatchStarted, query,
+    Problem, ProblemCode, WATCH_END, WATCH_STARTED, WatchBatch, WatchEnd, WatchStarted, query,
 };
 use http::Method;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::client::Client;
-use crate::error::{Error, Tried};
-use crate::event_stream::{Message, Parser};
+use crate::error::Error;
+use crate::event_stream::Message;
 use crate::request::{Effect, Request};
-use crate::transport::{problem, whole, words};
-
-/// A stream without so much as a keep-alive for this long is dead: several times what a member lets pass.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
-/// How long a member may take to begin a stream.
-const BEGIN_MAX: Duration = Duration::from_secs(2);
-/// After all members were asked in vain, wait this long; then twice as long, and so on.
-const PAUSE_FIRST: Duration = Duration::from_millis(5);
-/// No pause is longer.
-const PAUSE_MAX: Duration = Duration::from_millis(250);
+use crate::streaming::Stream;
 
 /// Changes under a prefix, in order, each once.
 #[derive(Debug)]
@@ -34,14 +21,6 @@ pub struct Watch {
     /// The first revision that was not delivered; `None` before the first member said which that is.
     from: Option<u64>,
     stream: Option<Stream>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    place: usize,
-    response: reqwest::Response,
-    parser: Parser,
-    messages: VecDeque<Message>,
 }
 
 /// What a message means.
@@ -69,7 +48,12 @@ impl Watch {
     /// As [`Watch::next`].
     pub async fn started(&mut self) -> Result<(), Error> {
         if self.stream.is_none() {
-            self.stream = Some(self.connect().await?);
+            let mut stream = Stream::connect(&self.client, &self.request()).await?;
+            // Members say first from where they send; if this one does not, its word is kept for later.
+            if let Some(WatchStarted { from }) = stream.take_first(WATCH_STARTED) {
+                self.from.get_or_insert(from);
+            }
+            self.stream = Some(stream);
         }
         Ok(())
     }
@@ -84,7 +68,7 @@ impl Watch {
         loop {
             self.started().await?;
             let stream = self.stream.as_mut().expect("the watch has started");
-            let place = stream.place;
+            let place = stream.place();
             // However the stream failed, another one goes on where it stopped.
             let meaning = match stream.message().await {
                 Some(message) => self.meaning(&message, place)?,
@@ -136,97 +120,23 @@ impl Watch {
         }
     }
 
-    /// A stream from some member, that has said from where it goes.
-    async fn connect(&mut self) -> Result<Stream, Error> {
-        let deadline = self.client.until();
-        let mut pause = PAUSE_FIRST;
-        let mut tried: Vec<Tried> = Vec::new();
-        loop {
-            for place in self.client.transport.endpoints.order() {
-                let begin = timeout_at(deadline.min(Instant::now() + BEGIN_MAX), self.begin(place)).await;
-                let silent = begin.is_err();
-                let why = match begin {
-                    Ok(Ok(stream)) => {
-                        self.client.transport.endpoints.prefer(place);
-                        return Ok(stream);
-                    }
-                    Ok(Err(Begin::Refused(problem))) if !worth_another(&problem) => {
-                        return Err(Error::Refused(problem));
-                    }
-                    Ok(Err(Begin::Refused(problem))) => format!("{} ({})", problem.detail, problem.code),
-                    Ok(Err(Begin::Failed(why))) => why,
-                    Err(_) => "no answer in time".to_owned(),
-                };
-                let endpoint = self.client.transport.name(place);
-                tried.retain(|tried| tried.endpoint != endpoint);
-                tried.push(Tried { endpoint, why, silent });
-            }
-            let next = Instant::now() + pause;
-            if next >= deadline {
-                return Err(Error::Unreachable { tried });
-            }
-            sleep_until(next).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-    }
-
-    async fn begin(&mut self, place: usize) -> Result<Stream, Begin> {
-        let mut request =
+    /// What asks a member for the stream.
+    fn request(&self) -> Request {
+        let request =
             Request::new(Method::GET, "/v1/watch", Effect::Reads).with_query(query::PREFIX, &self.prefix);
-        if let Some(from) = self.from {
-            request = request.with_query(query::FROM, from);
-        }
-        let failed = |error: reqwest::Error| Begin::Failed(words(&error));
-        let mut response = self.client.transport.send(place, &request, BEGIN_MAX).await.map_err(failed)?;
-        if !response.status().is_success() {
-            let body = whole(&mut response).await.map_err(Begin::Failed)?;
-            return Err(match problem(response.headers(), &body) {
-                Some(problem) => Begin::Refused(Box::new(problem)),
-                None => Begin::Failed(format!("HTTP status {} without {PROBLEM_TYPE}", response.status())),
-            });
-        }
-        let mut stream = Stream { place, response, parser: Parser::default(), messages: VecDeque::new() };
-        let first =
-            stream.message().await.ok_or_else(|| Begin::Failed("the stream ended at once".to_owned()))?;
-        // Members say first from where they send; if this one does not, its word is kept for later.
-        if first.event == WATCH_STARTED
-            && let Ok(WatchStarted { from }) = serde_json::from_str(&first.data)
-        {
-            self.from.get_or_insert(from);
-        } else {
-            stream.messages.push_front(first);
-        }
-        Ok(stream)
-    }
-}
-
-/// Why a member gives no stream.
-enum Begin {
-    Refused(Box<Problem>),
-    Failed(String),
-}
-
-/// Whether another member, or the same one later, may give the stream. A follower may not have the revision yet at
-/// which another member's stream broke off.
-fn worth_another(problem: &Problem) -> bool {
-    problem.retryable || matches!(problem.code, ProblemCode::FutureRevision)
-}
-
-impl Stream {
-    /// The next message; `None` when the stream is over, or dead, or not what it should be.
-    async fn message(&mut self) -> Option<Message> {
-        loop {
-            if let Some(message) = self.messages.pop_front() {
-                return Some(message);
-            }
-            let bytes = timeout(SILENCE_MAX, self.response.chunk()).await.ok()?.ok()??;
-            self.parser.feed(&bytes, &mut self.messages).ok()?;
+        match self.from {
+            Some(from) => request.with_query(query::FROM, from),
+            None => request,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
     use crate::scripted::{Server, Step, StreamEnd, nobody};
 

@@ -33,6 +33,7 @@ pub use membership::Membership;
 pub use message::{AppendOutcome, CampaignCause, Message, Receipt};
 pub use moment::Moment;
 pub use position::{Index, Position, Term};
+pub use quorum::OrdinalSet;
 pub use random::Random;
 pub use step::{
     Apply, Checkpoint, Effects, HardState, Input, Outcast, Persist, Progress, ProposalToken, ReadToken,

@@ -1,34 +1,48 @@
 //! Quorum arithmetic: what so many of the voters have.
 
-use crate::{Index, MEMBERS_MAX};
+use crate::{Index, MEMBERS_MAX, Ordinal};
 
 /// A set of ordinals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct OrdinalSet(u8);
+pub struct OrdinalSet(u8);
 
 impl OrdinalSet {
-    pub(crate) fn insert(&mut self, ordinal: crate::Ordinal) {
+    /// The set with this one in it.
+    pub fn insert(&mut self, ordinal: Ordinal) {
         self.0 |= 1 << ordinal.0;
     }
 
-    pub(crate) fn remove(&mut self, ordinal: crate::Ordinal) {
+    pub(crate) fn remove(&mut self, ordinal: Ordinal) {
         self.0 &= !(1 << ordinal.0);
     }
 
-    pub(crate) fn contains(self, ordinal: crate::Ordinal) -> bool {
+    pub(crate) fn contains(self, ordinal: Ordinal) -> bool {
         self.0 >> ordinal.0 & 1 == 1
     }
 
-    pub(crate) fn is_empty(self) -> bool {
+    /// How many are in it.
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Whether none is in it.
+    pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    pub(crate) fn iter(self) -> impl Iterator<Item = crate::Ordinal> {
-        (0..MEMBERS_MAX as u8).map(crate::Ordinal).filter(move |ordinal| self.contains(*ordinal))
+    /// Those in it, in order.
+    pub fn iter(self) -> impl Iterator<Item = Ordinal> {
+        (0..MEMBERS_MAX as u8).map(Ordinal).filter(move |ordinal| self.contains(*ordinal))
     }
 
-    pub(crate) fn len(self) -> usize {
-        self.0.count_ones() as usize
+    /// The set as one number: bit `i` is ordinal `i`.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set that [`OrdinalSet::bits`] gave; bits of no ordinal are dropped.
+    pub fn from_bits(bits: u8) -> OrdinalSet {
+        OrdinalSet(bits & ((1 << MEMBERS_MAX) - 1))
     }
 }
 
@@ -59,6 +73,18 @@ mod tests {
         check(&[9, 1, 5], 5);
         check(&[9, 8, 1, 2], 2);
         check(&[9, 8, 1, 2, 3], 3);
+    }
+
+    #[test]
+    fn a_set_of_ordinals_comes_back_as_it_was() {
+        let mut set = OrdinalSet::default();
+        assert!(set.is_empty());
+        set.insert(Ordinal(2));
+        set.insert(Ordinal(0));
+        set.insert(Ordinal(2));
+        assert_eq!((set.len(), set.iter().collect::<Vec<_>>()), (2, vec![Ordinal(0), Ordinal(2)]));
+        assert_eq!(OrdinalSet::from_bits(set.bits()), set);
+        assert_eq!(OrdinalSet::from_bits(u8::MAX).len(), MEMBERS_MAX);
     }
 
     #[test]

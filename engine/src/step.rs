@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Entry, Formation, Index, MEMBERS_MAX, MemberId, Membership, Message, Ordinal, Position, Question,
-    QuestionToken, Term, Verdict,
+    Entry, Formation, Index, MEMBERS_MAX, MemberId, Membership, Message, Ordinal, OrdinalSet, Position,
+    Question, QuestionToken, Term, Verdict,
 };
 
 /// Names one proposal between its owner and the engine. The owner draws them and never reuses one.
@@ -242,6 +242,8 @@ pub struct Progress {
     pub commit: Index,
     /// `durable_on[k - 1]`: durable on at least `k` voters up to here. Zero beyond the number of voters.
     pub durable_on: [Index; MEMBERS_MAX],
+    /// By ordinal: durable on this voter up to here. Zero for who does not vote.
+    pub durable_by: [Index; MEMBERS_MAX],
     /// How many voters there are.
     pub voters: u8,
     /// A concern of so many members or more also waits for the commit: with fewer a failover may undo it.
@@ -347,6 +349,15 @@ impl Progress {
     /// On how many voters the entry at `index` is durable.
     pub fn reached(&self, index: Index) -> u8 {
         self.durable_on[..usize::from(self.voters)].iter().filter(|&&on| index <= on).count() as u8
+    }
+
+    /// Which voters have the entry at `index` durable.
+    pub fn holders(&self, index: Index) -> OrdinalSet {
+        let mut holders = OrdinalSet::default();
+        for (_, ordinal) in self.durable_by.iter().zip(0..).filter(|&(&by, _)| index <= by) {
+            holders.insert(Ordinal(ordinal));
+        }
+        holders
     }
 }
 

@@ -18,7 +18,7 @@ use holdfast_engine::{MEMBERS_MAX, Ordinal};
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 
 pub use instrument::{Counter, Definition, Gauge, Kind, Timing};
-pub use labels::{CheckpointResult, PeerRefusal, Port, ProposalFailure, ReloadResult};
+pub use labels::{AppendResult, CheckpointResult, PeerRefusal, Port, ProposalFailure, ReloadResult};
 pub use reference::reference;
 
 use instrument::{Families, counter, gauge, timing};
@@ -71,6 +71,8 @@ pub struct Metrics {
     pub watch_streams: Gauge,
     /// Events sent to watchers.
     pub watch_events: Counter,
+    /// Streams of message logs that are connected.
+    pub log_followers: Gauge,
     /// HTTP requests that wait for the head of their answer.
     pub http_in_flight: Gauge,
     /// What the core's status says, written down at each scrape.
@@ -79,6 +81,8 @@ pub struct Metrics {
     me: Ordinal,
     /// The peers that are scraped are those below: members come and go.
     peers_shown: Arc<AtomicUsize>,
+    appends: IntCounterVec,
+    append_seconds: Timing,
     proposals_failed: IntCounterVec,
     checkpoints: IntCounterVec,
     reloads: IntCounterVec,
@@ -155,6 +159,8 @@ impl Metrics {
             scrubs: f.counter("holdfast_scrubs_total", "How often all of the member's disk was read again."),
             watch_streams: f.gauge("holdfast_watch_streams", "Watchers that are connected."),
             watch_events: f.counter("holdfast_watch_events_total", "Events sent to watchers."),
+            log_followers: f
+                .gauge("holdfast_log_followers", "Streams of message logs that are connected."),
             http_in_flight: f.gauge(
                 "holdfast_http_requests_in_flight",
                 "HTTP requests that wait for the head of their answer.",
@@ -163,6 +169,16 @@ impl Metrics {
             peers,
             me: ordinal,
             peers_shown: Arc::new(AtomicUsize::new(members.into())),
+            appends: f.counters(
+                "holdfast_log_appends_total",
+                "Messages that clients of this member wanted to append, by what became of them.",
+                &["result"],
+            ),
+            append_seconds: f.timing(
+                "holdfast_log_append_seconds",
+                "From an append's head to its answer, whatever it waited for.",
+                &REQUEST_BUCKETS,
+            ),
             proposals_failed: f.counters(
                 "holdfast_proposals_failed_total",
                 "Proposals that came to nothing or whose outcome is unknown, by reason.",
@@ -228,6 +244,12 @@ impl Metrics {
         counter(&self.proposals_failed, &[reason.name()]).increment();
     }
 
+    /// A client of this member wanted to append a message, and was answered.
+    pub(crate) fn message_appended(&self, result: AppendResult, took: std::time::Duration) {
+        counter(&self.appends, &[result.name()]).increment();
+        self.append_seconds.observe(took);
+    }
+
     /// A checkpoint ended.
     pub fn checkpoint(&self, result: CheckpointResult) {
         counter(&self.checkpoints, &[result.name()]).increment();
@@ -283,6 +305,9 @@ impl Metrics {
     fn show_closed_sets(&self) {
         for reason in ProposalFailure::ALL {
             counter(&self.proposals_failed, &[reason.name()]);
+        }
+        for result in AppendResult::ALL {
+            counter(&self.appends, &[result.name()]);
         }
         for result in CheckpointResult::ALL {
             counter(&self.checkpoints, &[result.name()]);

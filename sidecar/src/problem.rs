@@ -33,8 +33,10 @@ pub(crate) struct Problem {
     retry_after: Option<Duration>,
     /// The revision that the code is about.
     revision: Option<Revision>,
-    /// Whether the text is said twice, for clients that read `error`.
-    as_error: bool,
+    /// The message that the code is about.
+    id: Option<u64>,
+    /// The reason in the words that clients of message logs look for.
+    error: Option<String>,
     /// Headers beside the usual ones.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -49,7 +51,8 @@ impl Problem {
             retryable,
             retry_after: None,
             revision: None,
-            as_error: false,
+            id: None,
+            error: None,
             headers: Vec::new(),
         }
     }
@@ -67,7 +70,30 @@ impl Problem {
 
     /// With the text in `error` too, as clients of files read it.
     pub(crate) fn as_error(self) -> Problem {
-        Problem { as_error: true, ..self }
+        self.with_error(None)
+    }
+
+    /// About this message.
+    pub(crate) fn about(self, id: u64) -> Problem {
+        Problem { id: Some(id), ..self }
+    }
+
+    /// With a member `error` in the body: in these words, or in the detail's if it has none yet.
+    pub(crate) fn with_error(self, error: Option<&str>) -> Problem {
+        let error = error.map(str::to_owned).or(self.error).or_else(|| Some(self.detail.clone()));
+        Problem { error, ..self }
+    }
+
+    /// The message that it is about.
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.id
+    }
+
+    /// What a client reads as `error`.
+    #[cfg(test)]
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     /// What the core says when it has no answer. `repeatable` is whether the request can be sent again without harm
@@ -99,6 +125,7 @@ impl Problem {
             },
             Reason::Compacted { compacted } => Problem { revision: Some(compacted), ..problem },
             Reason::FutureRevision { current } => Problem { revision: Some(current), ..problem },
+            Reason::KeyReused { sequence } => problem.about(sequence.0),
             _ => problem,
         }
     }
@@ -148,7 +175,8 @@ impl Problem {
             retryable: self.retryable,
             retry_after_ms: retry_after.map(|pause| pause.as_millis() as u64),
             revision: self.revision.map(|revision| revision.0),
-            error: self.as_error.then(|| self.detail.clone()),
+            error: self.error,
+            id: self.id,
             ..dto::Problem::new(self.code, self.detail, request_id)
         };
         let body = serde_json::to_vec(&body).expect("numbers and strings can always be written");
@@ -198,15 +226,15 @@ fn of_reason(reason: &Reason) -> Code {
         Reason::StaleSequence { .. } => Code::StaleSequence,
         Reason::Compacted { .. } => Code::Compacted,
         Reason::FutureRevision { .. } => Code::FutureRevision,
-        Reason::DuplicateKey { .. }
-        | Reason::LogNameInvalid
-        | Reason::LogNotFound
-        | Reason::MessageKeyInvalid { .. }
-        | Reason::KeyReused { .. }
+        Reason::KeyReused { .. } => Code::KeyReused,
+        Reason::LogNotFound => Code::LogNotFound,
+        Reason::LogNameInvalid => Code::InvalidLogName,
+        Reason::TooManyLogs { .. } => Code::TooManyLogs,
+        Reason::MessageTooLarge { .. } => Code::TooLarge,
+        Reason::MessageKeyInvalid { .. }
         | Reason::LogSettingInvalid { .. }
         | Reason::FutureSequence { .. } => Code::BadRequest,
-        Reason::TooManyLogs { .. } => Code::QuotaExceeded,
-        Reason::MessageTooLarge { .. } => Code::TooLarge,
+        Reason::DuplicateKey { .. } => Code::BadRequest,
         // Every command on this path was encoded by this very program.
         Reason::Malformed => Code::Internal,
     }

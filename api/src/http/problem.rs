@@ -40,6 +40,10 @@ pub struct Problem {
     /// the newest revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
+    /// With [`ProblemCode::DuplicateMessage`] and [`ProblemCode::KeyReused`]: the message that is there. With
+    /// [`ProblemCode::MessageTrimmed`]: the first that still is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
 }
 
 /// What became of a request that has no result.
@@ -90,6 +94,20 @@ pub enum ProblemCode {
     QuotaExceeded,
     /// The disk of the leader is full; deletes are still taken.
     DiskFull,
+    /// The log has this message already.
+    DuplicateMessage,
+    /// The log has another message with this `Idempotency-Key`.
+    KeyReused,
+    /// There is no such log.
+    LogNotFound,
+    /// No log can have this name.
+    InvalidLogName,
+    /// The store has as many logs as it may have.
+    TooManyLogs,
+    /// The log has no such message yet.
+    MessageNotFound,
+    /// The log does not keep this message any more.
+    MessageTrimmed,
     /// The session is not known: it never began, or was idle for too long.
     SessionExpired,
     /// The session has gone on past this sequence number.
@@ -140,7 +158,7 @@ struct Row {
 
 impl ProblemCode {
     /// All codes that a sidecar sends.
-    pub const ALL: [ProblemCode; 35] = [
+    pub const ALL: [ProblemCode; 42] = [
         ProblemCode::BadRequest,
         ProblemCode::RouteNotFound,
         ProblemCode::MethodNotAllowed,
@@ -158,6 +176,13 @@ impl ProblemCode {
         ProblemCode::PreconditionFailed,
         ProblemCode::QuotaExceeded,
         ProblemCode::DiskFull,
+        ProblemCode::DuplicateMessage,
+        ProblemCode::KeyReused,
+        ProblemCode::LogNotFound,
+        ProblemCode::InvalidLogName,
+        ProblemCode::TooManyLogs,
+        ProblemCode::MessageNotFound,
+        ProblemCode::MessageTrimmed,
         ProblemCode::SessionExpired,
         ProblemCode::StaleSequence,
         ProblemCode::Compacted,
@@ -197,6 +222,13 @@ impl ProblemCode {
             ProblemCode::PreconditionFailed => (412, "The key is at another revision", false),
             ProblemCode::QuotaExceeded => (507, "The store is full", false),
             ProblemCode::DiskFull => (507, "The leader's disk is full", true),
+            ProblemCode::DuplicateMessage => (409, "The log has this message already", false),
+            ProblemCode::KeyReused => (422, "The key belongs to another message", false),
+            ProblemCode::LogNotFound => (404, "There is no such log", false),
+            ProblemCode::InvalidLogName => (400, "No log can have this name", false),
+            ProblemCode::TooManyLogs => (507, "The store has too many logs", false),
+            ProblemCode::MessageNotFound => (404, "There is no such message", false),
+            ProblemCode::MessageTrimmed => (410, "The message is not kept any more", false),
             ProblemCode::SessionExpired => (410, "The session is not known", false),
             ProblemCode::StaleSequence => (409, "The session has gone on", false),
             ProblemCode::Compacted => (410, "The revision is compacted away", false),
@@ -267,6 +299,7 @@ impl Problem {
             retry_after_ms: None,
             leader: None,
             revision: None,
+            id: None,
         }
     }
 }

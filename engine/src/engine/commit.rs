@@ -17,7 +17,12 @@ impl Engine {
             Some(_) => leading.holders(self.config.me, self.config.members),
             None => *self.membership(),
         };
-        let durable_on = quorum::reached_by(&self.durable_on_each(&counted)[..counted.len()]);
+        let on_each = self.durable_on_each(&counted);
+        let durable_on = quorum::reached_by(&on_each[..counted.len()]);
+        let mut durable_by = [Index(0); MEMBERS_MAX];
+        for (index, member) in on_each.iter().zip(counted.voters()) {
+            durable_by[usize::from(member.ordinal.0)] = *index;
+        }
         let needed =
             if seeded!(self, CommitOnHalf) { (counted.len() / 2).max(1) } else { counted.majority() };
         let (on_enough, voters, commit_from) = match in_sync {
@@ -35,7 +40,7 @@ impl Engine {
             self.commit_as_leader(on_enough, effects);
         }
         let (term, commit) = (self.hard_state.term, self.commit);
-        effects.progress = Some(Progress { term, commit, durable_on, voters, commit_from });
+        effects.progress = Some(Progress { term, commit, durable_on, durable_by, voters, commit_from });
     }
 
     /// How far each of `members` has the log durable, as this leader knows.

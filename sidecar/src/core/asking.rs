@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_engine::{Moment, Ordinal, Position, Term, WriteConcern};
+use holdfast_engine::{Moment, Ordinal, OrdinalSet, Position, Term, WriteConcern};
 use holdfast_store::Outcome;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::handle::{Failure, HandedOver, ReadReply, RefusalCode, Written};
+use super::messages::is_append;
 use crate::native::{Outbox, Unsent, replies};
 
 /// A client of this member that waits for an answer of type `T`.
@@ -84,6 +85,18 @@ pub(super) enum Answer {
     Refused { code: RefusalCode, detail: String, retryable: bool, retry_after_ms: Option<u64> },
     /// It cannot be told what happened.
     Unknown { detail: String },
+    /// As `Written`, with who has it and whether it is committed: what is said of messages of a log. A variant of its
+    /// own, so that members of an older version still understand the answers to what they can ask.
+    Stored {
+        position: Position,
+        outcome: Outcome,
+        concern: WriteConcern,
+        reached: u8,
+        /// [`OrdinalSet::bits`].
+        holders: u8,
+        satisfied: bool,
+        committed: bool,
+    },
 }
 
 impl Client<Written> {
@@ -125,10 +138,34 @@ impl Answer {
 impl From<Result<Written, Failure>> for Answer {
     fn from(result: Result<Written, Failure>) -> Answer {
         match result {
-            Ok(Written { position, outcome, concern, reached, satisfied }) => {
-                Answer::Written { position, outcome, concern, reached, satisfied }
+            Ok(Written { position, outcome, concern, reached, holders, satisfied, committed }) => {
+                if is_append(&outcome) {
+                    let holders = holders.bits();
+                    Answer::Stored { position, outcome, concern, reached, holders, satisfied, committed }
+                } else {
+                    Answer::Written { position, outcome, concern, reached, satisfied }
+                }
             }
             Err(failure) => failure.into(),
+        }
+    }
+}
+
+impl Answer {
+    /// What a write came to, if the answer says that it is done.
+    pub(super) fn into_written(self) -> Result<Written, Answer> {
+        match self {
+            Answer::Written { position, outcome, concern, reached, satisfied } => {
+                let holders = OrdinalSet::default();
+                // Nobody asks about the commit of what is no message.
+                let committed = !satisfied;
+                Ok(Written { position, outcome, concern, reached, holders, satisfied, committed })
+            }
+            Answer::Stored { position, outcome, concern, reached, holders, satisfied, committed } => {
+                let holders = OrdinalSet::from_bits(holders);
+                Ok(Written { position, outcome, concern, reached, holders, satisfied, committed })
+            }
+            other => Err(other),
         }
     }
 }

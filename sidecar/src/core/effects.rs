@@ -108,6 +108,7 @@ impl Core {
                 let entries = self.store.executed().0 - index.0;
                 self.store.rollback(index);
                 self.terms.rolled_back(index);
+                self.follows.rolled_back();
                 let acknowledged = self.writes.rolled_back(index);
                 self.metrics.proposals_rolled_back.add(entries);
                 self.metrics.acknowledged_rolled_back.add(acknowledged as u64);
@@ -171,6 +172,7 @@ impl Core {
         self.fingerprints.clear();
         self.writes.restored(checkpoint.position.index, &mut self.done);
         self.watches.restored(self.now);
+        self.follows.rolled_back();
         Ok(())
     }
 
@@ -190,6 +192,7 @@ impl Core {
 
     fn role_changed(&mut self, role: Role) {
         let after = role.leader(self.me);
+        self.leaderless.look(after.is_some(), self.now);
         let term = self.term();
         if matches!(role, Role::Candidate { .. }) && !matches!(self.role, Role::Candidate { .. }) {
             self.metrics.campaigns.increment();

@@ -11,6 +11,7 @@ use holdfast_wire::Fingerprint;
 use tokio::sync::oneshot;
 
 use super::cutting::CheckpointFailure;
+use super::follows::Follower;
 use super::handle::{
     CheckpointTaken, Failure, FaultsChange, Figures, HandedOver, ReadReply, ReadRequest, Timing,
     WriteRequest, Written,
@@ -31,6 +32,8 @@ pub(crate) enum Event {
     Asked { outbox: Arc<Outbox>, asked: Vec<Asked> },
     /// A client wants to follow writes.
     Watch { from: Option<Revision>, prefix: Bytes, reply: oneshot::Sender<Result<WatchStream, Failure>> },
+    /// A client wants to follow a message log.
+    Follow { log: Bytes, reply: oneshot::Sender<Result<Follower, Failure>> },
     /// Somebody wants to know how this member is.
     Status { reply: oneshot::Sender<Status> },
     /// Somebody wants to know what it all comes to.

@@ -10,13 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_api::Probability;
 use holdfast_api::http::{FaultsStatus, Status};
-use holdfast_engine::{MemberId, Ordinal, Position, Term, WriteConcern};
+use holdfast_engine::{MemberId, Ordinal, OrdinalSet, Position, Term, WriteConcern};
 use holdfast_storage::Compression;
-use holdfast_store::{Event as StoreEvent, KeyValue, Outcome, Range, Revision};
+use holdfast_store::{
+    Event as StoreEvent, KeyValue, LogError, LogState, Message, MessagesPage, Outcome, Range, Revision,
+    Sequence,
+};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 
 use super::event::Event;
+use super::follows::Follower;
 use super::queue::{PushError, Queue};
 use super::watches::WatchStream;
 use crate::native::{Asked, Outbox};
@@ -46,9 +50,13 @@ pub struct Written {
     pub concern: WriteConcern,
     /// On how many members the write is known to be durable.
     pub reached: u8,
-    /// Whether `concern` was met. `false`: the write is committed, no failover undoes it, but the time was up before
-    /// as many members as asked for had it.
+    /// Which members these are; none if that is not known, because the leader changed meanwhile.
+    pub holders: OrdinalSet,
+    /// Whether `concern` was met. `false`: the time was up before as many members as asked for had it.
     pub satisfied: bool,
+    /// Whether no failover can undo it. Always so if `concern` was not met, but for messages of a log: of those it is
+    /// also told that they are stored and not committed.
+    pub committed: bool,
 }
 
 /// Why there is no answer of the kind that was asked for.
@@ -139,6 +147,31 @@ pub enum Query {
         /// As of this revision; `None` is the newest.
         at: Option<Revision>,
     },
+    /// All message logs.
+    Logs,
+    /// One message log.
+    Log {
+        /// Its name.
+        log: Bytes,
+    },
+    /// Messages of a log in order.
+    Messages {
+        /// The log.
+        log: Bytes,
+        /// The first one; 0 is the oldest that is kept.
+        from: Sequence,
+        /// Most messages in the answer.
+        limit: usize,
+        /// Most bytes of messages in the answer, which has at least one message if there is one.
+        bytes_max: usize,
+    },
+    /// One message.
+    Message {
+        /// The log.
+        log: Bytes,
+        /// Which one.
+        sequence: Sequence,
+    },
 }
 
 /// How fresh a read's answer has to be.
@@ -150,6 +183,8 @@ pub enum Consistency {
     Linearizable,
     /// What this member has at hand, even if it is old, cut off, or may still be undone (writes with concern 1).
     Local,
+    /// What this member knows to be committed: perhaps old, never undone.
+    Committed,
 }
 
 /// The answer to a read.
@@ -168,6 +203,14 @@ pub enum Answer {
     Get(Option<KeyValue>),
     /// For [`Query::Range`].
     Range(Range),
+    /// For [`Query::Logs`]: by name.
+    Logs(Vec<LogState>),
+    /// For [`Query::Log`]: if it exists.
+    Log(Option<LogState>),
+    /// For [`Query::Messages`].
+    Messages(Result<MessagesPage, LogError>),
+    /// For [`Query::Message`]: if the log has it already.
+    Message(Result<Option<Message>, LogError>),
 }
 
 /// Events of committed writes, in order. All events of one revision are in one batch.
@@ -327,6 +370,15 @@ impl Handle {
     /// [`Failure::Refused`] if the revision is compacted, or there are too many watches.
     pub async fn watch(&self, from: Option<Revision>, prefix: Bytes) -> Result<WatchStream, Failure> {
         self.ask(|reply| Event::Watch { from, prefix, reply }, Failure::stopping).await?
+    }
+
+    /// Hear how far a message log is, whenever that changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] if there are too many followers.
+    pub async fn follow(&self, log: Bytes) -> Result<Follower, Failure> {
+        self.ask(|reply| Event::Follow { log, reply }, Failure::stopping).await?
     }
 
     /// How this member is, and how it sees the others.

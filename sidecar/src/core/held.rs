@@ -131,10 +131,10 @@ impl Forwarded {
         self.requests.extract_if(|_, (to, _)| *to == leader).map(|(_, (_, request))| request).collect()
     }
 
-    /// Writes that were passed on to somebody else than `leader`, and may be asked twice.
-    pub(super) fn take_retryable_elsewhere(&mut self, leader: Ordinal) -> Vec<Write> {
+    /// Writes that were passed on to somebody else than `leader`, and that `wanted` takes.
+    pub(super) fn take_elsewhere(&mut self, leader: Ordinal, wanted: impl Fn(&Write) -> bool) -> Vec<Write> {
         let elsewhere = self.requests.extract_if(|_, (to, request)| {
-            *to != leader && matches!(request, Request::Write(write) if write.retryable)
+            *to != leader && matches!(request, Request::Write(write) if wanted(write))
         });
         let writes = elsewhere.filter_map(|(_, (_, request))| match request {
             Request::Write(write) => Some(write),

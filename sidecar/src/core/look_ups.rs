@@ -1,7 +1,7 @@
 //! Reads: at once from what is at hand, or from the committed state once the leader has confirmed how far that must be.
 
 use holdfast_engine::{Input, ReadToken};
-use holdfast_store::{RangeQuery, ReadError, View};
+use holdfast_store::{MessagesQuery, RangeQuery, ReadError, View};
 
 use super::Core;
 use super::asking::Client;
@@ -17,6 +17,10 @@ impl Core {
         match consistency {
             Consistency::Local => {
                 let result = self.look_up(query, View::Executed);
+                client.answer(result, &mut self.unsent);
+            }
+            Consistency::Committed => {
+                let result = self.look_up(query, View::Committed);
                 client.answer(result, &mut self.unsent);
             }
             Consistency::Linearizable => {
@@ -67,6 +71,12 @@ impl Core {
             Query::Range { prefix, after, limit, at } => {
                 self.store.range(RangeQuery { prefix, after, limit, at, view }).map(Answer::Range)
             }
+            Query::Logs => Ok(Answer::Logs(self.store.logs(view))),
+            Query::Log { log } => Ok(Answer::Log(self.store.log(&log, view))),
+            Query::Messages { log, from, limit, bytes_max } => {
+                Ok(Answer::Messages(self.store.messages(&MessagesQuery { log, from, limit, bytes_max, view })))
+            }
+            Query::Message { log, sequence } => Ok(Answer::Message(self.store.message(&log, sequence, view))),
         };
         let answer = answer.map_err(|error| Failure::Refused {
             code: match error {

@@ -11,12 +11,14 @@ mod disk;
 mod effects;
 pub(crate) mod event;
 mod fingerprints;
+mod follows;
 mod hand_overs;
 mod handle;
 mod held;
 mod look_ups;
 mod member_error;
 mod members;
+mod messages;
 pub(crate) mod queue;
 mod reads;
 mod requests;
@@ -38,6 +40,7 @@ use holdfast_storage::LogWriter;
 use holdfast_store::{Revision, Store, View};
 
 pub use delays::Faults;
+pub use follows::{Follower, Tail};
 pub use handle::{
     Answer, CheckpointTaken, Consistency, Failure, FaultsChange, Figures, HandedOver, Handle, Query,
     ReadReply, ReadRequest, RefusalCode, Timing, WatchBatch, WatchEnd, WriteRequest, Written,
@@ -50,7 +53,9 @@ use self::checkpoints::Checkpoints;
 use self::delays::Delays;
 use self::disk::Disk;
 use self::fingerprints::Fingerprints;
+use self::follows::Follows;
 use self::held::{Forwarded, Held};
+use self::messages::Leaderless;
 use self::queue::Queue;
 use self::reads::Reads;
 use self::run::Clock;
@@ -137,9 +142,11 @@ pub(crate) struct Core {
     unsent: Unsent,
     held: Held,
     forwarded: Forwarded,
+    leaderless: Leaderless,
     hand_overs: Vec<HandOver>,
     reads: Reads,
     watches: Watches,
+    follows: Follows,
     checkpoints: Checkpoints,
     /// The checkpoint that is being fetched.
     fetching: Option<Transfer>,
@@ -195,9 +202,11 @@ impl Core {
             unsent: Unsent::default(),
             held: Held::default(),
             forwarded: Forwarded::default(),
+            leaderless: Leaderless::since(now),
             hand_overs: Vec::new(),
             reads: Reads::default(),
             watches: Watches::default(),
+            follows: Follows::default(),
             checkpoints: Checkpoints::new(options.checkpoints, now),
             fetching: None,
             fetched: None,

@@ -123,7 +123,10 @@ impl Core {
         self.held.retry_later(self.now);
     }
 
-    fn hold(&mut self, write: Write) {
+    pub(super) fn hold(&mut self, write: Write) {
+        if self.is_refused_as_read_only(&write) {
+            return self.refuse_read_only(write);
+        }
         if let Err(write) = self.held.add(write) {
             self.refuse_overloaded(write, "too many requests wait for a leader");
         }
@@ -177,7 +180,10 @@ impl Core {
     /// old leader fell silent, who waits for the others is told so now, and not only when its connection is given up:
     /// until then a client that waits for an answer would wait on, although the store serves again.
     pub(super) fn forward_again(&mut self, leader: Ordinal) {
-        for write in self.forwarded.take_retryable_elsewhere(leader) {
+        let mut forwarded = std::mem::take(&mut self.forwarded);
+        let elsewhere = forwarded.take_elsewhere(leader, |write| self.may_repeat(write));
+        self.forwarded = forwarded;
+        for write in elsewhere {
             self.route(Write { uncertain: true, ..write });
         }
         for ordinal in (0..MEMBERS_MAX as u8).map(Ordinal).filter(|ordinal| *ordinal != leader) {
@@ -209,7 +215,7 @@ impl Core {
                         Err(Failure::Refused { code, detail, retryable, retry_after })
                     }
                     Answer::Unknown { detail } => Err(Failure::Unknown { detail }),
-                    Answer::NotTaken | Answer::Written { .. } => Err(no_leader()),
+                    Answer::NotTaken | Answer::Written { .. } | Answer::Stored { .. } => Err(no_leader()),
                 };
                 self.answer_hand_over(hand_over.asker, result);
             }
@@ -217,11 +223,14 @@ impl Core {
     }
 
     fn write_replied(&mut self, write: Write, answer: Answer) {
-        match answer {
-            Answer::Written { position, outcome, concern, reached, satisfied } => {
-                let written = Written { position, outcome, concern, reached, satisfied };
-                self.answer_write(write, Ok(written));
+        let answer = match answer.into_written() {
+            Ok(written) if self.waits_on(&write, &written) => {
+                return self.not_taken(Write { uncertain: true, ..write });
             }
+            Ok(written) => return self.answer_write(write, Ok(written)),
+            Err(answer) => answer,
+        };
+        match answer {
             Answer::NotTaken => self.not_taken(write),
             Answer::Refused { code, detail, retryable, retry_after_ms } => {
                 let retry_after = retry_after_ms.map(Duration::from_millis);
@@ -229,7 +238,7 @@ impl Core {
                 self.answer_write(write, Err(Failure::Refused { code, detail, retryable, retry_after }));
             }
             Answer::Unknown { detail } => self.lost(write, detail),
-            Answer::HandedOver { .. } => {
+            Answer::HandedOver { .. } | Answer::Written { .. } | Answer::Stored { .. } => {
                 self.lost(write, "the leader's answer was not understood".to_owned())
             }
         }
@@ -261,7 +270,7 @@ impl Core {
 
     /// It cannot be told what became of a write: ask again if that is harmless, else say so.
     fn lost(&mut self, write: Write, detail: String) {
-        if write.retryable && write.deadline > self.now && self.stopping.is_none() {
+        if write.deadline > self.now && self.stopping.is_none() && self.may_repeat(&write) {
             return self.not_taken(Write { uncertain: true, ..write });
         }
         self.metrics.proposal_failed(ProposalFailure::Lost);
@@ -273,9 +282,12 @@ impl Core {
         let mut done = std::mem::take(&mut self.done);
         for (write, verdict) in done.drain(..) {
             match verdict {
+                Verdict::Written(written) if self.waits_on(&write, &written) => {
+                    self.not_taken(Write { uncertain: true, ..write });
+                }
                 Verdict::Written(written) => self.answer_write(write, Ok(written)),
                 Verdict::Superseded => self.not_taken(write),
-                Verdict::Unknown(_) if write.retryable && write.deadline > self.now => {
+                Verdict::Unknown(_) if write.deadline > self.now && self.may_repeat(&write) => {
                     self.not_taken(Write { uncertain: true, ..write });
                 }
                 Verdict::Unknown(detail) => {
@@ -293,6 +305,19 @@ impl Core {
     pub(super) fn refuse_without_leader(&mut self, write: Write) {
         self.metrics.proposal_failed(ProposalFailure::NoLeader);
         self.answer_write(write, Err(no_leader()));
+    }
+
+    fn refuse_read_only(&mut self, write: Write) {
+        self.metrics.proposal_failed(ProposalFailure::NoLeader);
+        let failure = Failure::Refused {
+            code: RefusalCode::NoLeader,
+            detail: "no member leads with a majority: the store is read-only until one does; read=local and \
+                read=committed go on"
+                .to_owned(),
+            retryable: true,
+            retry_after: None,
+        };
+        self.answer_write(write, Err(failure));
     }
 
     /// The reserve is for what makes the store smaller.

@@ -74,6 +74,7 @@ impl Core {
             }
             self.begin_checkpoint_if_due();
             self.watches.catch_up(&self.store, self.committed_revision(), self.now, &self.metrics);
+            self.follows.publish(&self.store);
             self.carry_out()?;
             if self.is_over() {
                 return Ok(End::Stopped);
@@ -88,6 +89,7 @@ impl Core {
             self.writes.deadline(),
             self.held.deadline(),
             self.forwarded.deadline(),
+            self.leaderless.deadline(),
             self.reads.deadline(),
             self.watches.deadline(),
             self.leavers_until,
@@ -121,6 +123,9 @@ impl Core {
             Event::Watch { from, prefix, reply } => {
                 let revision = self.committed_revision();
                 let _ = reply.send(self.watches.begin(&self.store, revision, from, prefix, self.now));
+            }
+            Event::Follow { log, reply } => {
+                let _ = reply.send(self.follows.begin(&self.store, log));
             }
             Event::Status { reply } => {
                 let _ = reply.send(self.status());
@@ -222,6 +227,7 @@ impl Core {
         self.writes.expire(self.now, &mut done);
         self.done = done;
         self.answer_done();
+        self.turn_read_only();
         for write in self.held.expire(self.now) {
             self.refuse_without_leader(write);
         }

@@ -52,6 +52,7 @@ impl Core {
             checkpoint_until: self.now + LAST_CHECKPOINT_TIME_MAX,
         });
         self.watches.end();
+        self.follows.end();
         self.step_aside();
     }
 
@@ -94,10 +95,11 @@ impl Core {
     /// start under it again.
     pub(super) fn finish(mut self, renounce: bool) {
         self.watches.end();
+        self.follows.end();
         let mut done = std::mem::take(&mut self.done);
         self.writes.abandon(&mut done);
-        for write in &mut done {
-            write.0.retryable = false; // nobody is left to ask again
+        for (write, _) in &mut done {
+            write.deadline = self.now; // nobody is left to ask again
         }
         self.done = done;
         self.answer_done();

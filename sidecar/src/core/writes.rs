@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use holdfast_engine::{Index, MEMBERS_MAX, Moment, Position, Progress, Term, WriteConcern};
+use holdfast_engine::{Index, MEMBERS_MAX, Moment, OrdinalSet, Position, Progress, Term, WriteConcern};
 use holdfast_store::Outcome;
 
 use super::asking::Write;
 use super::handle::Written;
+use super::messages::{appends_nothing, is_append};
 use crate::metrics::Metrics;
 
 /// Kinds of concern, each with its own way through the row: majority, all, and one per number of members.
@@ -114,7 +115,24 @@ impl Writes {
             && let Some(slot) = self.slot(position.index)
         {
             slot.outcome = outcome;
+            if slot.outcome.as_ref().is_some_and(appends_nothing) {
+                self.wait_for_commit_only(position.index);
+            }
         }
+    }
+
+    /// The write at `index` has appended nothing: its answer is about another message, and waits for no more members
+    /// than it takes to be sure of that.
+    fn wait_for_commit_only(&mut self, index: Index) {
+        let Some(write) = self.slot(index).and_then(|slot| slot.write.as_mut()) else { return };
+        let (before, after) = (kind(write.concern), kind(WriteConcern::Majority));
+        if before == after || matches!(write.concern, WriteConcern::Members(1)) {
+            return;
+        }
+        write.concern = WriteConcern::Majority;
+        self.waiting[before].count -= 1;
+        self.waiting[after].count += 1;
+        self.waiting[after].next = self.waiting[after].next.min(index);
     }
 
     /// What was executed after `index` was undone. Returns how many of these writes were acknowledged.
@@ -191,6 +209,8 @@ impl Writes {
                         outcome,
                         concern: write.concern,
                         reached: majority,
+                        holders: OrdinalSet::default(),
+                        committed: true,
                         satisfied: match write.concern {
                             WriteConcern::Majority => true,
                             WriteConcern::Members(members) => members <= majority,
@@ -233,15 +253,18 @@ impl Writes {
             let index = Index(index);
             if let Some(write) = slot.write.take_if(|write| write.deadline <= now) {
                 self.waiting[kind(write.concern)].count -= 1;
-                let committed = self.progress.filter(|progress| index <= progress.commit);
-                let verdict = match (committed, slot.outcome.take()) {
-                    (Some(progress), Some(outcome)) => Verdict::Written(Written {
-                        position: Position::new(self.term, index),
-                        outcome,
-                        concern: write.concern,
-                        reached: progress.reached(index),
-                        satisfied: false,
-                    }),
+                let verdict = match (self.progress, slot.outcome.take()) {
+                    (Some(progress), Some(outcome)) if tells(&progress, index, &outcome) => {
+                        Verdict::Written(Written {
+                            position: Position::new(self.term, index),
+                            outcome,
+                            concern: write.concern,
+                            reached: progress.reached(index),
+                            holders: progress.holders(index),
+                            satisfied: false,
+                            committed: index <= progress.commit,
+                        })
+                    }
                     _ => Verdict::Unknown("the write is in the leader's log, but was not committed in time"),
                 };
                 done.push((write, verdict));
@@ -290,7 +313,9 @@ impl Writes {
                 outcome,
                 concern: write.concern,
                 reached: progress.reached(index),
+                holders: progress.holders(index),
                 satisfied: true,
+                committed: index <= progress.commit,
             }),
             None => Verdict::Unknown("the write is done, but its outcome is lost"),
         };
@@ -306,6 +331,13 @@ impl Writes {
     fn wait_until(&mut self, deadline: Moment) {
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
     }
+}
+
+/// Whether there is something to tell of a write whose time is up before its concern is reached: that it is committed,
+/// or of a message that it is stored somewhere. Who appends wants to know that; of other writes "not committed" says no
+/// more than "unknown".
+fn tells(progress: &Progress, index: Index, outcome: &Outcome) -> bool {
+    index <= progress.commit || is_append(outcome) && progress.reached(index) > 0
 }
 
 /// Which way through the row a concern takes.

@@ -1,4 +1,5 @@
-//! The way around warp's filters: for files, whose bodies are streams without an end in sight, and for the routes of one key, which are asked a hundred times as often as all others:
+//! The way around warp's filters: for files, whose bodies are streams without an end in sight, and for the routes of one
+//! key and of message logs, which are asked a hundred times as often as all others:
 //! matching filters, and copying the head for each that is tried, took longer than the request itself.
 //!
 //! It refuses to look at anything but the path: that route and method exist, [`Front`](super::service::Front) has seen.
@@ -13,9 +14,9 @@ use hyper::body::Incoming;
 use tower::Service;
 use warp::reply::Response;
 
-use super::{Context, files, key};
+use super::{Context, files, key, logs};
 
-/// One key's routes, those of files, and warp's service of all others.
+/// The routes of keys, files and logs, and warp's service of all others.
 #[derive(Clone, Debug)]
 pub(super) struct Direct<S> {
     pub(super) context: Context,
@@ -42,6 +43,8 @@ where
             Box::pin(async move { Ok(key::serve(&context, request).await) })
         } else if files::takes(path) {
             Box::pin(async move { Ok(files::serve(&context, request).await) })
+        } else if logs::are_meant(path) {
+            Box::pin(async move { Ok(logs::serve(&context, request).await) })
         } else {
             Box::pin(self.filters.call(request))
         }

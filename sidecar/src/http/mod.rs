@@ -9,8 +9,9 @@
 //! | `GET /v1/status` | [`status`] |
 //! | `GET /health` | [`health`] |
 //! | `/files`, `/upload`, `/download/{key}`, `/replication-queue`, `/nodes` | [`files`] |
+//! | `/messages…`, `/v1/logs…` | [`logs`] |
 //!
-//! The routes of one key go around warp (`direct`), the others are its filters. A route takes a request apart, asks the core, and writes the answer down. It refuses to hold any state, and to
+//! The routes of one key and of message logs go around warp (`direct`), the others are its filters. A route takes a request apart, asks the core, and writes the answer down. It refuses to hold any state, and to
 //! decide anything that the core or the replicated state decides.
 
 mod body;
@@ -20,6 +21,7 @@ mod files;
 mod health;
 mod key;
 mod list;
+mod logs;
 mod parameters;
 mod percent;
 mod query;
@@ -57,6 +59,15 @@ use service::Front;
 
 /// Every route of the client port.
 const ROUTES: Routes = Routes(&[
+    logs::ROUTES[0],
+    logs::ROUTES[1],
+    logs::ROUTES[2],
+    logs::ROUTES[3],
+    logs::ROUTES[4],
+    logs::ROUTES[5],
+    logs::ROUTES[6],
+    logs::ROUTES[7],
+    logs::ROUTES[8],
     Route { path: "/v1/kv/{key}", methods: &["GET", "HEAD", "PUT", "DELETE"] },
     Route { path: "/v1/kv", methods: &["GET", "HEAD"] },
     Route { path: "/v1/txn", methods: &["POST"] },

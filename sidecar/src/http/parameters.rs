@@ -27,7 +27,7 @@ const SESSION_DIGITS_MAX: usize = 32;
 pub(super) struct WriteParameters {
     concern: Option<Wished>,
     stamp: Option<(SessionId, u64)>,
-    timeout: Duration,
+    timeout: Option<Duration>,
 }
 
 impl WriteParameters {
@@ -36,11 +36,26 @@ impl WriteParameters {
 
     /// Read them.
     pub(super) fn of(query: &Query) -> Result<WriteParameters, Problem> {
+        WriteParameters::within(query, TIMEOUT_MAX)
+    }
+
+    /// Read them; the request waits for at most `timeout_max`.
+    pub(super) fn within(query: &Query, timeout_max: Span) -> Result<WriteParameters, Problem> {
         Ok(WriteParameters {
             concern: query.parsed(CONCERN)?,
             stamp: stamp(query)?,
-            timeout: timeout(query)?,
+            timeout: timeout_within(query, timeout_max)?,
         })
+    }
+
+    /// What the reply waits for, if the query says so.
+    pub(super) fn concern(&self) -> Option<Wished> {
+        self.concern
+    }
+
+    /// How long the reply may take, if the query says so.
+    pub(super) fn explicit_timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// Whether the same request can be sent again without being applied twice.
@@ -50,6 +65,17 @@ impl WriteParameters {
 
     /// The request to the core; `usual` is the store's own concern.
     pub(super) fn request(&self, operation: Operation, usual: Wished) -> WriteRequest {
+        let timeout = self.timeout.unwrap_or(TIMEOUT_DEFAULT);
+        self.timed_request(operation, self.concern.unwrap_or(usual), timeout)
+    }
+
+    /// The request to the core with this concern and timeout, and the session that the parameters name.
+    pub(super) fn timed_request(
+        &self,
+        operation: Operation,
+        concern: Wished,
+        timeout: Duration,
+    ) -> WriteRequest {
         let command = Command::new(operation);
         let command = match self.stamp {
             Some((session, sequence)) => command.stamped(session, sequence),
@@ -57,8 +83,8 @@ impl WriteParameters {
         };
         WriteRequest {
             command: command.encode(),
-            concern: engine_concern(self.concern.unwrap_or(usual)),
-            timeout: self.timeout,
+            concern: engine_concern(concern),
+            timeout,
             retryable: self.repeatable(),
         }
     }
@@ -106,12 +132,15 @@ fn session_id(text: &str) -> Result<SessionId, Problem> {
 
 /// How long the request waits for its answer.
 pub(crate) fn timeout(query: &Query) -> Result<Duration, Problem> {
+    Ok(timeout_within(query, TIMEOUT_MAX)?.unwrap_or(TIMEOUT_DEFAULT))
+}
+
+fn timeout_within(query: &Query, max: Span) -> Result<Option<Duration>, Problem> {
     match query.parsed::<Span>(TIMEOUT)? {
-        None => Ok(TIMEOUT_DEFAULT),
-        Some(span) if span.get().is_zero() || span > TIMEOUT_MAX => Err(Problem::invalid(format!(
-            "the query parameter \"timeout\" is {span}, it must be 1ms to {TIMEOUT_MAX}"
+        Some(span) if span.get().is_zero() || span > max => Err(Problem::invalid(format!(
+            "the query parameter \"timeout\" is {span}, it must be 1ms to {max}"
         ))),
-        Some(span) => Ok(span.get()),
+        span => Ok(span.map(Span::get)),
     }
 }
 
@@ -147,15 +176,16 @@ mod tests {
     #[test]
     fn a_write_says_how_safe_it_is_to_be() {
         let usual = write("").expect("nothing is needed");
-        assert_eq!((usual.repeatable(), usual.timeout), (false, TIMEOUT_DEFAULT));
+        assert_eq!((usual.repeatable(), usual.timeout), (false, None));
         let operation = || Operation::Compact { revision: Revision(2) };
         let request = usual.request(operation(), Wished::All);
         assert_eq!((request.concern, request.retryable), (WriteConcern::All, false));
+        assert_eq!(request.timeout, TIMEOUT_DEFAULT);
 
         let all = write("w=2&session=00ab&sequence=7&timeout=250ms").expect("valid");
-        assert_eq!(all.timeout, Duration::from_millis(250));
         let request = all.request(operation(), Wished::All);
         assert_eq!((request.concern, request.retryable), (WriteConcern::Members(2), true));
+        assert_eq!(request.timeout, Duration::from_millis(250));
         let stamped = Command::new(operation()).stamped(SessionId(0xab), 7);
         assert_eq!(Command::decode(&request.command), Ok(stamped));
     }

@@ -2,9 +2,10 @@
 //! that lists what exists.
 
 /// One route of a port.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// The path; `{key}` at its end stands for everything that follows, and is not empty.
+    /// The path; `{key}` at its end stands for everything that follows, and is not empty. `{log}` and `{id}` stand for one
+    /// piece between slashes, which is not empty either.
     pub(crate) path: &'static str,
     /// The methods it takes.
     pub(crate) methods: &'static [&'static str],
@@ -40,6 +41,14 @@ impl Route {
     fn fits(&self, path: &str) -> bool {
         match self.path.strip_suffix("{key}") {
             Some(prefix) => path.len() > prefix.len() && path.starts_with(prefix),
+            None if self.path.contains('{') => {
+                let mut pieces = path.split('/');
+                let mut ours = self.path.split('/');
+                let fits = |piece: &str, our: &str| {
+                    if our.starts_with('{') { !piece.is_empty() } else { piece == our }
+                };
+                ours.all(|our| pieces.next().is_some_and(|piece| fits(piece, our))) && pieces.next().is_none()
+            }
             None => path == self.path,
         }
     }
@@ -73,6 +82,21 @@ mod tests {
         assert_eq!(of("/v1/kv/a/b//"), Some("/v1/kv/{key}"));
         assert_eq!(of("/v1/kvs"), None);
         assert_eq!(ROUTES.list(), "GET /v1/kv, GET|PUT /v1/kv/{key}");
+    }
+
+    #[test]
+    fn a_piece_of_a_path_may_be_a_name() {
+        let route = |path| Route { path, methods: &["GET"] };
+        let check = |path, yes: &[&str], no: &[&str]| {
+            yes.iter().for_each(|fitting| assert!(route(path).fits(fitting), "{fitting} in {path}"));
+            no.iter().for_each(|other| assert!(!route(path).fits(other), "{other} not in {path}"));
+        };
+        check("/v1/logs/{log}", &["/v1/logs/a"], &["/v1/logs", "/v1/logs/", "/v1/logs/a/", "/v1/logs/a/b"]);
+        check(
+            "/v1/logs/{log}/messages/{id}",
+            &["/v1/logs/a/messages/7"],
+            &["/v1/logs//messages/7", "/v1/logs/a/x/7"],
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tower::Service;
 use tracing::{debug, warn};
 use warp::reply::Response;
 
+use super::logs;
 use super::request_id::{REQUEST_ID, RequestIds};
 use super::route::{NO_ROUTE, Routes, method_label};
 use crate::metrics::{Gauge, Metrics};
@@ -99,6 +100,7 @@ impl Asked {
         let took = self.began.elapsed();
         let id = self.id.to_str().unwrap_or_default();
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            let problem = if logs::are_meant(self.route) { problem.with_error(None) } else { problem };
             self.log(&problem, id, took);
             problem.write(&mut response, id);
         } else {

@@ -49,7 +49,11 @@ pub(super) async fn write(
     Ok(Done { status, outcome: written.outcome.clone(), written, members: settings.peers.len() as u8 })
 }
 
-async fn ask(context: &Context, request: WriteRequest) -> Result<Written, Result<Failure, Problem>> {
+/// Ask the core to write: its failure, or why it cannot be asked.
+pub(super) async fn ask(
+    context: &Context,
+    request: WriteRequest,
+) -> Result<Written, Result<Failure, Problem>> {
     let handle = context.running.handle().map_err(Err)?;
     let patience = request.timeout + CORE_GRACE;
     match tokio::time::timeout(patience, handle.write(request)).await {
@@ -69,6 +73,12 @@ impl Done {
             concern: Concern { requested: wished_concern(concern), reached },
             warning: self.warning(),
         }
+    }
+
+    /// What was waited for and how far it came, and what the caller should know of that.
+    pub(super) fn concern(&self) -> (Concern, Option<String>) {
+        let Written { concern, reached, .. } = self.written;
+        (Concern { requested: wished_concern(concern), reached }, self.warning())
     }
 
     fn warning(&self) -> Option<String> {

@@ -54,6 +54,21 @@ pub enum PeerRefusal {
     Malformed,
 }
 
+/// What became of a message that a client of this member wanted to append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendResult {
+    /// As many members as asked for have it.
+    Reached,
+    /// It is stored, but fewer members had it when the time was up.
+    NotReached,
+    /// It was there already.
+    Duplicate,
+    /// It was refused for another reason.
+    Refused,
+    /// Nobody can tell.
+    Unknown,
+}
+
 /// Which of the member's HTTP listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -103,6 +118,26 @@ impl PeerRefusal {
             PeerRefusal::Busy => "busy",
             PeerRefusal::NoGreeting => "no_greeting",
             PeerRefusal::Malformed => "malformed",
+        }
+    }
+}
+
+impl AppendResult {
+    pub(super) const ALL: [AppendResult; 5] = [
+        AppendResult::Reached,
+        AppendResult::NotReached,
+        AppendResult::Duplicate,
+        AppendResult::Refused,
+        AppendResult::Unknown,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            AppendResult::Reached => "reached",
+            AppendResult::NotReached => "not_reached",
+            AppendResult::Duplicate => "duplicate",
+            AppendResult::Refused => "refused",
+            AppendResult::Unknown => "unknown",
         }
     }
 }

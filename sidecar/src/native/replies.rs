@@ -20,14 +20,13 @@ pub(crate) fn to_write(result: Result<Written, Failure>, repeatable: bool) -> Re
             let results = results.into_iter().map(result_of).collect();
             (revision, wire::Outcome::Txn { succeeded, results })
         }
-        // No request of this protocol compacts.
+        // No request of this protocol compacts, or is about message logs.
         Outcome::Compacted { revision } => (revision, wire::Outcome::Deleted { count: 0 }),
-        // Nor does one ask for anything of the message logs.
         Outcome::Appended { .. }
         | Outcome::Duplicate { .. }
         | Outcome::LogConfigured { .. }
         | Outcome::LogDeleted { .. }
-        | Outcome::LogTrimmed { .. } => (Revision(0), wire::Outcome::Deleted { count: 0 }),
+        | Outcome::LogTrimmed { .. } => (Revision::EMPTY, wire::Outcome::Deleted { count: 0 }),
         Outcome::Refused(reason) => return refused(Problem::of_reason(&reason)),
     };
     Reply::Written(wire::Written {
@@ -56,6 +55,10 @@ pub(crate) fn to_read(result: Result<ReadReply, Failure>) -> Reply {
             count: range.count,
             items: range.items.into_iter().map(value).collect(),
         },
+        // No request of this protocol asks for message logs.
+        Answer::Logs(_) | Answer::Log(_) | Answer::Messages(_) | Answer::Message(_) => {
+            refused(Problem::new(Code::Internal, "the answer is about a message log"))
+        }
     }
 }
 

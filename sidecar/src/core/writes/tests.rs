@@ -1,7 +1,8 @@
 //! Verdicts on writes, through every way in which a leader's log can go on.
 
 use bytes::Bytes;
-use holdfast_store::Revision;
+use holdfast_engine::Ordinal;
+use holdfast_store::{MessageHash, Reason, Revision, Sequence};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -33,7 +34,9 @@ fn outcome(revision: u64) -> Option<Outcome> {
 fn progress(term: u64, commit: u64, durable: [u64; 3]) -> Progress {
     let mut durable_on = [Index(0); MEMBERS_MAX];
     durable_on[..3].copy_from_slice(&durable.map(Index));
-    Progress { term: Term(term), commit: Index(commit), durable_on, voters: 3, commit_from: 2 }
+    // The first member has most, as a leader does.
+    let (term, commit, durable_by) = (Term(term), Index(commit), durable_on);
+    Progress { term, commit, durable_on, durable_by, voters: 3, commit_from: 2 }
 }
 
 /// Writes at `first..` in `term`, one per concern, executed.
@@ -204,4 +207,64 @@ fn acknowledged_writes_that_are_undone_are_counted() {
     writes.committed(Index(11), 2, &mut done);
     assert_eq!(writes.rolled_back(Index(11)), 1, "13, but neither 10 nor 11, which are committed, nor 12");
     assert_eq!(writes.rolled_back(Index(11)), 0, "each once");
+}
+
+fn message(sequence: u64) -> Option<Outcome> {
+    Some(Outcome::Appended { sequence: Sequence(sequence), time_ms: 1, hash: MessageHash([0; 32]) })
+}
+
+/// Messages at `first..` in term 2, with these concerns and outcomes.
+fn appended(first: u64, all: &[(WriteConcern, Option<Outcome>)]) -> Writes {
+    let mut writes = Writes::default();
+    for ((concern, outcome), index) in all.iter().zip(first..) {
+        writes.add(at(2, index), write(*concern), Moment(0));
+        writes.executed(at(2, index), outcome.clone());
+    }
+    writes
+}
+
+/// Index, who has it, satisfied and committed of what is stored.
+fn stored(done: &Done) -> Vec<(u64, Vec<u8>, bool, bool)> {
+    let verdicts = done.iter().filter_map(|(_, verdict)| match verdict {
+        Verdict::Written(written) => {
+            let holders = written.holders.iter().map(|Ordinal(ordinal)| ordinal).collect();
+            Some((written.position.index.0, holders, written.satisfied, written.committed))
+        }
+        _ => None,
+    });
+    verdicts.collect()
+}
+
+#[test]
+fn a_message_that_is_stored_and_short_of_its_concern_is_told_so() {
+    let mut writes = appended(10, &[(ALL, message(1)), (MAJORITY, message(2)), (MAJORITY, message(3))]);
+    let mut done = Vec::new();
+    writes.progressed(progress(2, 10, [11, 10, 3]), Moment(1), &Metrics::example(), &mut done);
+    assert!(done.is_empty());
+    writes.expire(SECOND, &mut done);
+    assert_eq!(stored(&done), [(10, vec![0, 1], false, true), (11, vec![0], false, false)]);
+    assert!(matches!(done[2..], [(_, Verdict::Unknown(_))]), "nobody has the last one durable: {done:?}");
+}
+
+#[test]
+fn who_has_a_message_is_told() {
+    let mut writes = appended(10, &[(TWO, message(1)), (ONE, message(2))]);
+    let mut done = Vec::new();
+    writes.progressed(progress(2, 10, [11, 10, 3]), Moment(1), &Metrics::example(), &mut done);
+    assert_eq!(stored(&done), [(11, vec![0], true, false), (10, vec![0, 1], true, true)]);
+}
+
+#[test]
+fn what_appends_nothing_waits_for_the_commit_and_not_for_all() {
+    let duplicate = Outcome::Duplicate { sequence: Sequence(1), time_ms: 1, hash: MessageHash([0; 32]) };
+    let reused = Outcome::Refused(Reason::KeyReused { sequence: Sequence(1) });
+    let mut writes = appended(10, &[(ALL, Some(duplicate)), (ALL, message(2)), (ALL, Some(reused))]);
+    let mut done = Vec::new();
+    writes.progressed(progress(2, 12, [12, 12, 9]), Moment(1), &Metrics::example(), &mut done);
+    assert_eq!(stored(&done), [(10, vec![0, 1], true, true), (12, vec![0, 1], true, true)]);
+    assert_eq!(writes.count(), 1, "the message waits on");
+    done.clear();
+    writes.progressed(progress(2, 12, [12, 12, 12]), Moment(1), &Metrics::example(), &mut done);
+    assert_eq!(stored(&done), [(11, vec![0, 1, 2], true, true)]);
+    assert_eq!(writes.count(), 0);
 }
