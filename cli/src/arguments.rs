@@ -1,9 +1,14 @@
 //! The command line: verbs, options, help. Data only; each verb's module does the work.
 
+mod log;
+
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_api::{Probability, Span, WriteConcern};
+
+pub use log::{Log, LogAppend, LogConsistency, LogFollow, LogRead};
 
 /// Where members' data goes when nothing else is said.
 const DATA_DEFAULT: &str = "holdfast-data";
@@ -45,6 +50,9 @@ pub enum Verb {
     /// Read and write keys
     #[command(subcommand)]
     Kv(Kv),
+    /// Append to message logs, read and follow them
+    #[command(subcommand)]
+    Log(Log),
     /// Kill a member by SIGKILL; it stays down until it is started
     Fail(Member),
     /// Start a member that was failed, or that waits for its restart
@@ -117,9 +125,19 @@ pub struct Reach {
     /// A member's client address, such as http://127.0.0.1:7400; may be repeated. No runner is looked for then
     #[arg(long = "endpoint", value_name = "URL", conflicts_with_all = ["data", "port_base"])]
     pub endpoints: Vec<String>,
-    /// How long to wait for an answer, such as 500ms or 5s
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
-    pub timeout: Span,
+    /// How long to wait for an answer, such as 500ms or 5s [default: 5s; of log append: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<Span>,
+}
+
+/// How long most verbs wait for an answer.
+pub const TIMEOUT_DEFAULT: Span = Span::from_secs(5);
+
+impl Reach {
+    /// How long to wait for an answer; `usual` is how long if nobody says.
+    pub fn timeout_or(&self, usual: Span) -> Duration {
+        self.timeout.unwrap_or(usual).get()
+    }
 }
 
 /// How to print data.
@@ -424,5 +442,10 @@ mod tests {
         parse("holdfast status --data d --port-base 1").expect_err("two ways");
         parse("holdfast kv get k --endpoint http://a --data d").expect_err("two ways");
         parse("holdfast kv put k -5").expect("a value that looks like an option");
+        parse("holdfast log append orders hello -w 2 --timeout 1s -o json").expect("a log and a message");
+        parse("holdfast log append --lines").expect("lines of the default log");
+        parse("holdfast log read --from 7 --limit 2 --read committed").expect("a page");
+        parse("holdfast log follow orders --from 0 --count 1 --local").expect("a stream");
+        parse("holdfast log append a b c").expect_err("too much");
     }
 }

@@ -47,6 +47,7 @@ pub fn main() -> ExitCode {
         Verb::Up(up) => verb::up::run(&up),
         Verb::Status(status) => verb::status::run(&status),
         Verb::Kv(kv) => verb::kv::run(kv),
+        Verb::Log(log) => verb::log::run(log),
         Verb::Fail(member) => verb::fail::run(&member),
         Verb::Start(member) => verb::start::run(&member),
         Verb::Delay(delay) => verb::delay::run(&delay),

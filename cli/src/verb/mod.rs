@@ -4,6 +4,7 @@ pub mod delay;
 pub mod echo;
 pub mod fail;
 pub mod kv;
+pub mod log;
 mod order;
 pub mod start;
 pub mod status;

@@ -11,7 +11,7 @@ use holdfast_laptop::supervisor::{Phase, Report};
 use tokio::task::JoinSet;
 
 use super::block_on;
-use crate::arguments::Status;
+use crate::arguments::{Status, TIMEOUT_DEFAULT};
 use crate::discover::{self, Found};
 use crate::exit::{Exit, Failure};
 use crate::output::print;
@@ -48,8 +48,9 @@ async fn ask_all(
 ) -> Result<Vec<MemberView>, Failure> {
     let mut questions = JoinSet::new();
     for (place, endpoint) in found.endpoints.iter().enumerate() {
-        let client =
-            Client::new([endpoint]).map_err(Failure::usage)?.with_deadline(status.reach.timeout.get());
+        let client = Client::new([endpoint])
+            .map_err(Failure::usage)?
+            .with_deadline(status.reach.timeout_or(TIMEOUT_DEFAULT));
         let process = reports.as_ref().and_then(|reports| reports.get(place)).cloned();
         let endpoint = endpoint.clone();
         questions.spawn(async move {

@@ -9,7 +9,7 @@ mod watch;
 use holdfast_client::{Client, ReadOptions, WriteOptions};
 
 use super::{block_on, of_client};
-use crate::arguments::{Consistency, Kv, Reach, Reading, Writing};
+use crate::arguments::{Consistency, Kv, Reach, Reading, TIMEOUT_DEFAULT, Writing};
 use crate::discover;
 use crate::exit::{Exit, Failure};
 
@@ -30,7 +30,9 @@ pub fn run(kv: Kv) -> Result<Exit, Failure> {
 /// A client of the store that is meant.
 fn client(reach: &Reach) -> Result<Client, Failure> {
     let found = discover::reach(reach).map_err(Failure::general)?;
-    Ok(Client::new(&found.endpoints).map_err(Failure::usage)?.with_deadline(reach.timeout.get()))
+    Ok(Client::new(&found.endpoints)
+        .map_err(Failure::usage)?
+        .with_deadline(reach.timeout_or(TIMEOUT_DEFAULT)))
 }
 
 fn read_options(reading: Reading, revision: Option<u64>) -> ReadOptions {
