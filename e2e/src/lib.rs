@@ -9,6 +9,7 @@ pub mod kubernetes;
 pub mod laptop;
 pub mod linearizability;
 pub mod load;
+pub mod messages;
 pub mod programs;
 pub mod revisions;
 pub mod suite;
