@@ -285,6 +285,6 @@ pub(crate) async fn get(handle: &Handle, key: &str, consistency: Consistency) ->
     let reply = tokio::time::timeout(PATIENCE, handle.read(request)).await.expect("an answer");
     match reply.expect("a reading").answer {
         Answer::Get(item) => item.map(|item| item.value),
-        Answer::Range(_) => panic!("a range"),
+        other => panic!("{other:?}"),
     }
 }
