@@ -1,5 +1,6 @@
 //! The command line: verbs, options, help. Data only; each verb's module does the work.
 
+mod experiment;
 mod log;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_api::{Probability, Span, WriteConcern};
 
+pub use experiment::{Experiment, ExperimentPlan, ExperimentReport, ExperimentRun, Planned, ReportOutput};
 pub use log::{Log, LogAppend, LogConsistency, LogFollow, LogRead};
 
 /// Where members' data goes when nothing else is said.
@@ -62,6 +64,9 @@ pub enum Verb {
     /// See whether a port is reachable, and how long a round trip takes
     #[command(subcommand)]
     Echo(Echo),
+    /// Compare strategies by experiment: real stores, real failures
+    #[command(subcommand)]
+    Experiment(Experiment),
     /// Check a manifest by the rules of the API server, without one
     Validate(Validate),
     /// Print the version

@@ -52,6 +52,7 @@ pub fn main() -> ExitCode {
         Verb::Start(member) => verb::start::run(&member),
         Verb::Delay(delay) => verb::delay::run(&delay),
         Verb::Echo(echo) => verb::echo::run(echo),
+        Verb::Experiment(experiment) => verb::experiment::run(&experiment),
         Verb::Validate(validate) => verb::validate::run(&validate),
         Verb::Version(version) => verb::version::run(&version),
     };

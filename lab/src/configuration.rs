@@ -98,7 +98,11 @@ impl Configuration {
 
     /// The strategy with its parameters as the protocol writes them: `Checkpointing (Interval: 30s)`.
     pub fn full_name(&self) -> String {
+        // The protocol counts in seconds: 60s and not 1m.
         let interval = self.checkpoint_interval.unwrap_or_default();
+        let length = interval.get();
+        let interval =
+            if length.subsec_millis() == 0 { format!("{}s", length.as_secs()) } else { interval.to_string() };
         match self.strategy {
             Strategy::Baseline => "Baseline (No Fault Tolerance)".to_owned(),
             Strategy::Checkpointing => format!("Checkpointing (Interval: {interval})"),
@@ -125,6 +129,8 @@ mod tests {
         let check = |configuration: Configuration, name| assert_eq!(configuration.full_name(), name);
         check(Configuration::baseline(), "Baseline (No Fault Tolerance)");
         check(Configuration::checkpointing(30), "Checkpointing (Interval: 30s)");
+        check(Configuration::checkpointing(60), "Checkpointing (Interval: 60s)");
+        check(Configuration::checkpointing(3600), "Checkpointing (Interval: 3600s)");
         check(Configuration::replication(3), "Replication (Factor: 3)");
         check(Configuration::hybrid(30, 3), "Hybrid (Replication: 3, Checkpoint: 30s)");
     }

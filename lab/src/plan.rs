@@ -26,7 +26,8 @@ pub struct Plan {
     pub configurations: Vec<Configuration>,
     /// How often each is measured.
     pub runs: u32,
-    /// What is done to each.
+    /// What is done to each. Its fields are the plan's.
+    #[serde(flatten)]
     pub protocol: Protocol,
 }
 
@@ -43,6 +44,17 @@ impl Plan {
     /// It is no YAML, has fields that nobody knows, or breaks rules; all that are broken are named.
     pub fn parse(text: &str) -> Result<Plan, PlanError> {
         read::parse(text)
+    }
+
+    /// Whether the plan keeps the rules, after something in it was changed.
+    ///
+    /// # Errors
+    /// It breaks rules; all that are broken are named.
+    pub fn check(&self) -> Result<(), PlanError> {
+        match check::violations(self) {
+            wrong if wrong.is_empty() => Ok(()),
+            wrong => Err(PlanError::Invalid(wrong)),
+        }
     }
 
     /// Every run, in the order in which they are measured: all configurations once, then all again, in another order each time. What

@@ -9,7 +9,7 @@ pub const ITEMS_DEFAULT: u32 = 100;
 
 /// What is done to a store: items are stored, it fails, it comes back, every item is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Protocol {
     /// How many items are stored before the failure.
     pub items: u32,

@@ -11,7 +11,7 @@ use crate::{checkout, command};
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("bench", &["*"]),
-    ("cli", &["api", "client", "lab", "laptop", "sidecar"]),
+    ("cli", &["api", "client", "figures", "lab", "laptop", "sidecar"]),
     ("client", &["api", "wire"]),
     ("e2e", &["*"]),
     ("engine", &[]),

@@ -2,6 +2,7 @@
 
 pub mod delay;
 pub mod echo;
+pub mod experiment;
 pub mod fail;
 pub mod kv;
 pub mod log;

@@ -3,7 +3,7 @@
 use holdfast_api::Violation;
 use serde::Deserialize;
 
-use super::{Plan, RUNS_DEFAULT, check};
+use super::{Plan, RUNS_DEFAULT};
 use crate::protocol::ITEMS_DEFAULT;
 use crate::{Configuration, FailureKind, Protocol};
 
@@ -92,10 +92,8 @@ pub(super) fn parse(text: &str) -> Result<Plan, PlanError> {
         // What the strategy has is written down, so that every report says it.
         one.checkpoint_interval = one.checkpoint_interval.or(one.strategy.checkpoint_interval());
     }
-    match check::violations(&plan) {
-        wrong if wrong.is_empty() => Ok(plan),
-        wrong => Err(PlanError::Invalid(wrong)),
-    }
+    plan.check()?;
+    Ok(plan)
 }
 
 #[cfg(test)]
@@ -121,6 +119,12 @@ mod tests {
         for text in ["", "# later\n", "{}", "runs: 20"] {
             assert_eq!(parse(text).expect("a plan"), Plan::default());
         }
+    }
+
+    #[test]
+    fn a_plan_that_was_printed_is_read_again() {
+        let printed = serde_yaml::to_string(&Plan::default()).expect("YAML");
+        assert_eq!(parse(&printed).expect("a plan"), Plan::default(), "{printed}");
     }
 
     #[test]

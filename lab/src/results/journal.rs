@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use holdfast_figures::Machine;
 use jiff::Timestamp;
 
+use super::column::{COLUMNS, blank};
 use super::record::FAILED_RUNS_MAX;
 use super::table_file::TableFile;
 use super::{FailedRun, Record, RecordError, ResultsError, Session};
@@ -34,7 +35,7 @@ pub enum JournalError {
         source: io::Error,
     },
     /// Somebody else is writing.
-    #[error("another batch is writing to {}; wait for it, or give another file by --output", .path.display())]
+    #[error("another batch is writing to {}; wait for it, or give another file by --results", .path.display())]
     Busy {
         /// The file.
         path: PathBuf,
@@ -48,21 +49,33 @@ pub enum JournalError {
         source: ResultsError,
     },
     /// The file was written by another version, or by somebody else.
-    #[error("{} has other columns than this version writes; give another file by --output", .path.display())]
+    #[error("{} has other columns than this version writes; give another file by --results", .path.display())]
     OtherColumns {
         /// The file.
         path: PathBuf,
     },
     /// The file's runs are of another experiment.
-    #[error("{} was measured by another plan: {what}; give another file by --output, or the plan it was begun with", .path.display())]
+    #[error("{} was measured by another plan: {what}; give another file by --results, or the plan it was begun with", .path.display())]
     OtherPlan {
         /// The file.
         path: PathBuf,
         /// The difference.
         what: String,
     },
+    /// A testbed says what cannot be.
+    #[error("the run of {config_name} is not kept: its {column} is {found}, which is not {right}")]
+    NotAMeasurement {
+        /// Whose run.
+        config_name: String,
+        /// The figure.
+        column: &'static str,
+        /// What it is.
+        found: String,
+        /// What would be right.
+        right: &'static str,
+    },
     /// The two files would be one.
-    #[error("{} is the name of the JSON file beside the results; give a name that ends with .csv by --output", .path.display())]
+    #[error("{} is the name of the JSON file beside the results; give a name that ends with .csv by --results", .path.display())]
     NameOfRecord {
         /// The file.
         path: PathBuf,
@@ -143,8 +156,18 @@ impl Journal {
     /// Keeps a run. When this returns, it survives a power cut.
     ///
     /// # Errors
-    /// It could not be written. The file may end in a part of it; the next batch finds that.
+    /// It could not be read again, such as NaN for a time; or not be written, and then the file may end in a part of it, which the
+    /// next batch finds.
     pub fn add(&mut self, run: Run) -> Result<(), JournalError> {
+        for column in &COLUMNS {
+            let found = (column.write)(&run);
+            (column.read)(&mut blank(), &found).map_err(|right| JournalError::NotAMeasurement {
+                config_name: run.config_name.clone(),
+                column: column.name,
+                found,
+                right,
+            })?;
+        }
         let path = &self.table_path;
         self.table.append(&run).map_err(|source| JournalError::Io { path: path.clone(), source })?;
         self.record.runs.push(run);
@@ -299,6 +322,18 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_read_again_is_not_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, plan) = (folder.path().join("r.csv"), plan(1));
+        let mut journal = open(&path, &plan).expect("a journal");
+        let mut wrong = run(&plan, (0, 1));
+        wrong.measurement.recovery_time_seconds = f64::NAN;
+        let error = journal.add(wrong).expect_err("no measurement").to_string();
+        assert!(error.contains("recovery_time_seconds is NaN"), "{error}");
+        assert_eq!(journal.runs().len(), 0);
+    }
+
+    #[test]
     fn files_of_others_are_not_touched() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("r.csv");
@@ -310,6 +345,6 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).expect("there"), text);
         }
         let error = open(&folder.path().join("r.json"), &plan(1)).expect_err("one file for two");
-        assert!(error.to_string().contains("--output"), "{error}");
+        assert!(error.to_string().contains("--results"), "{error}");
     }
 }
