@@ -6,7 +6,8 @@
 
 use std::fmt::Write as _;
 
-use crate::number::{escape, number};
+use crate::number::escape;
+use crate::palette::{COLOURS, STYLE};
 use crate::scale::Scale;
 
 /// A plot.
@@ -42,16 +43,6 @@ const BOX: f64 = 16.0;
 
 /// Whiskers end at the last figure within so many box lengths from the box.
 const WHISKER_BOXES: f64 = 1.5;
-
-/// Classes have a prefix because a style in a drawing holds for the whole page. The four colours differ in lightness too.
-const STYLE: &str = "\
-.hf-ink{fill:#1b1f24}.hf-dim{fill:#5c6670}.hf-grid{stroke:#d8dde2}.hf-line{stroke:#1b1f24}.hf-dot{fill:none;stroke:#1b1f24}\
-.hf-0{fill:#b9c0c7}.hf-1{fill:#e0a94a}.hf-2{fill:#5fa8d8}.hf-3{fill:#4fb08b}\
-@media(prefers-color-scheme:dark){.hf-ink{fill:#e8ebee}.hf-dim{fill:#a3adb7}.hf-grid{stroke:#3a424a}.hf-line{stroke:#e8ebee}\
-.hf-dot{stroke:#e8ebee}.hf-0{fill:#6b747d}.hf-1{fill:#9a6f1e}.hf-2{fill:#2f6f9c}.hf-3{fill:#257a58}}";
-
-/// How many colours [`STYLE`] has.
-const COLOURS: usize = 4;
 
 /// What is drawn of a row.
 struct Drawn {
@@ -116,7 +107,7 @@ impl BoxPlot {
                 "<line class=\"hf-grid\" x1=\"{at:.1}\" y1=\"{TOP:.0}\" x2=\"{at:.1}\" y2=\"{bottom:.0}\"/>\n\
                  <text class=\"hf-dim\" x=\"{at:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>",
                 bottom + 17.0,
-                power_of_ten(power)
+                Scale::name(power)
             );
         }
         for (at, (row, drawn)) in rows.iter().enumerate() {
@@ -124,17 +115,6 @@ impl BoxPlot {
         }
         svg.push_str("</svg>\n");
         Some(svg)
-    }
-}
-
-/// A power of ten in full, also where [`number`] would round it to nothing.
-fn power_of_ten(power: f64) -> String {
-    if power < 0.001 {
-        format!("{power:e}")
-    } else if power < 1.0 {
-        format!("{power}")
-    } else {
-        number(power)
     }
 }
 

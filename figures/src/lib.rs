@@ -4,11 +4,14 @@
 
 mod bars;
 mod boxes;
+mod curves;
 mod machine;
 mod number;
+mod palette;
 mod scale;
 
 pub use bars::{Bar, Bars, Group, Spread};
 pub use boxes::{BoxPlot, Row};
+pub use curves::{Curve, Curves};
 pub use machine::{Machine, load_average};
 pub use number::{escape, number};

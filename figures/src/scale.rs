@@ -1,5 +1,7 @@
 //! A logarithmic scale: figures that differ by a factor of a thousand are on one plot, and a ratio is a distance.
 
+use crate::number::number;
+
 /// From one power of ten to another, laid over a line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
@@ -22,6 +24,17 @@ impl Scale {
         self.left + (value.log10() - self.low) / (self.high - self.low) * (self.right - self.left)
     }
 
+    /// A power of ten as it stands beside the scale: short, and in full where [`number`] would round it to nothing.
+    pub(crate) fn name(power: f64) -> String {
+        if power < 1e-3 {
+            format!("{power:e}")
+        } else if power < 100.0 {
+            format!("{power}")
+        } else {
+            number(power)
+        }
+    }
+
     /// The powers of ten from end to end.
     pub(crate) fn powers(&self) -> impl Iterator<Item = f64> + use<> {
         (self.low as i32..=self.high as i32).map(|power| 10f64.powi(power))
@@ -37,6 +50,8 @@ mod tests {
         let scale = Scale::new(2.0, 800.0, 0.0, 300.0);
         assert_eq!([1.0, 10.0, 1000.0].map(|value| scale.at(value)), [0.0, 100.0, 300.0]);
         assert_eq!(scale.powers().collect::<Vec<_>>(), [1.0, 10.0, 100.0, 1000.0]);
+        let names = [1e-4, 0.01, 1.0, 10.0, 1e5].map(Scale::name);
+        assert_eq!(names, ["1e-4", "0.01", "1", "10", "100,000"]);
         let one = Scale::new(10.0, 10.0, 0.0, 1.0);
         assert_eq!((one.at(10.0), one.at(100.0)), (0.0, 1.0));
     }

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`Report`] | every figure, once; what `-o json` prints |
 //! | `recommendation` | says which strategy is for what, from these figures alone |
+//! | `circumstances` | keeps runs apart that cannot be compared as one: other sizes, other failures |
 //! | `content` | puts it into words and tables, the same for every form |
 //! | `terminal`, `markdown`, `html` | the forms |
 //!
 //! It refuses to know better than the results: nothing is recommended that was not measured.
 
+mod circumstances;
 mod content;
 mod document;
 mod figure;
@@ -17,8 +19,6 @@ mod markdown;
 mod recommendation;
 mod terminal;
 
-use std::collections::BTreeSet;
-
 use holdfast_figures::Machine;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -26,6 +26,8 @@ use serde::Serialize;
 use crate::results::Record;
 use crate::statistics::{Comparison, Sample, SampleError, Summary};
 use crate::{Configuration, FailureKind, Protocol, Run};
+
+use circumstances::Name;
 
 pub use recommendation::{Purpose, Recommendation};
 
@@ -73,10 +75,16 @@ pub struct Provenance {
 /// A configuration's figures. Medians are over the runs that measured the figure, `None` if there are none.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measured {
-    /// Its name.
+    /// Its name, with what else tells it apart from the others.
     pub name: String,
+    /// Its name alone.
+    pub configuration: String,
     /// Its strategy's name, in small letters.
     pub strategy: String,
+    /// What failed.
+    pub failure_type: Option<FailureKind>,
+    /// How many items were stored.
+    pub data_items: Option<u64>,
     /// The strategy with its parameters, if the record has them.
     pub full_name: Option<String>,
     /// From the failure to the first verified read.
@@ -146,14 +154,18 @@ impl Report {
         let (Some(first), Some(last)) = (times().min(), times().max()) else {
             return Err(ReportError::NoRuns);
         };
-        let names = names(&runs, record);
-        let groups = names.iter().map(|name| recovery_times(&runs, name, |run| &run.config_name));
+        let provenance = record.map(|record| provenance(record, &runs));
+        let (names, runs) = circumstances::tell_apart(runs, record);
+        let groups = names.iter().map(|name| recovery_times(&runs, &name.label, |run| &run.config_name));
         let groups = groups.collect::<Result<Vec<_>, _>>()?;
         let strategies = in_order(runs.iter().map(|run| run.strategy.clone()));
         let by_strategy = strategies.iter().map(|name| recovery_times(&runs, name, |run| &run.strategy));
         let by_strategy = by_strategy.collect::<Result<Vec<_>, _>>()?;
-        let configurations: Vec<Measured> =
-            groups.iter().map(|(name, sample)| measured(&runs, name, sample, record)).collect();
+        let configurations: Vec<Measured> = names
+            .iter()
+            .zip(&groups)
+            .map(|(name, (_, sample))| measured(&runs, name, sample, record))
+            .collect();
         let recovery = Comparison::of(&groups);
         let failure_types = runs.iter().filter_map(|run| run.measurement.failure_type);
         Ok(Report {
@@ -161,7 +173,7 @@ impl Report {
             first,
             last,
             failure_types: in_order(failure_types),
-            provenance: record.map(|record| provenance(record, &runs)),
+            provenance,
             recommendations: recommendation::of(&configurations, &recovery),
             configurations,
             recovery,
@@ -192,14 +204,6 @@ fn in_order<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     seen
 }
 
-/// The configurations' names: in the order of the plan or else of the default one, then as they appear.
-fn names(runs: &[Run], record: Option<&Record>) -> Vec<String> {
-    let planned = record.map_or_else(Configuration::defaults, |record| record.plan.configurations.clone());
-    let measured: BTreeSet<&String> = runs.iter().map(|run| &run.config_name).collect();
-    let planned = planned.into_iter().map(|one| one.name).filter(|name| measured.contains(name));
-    in_order(planned.chain(runs.iter().map(|run| run.config_name.clone())))
-}
-
 fn recovery_times(
     runs: &[Run],
     name: &str,
@@ -211,16 +215,19 @@ fn recovery_times(
     Ok((name.to_owned(), sample))
 }
 
-fn measured(runs: &[Run], name: &str, recovery: &Sample, record: Option<&Record>) -> Measured {
-    let runs: Vec<&Run> = runs.iter().filter(|run| run.config_name == name).collect();
+fn measured(runs: &[Run], name: &Name, recovery: &Sample, record: Option<&Record>) -> Measured {
+    let runs: Vec<&Run> = runs.iter().filter(|run| run.config_name == name.label).collect();
     let all = || runs.iter().map(|run| &run.measurement);
     let sum = |figures: Vec<u64>| figures.into_iter().reduce(u64::saturating_add);
     let rates = || all().map(|run| run.data_recovery_rate);
-    let configuration =
-        record.and_then(|record| record.plan.configurations.iter().find(|one| one.name == name));
+    let mut planned = record.into_iter().flat_map(|record| &record.plan.configurations);
+    let configuration = planned.find(|one| one.name == name.configuration);
     Measured {
-        name: name.to_owned(),
-        strategy: runs.first().map(|run| run.strategy.clone()).unwrap_or_default(),
+        name: name.label.clone(),
+        configuration: name.configuration.clone(),
+        strategy: name.strategy.clone(),
+        failure_type: name.failure_type,
+        data_items: name.data_items,
         full_name: configuration.map(Configuration::full_name),
         recovery_seconds: Summary::of(recovery),
         recovery_rate_worst: rates().fold(100.0, f64::min),

@@ -84,11 +84,12 @@ pub struct ExperimentPlan {
 #[command(after_help = "\
 Examples:
   holdfast experiment report results.csv
-  holdfast experiment report results.csv -o html > report.html")]
+  holdfast experiment report results.csv -o html > report.html
+  holdfast experiment report 100.csv 100000.csv -o html > growth.html")]
 pub struct ExperimentReport {
-    /// A file with results, also one of the protocol's own scripts
+    /// Files with results, also of the protocol's own scripts; several of other sizes or other failures are shown side by side
     #[arg(value_name = "FILE", default_value = RESULTS_DEFAULT)]
-    pub results: PathBuf,
+    pub results: Vec<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = ReportOutput::Table)]
     pub output: ReportOutput,

@@ -1,10 +1,10 @@
 //! A report's words, tables and plots, in their order.
 
-use holdfast_figures::{BoxPlot, Row};
+use holdfast_figures::{BoxPlot, Curve, Curves, Row};
 
 use super::document::{Block, Table};
 use super::figure::{bytes, maybe, missing, percent, probability, three_digits, time};
-use super::{Measured, Provenance, Report};
+use super::{Measured, Provenance, Report, in_order};
 use crate::Run;
 use crate::statistics::{Comparison, Group, Pair, SIGNIFICANCE, Tested};
 
@@ -18,6 +18,7 @@ pub(super) fn of(report: &Report) -> Vec<Block> {
     blocks.push(heading("What came back, and when"));
     blocks.push(Block::Table(recovery(&report.configurations)));
     blocks.extend(plot(report, "Time until the data was back", |run| run.measurement.recovery_time_seconds));
+    blocks.extend(growth(report).map(Block::Plot));
     blocks.push(heading("Recovery times"));
     blocks.push(Block::Table(summaries(&report.recovery.groups)));
     blocks.push(heading("What it costs"));
@@ -188,16 +189,48 @@ fn plot(report: &Report, title: &str, figure: fn(&Run) -> f64) -> Option<Block> 
         let runs = report.rows.iter().filter(|run| run.config_name == one.name);
         let mut sorted: Vec<f64> = runs.map(|run| figure(run) * 1e3).collect();
         sorted.sort_by(f64::total_cmp);
-        let colour = match &*one.strategy {
-            "baseline" => 0,
-            "checkpointing" => 1,
-            "replication" => 2,
-            _ => 3,
-        };
-        Row { title: one.name.clone(), colour, sorted }
+        Row { title: one.name.clone(), colour: colour(one), sorted }
     });
     let plot = BoxPlot { title: title.to_owned(), unit: "milliseconds".to_owned(), rows: rows.collect() };
     plot.draw().map(Block::Plot)
+}
+
+/// Lines of the median recovery time over the number of items, if there are several numbers of items.
+fn growth(report: &Report) -> Option<String> {
+    let all = &report.configurations;
+    let sizes = in_order(all.iter().filter_map(|one| one.data_items));
+    if sizes.len() < 2 {
+        return None;
+    }
+    let names = in_order(all.iter().map(|one| (&one.configuration, one.failure_type)));
+    let several = in_order(names.iter().map(|(_, failure)| failure)).len() > 1;
+    let curves = names.into_iter().map(|(name, failure)| {
+        let those = all.iter().filter(|one| (&one.configuration, one.failure_type) == (name, failure));
+        let point = |one: &Measured| Some((one.data_items? as f64, one.recovery_seconds.median * 1e3));
+        let mut points: Vec<(f64, f64)> = those.clone().filter_map(point).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let title = match failure {
+            Some(failure) if several => format!("{name}, {failure}"),
+            _ => name.clone(),
+        };
+        Curve { title, colour: those.map(colour).next().unwrap_or(0), points }
+    });
+    let curves = Curves {
+        title: "Median time until the data was back".to_owned(),
+        across: "items".to_owned(),
+        unit: "milliseconds".to_owned(),
+        curves: curves.collect(),
+    };
+    curves.draw()
+}
+
+fn colour(one: &Measured) -> usize {
+    match &*one.strategy {
+        "baseline" => 0,
+        "checkpointing" => 1,
+        "replication" => 2,
+        _ => 3,
+    }
 }
 
 fn tests(report: &Report) -> Vec<Block> {

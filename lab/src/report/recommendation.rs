@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Measured;
 use super::figure::{bytes, percent, time};
+use super::{Measured, in_order};
 use crate::statistics::Comparison;
 
 /// With fewer runs of a configuration, "nothing was lost" says little: what happens once in ten times is missed by five runs more
@@ -47,16 +47,34 @@ impl Purpose {
     }
 }
 
-/// What these configurations recommend.
+/// What these configurations recommend: after each failure by itself, and where sizes differ, by the largest.
 pub(super) fn of(all: &[Measured], recovery: &Comparison) -> Vec<Recommendation> {
-    let mut list = vec![lose_nothing(all, recovery)];
-    list.extend(since_checkpoint(all));
-    list.extend(everything(all));
+    let largest = all.iter().map(|one| one.data_items).max().flatten();
+    let failures = in_order(all.iter().map(|one| one.failure_type));
+    let mut list = Vec::new();
+    for failure in &failures {
+        let those: Vec<Measured> = all
+            .iter()
+            .filter(|one| one.failure_type == *failure && one.data_items == largest)
+            .cloned()
+            .collect();
+        list.extend(of_one_failure(&those, recovery));
+    }
     list.extend(cautions(all).into_iter().map(|reason| Recommendation {
         purpose: Purpose::Caution,
         choice: None,
         reason,
     }));
+    list
+}
+
+fn of_one_failure(all: &[Measured], recovery: &Comparison) -> Vec<Recommendation> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let mut list = vec![lose_nothing(all, recovery)];
+    list.extend(since_checkpoint(all));
+    list.extend(everything(all));
     list
 }
 

@@ -106,3 +106,28 @@ fn what_lost_something_is_not_recommended_for_keeping() {
     triggered.measurement.checkpoint_triggered = Some(true);
     assert_eq!(choice(vec![triggered]), None);
 }
+
+#[test]
+fn other_sizes_and_other_failures_are_not_one_sample() {
+    let mut runs = Vec::new();
+    for (items, seconds) in [(100, 0.01), (100_000, 1.0)] {
+        for (failure, lost) in [(FailureKind::Leader, false), (FailureKind::Total, true)] {
+            for run_id in 1..=12 {
+                let rate = if lost { 0.0 } else { 100.0 };
+                let mut run = run("a", "replication", run_id, seconds + 0.001 * f64::from(run_id), rate);
+                run.measurement.data_items = Some(items);
+                run.measurement.failure_type = Some(failure);
+                runs.push(run);
+            }
+        }
+    }
+    let report = Report::of(runs, None).expect("a report");
+    let names: Vec<&str> = report.configurations.iter().map(|one| &*one.name).collect();
+    let expected =
+        ["a, 100 items, leader", "a, 100 items, total", "a, 100000 items, leader", "a, 100000 items, total"];
+    assert_eq!(names, expected);
+    assert!(report.configurations.iter().all(|one| one.recovery_seconds.count == 12));
+    let choices: Vec<Option<&str>> = report.recommendations.iter().map(|one| one.choice.as_deref()).collect();
+    assert_eq!(choices[..2], [Some("a, 100000 items, leader"), None]);
+    assert!(report.render(Form::Html).contains("<polyline"));
+}

@@ -1,9 +1,11 @@
 //! `holdfast experiment run`: measures what a plan asks for, and goes on where an earlier one ended.
 
+use std::time::Duration;
+
 use holdfast_figures::Machine;
-use holdfast_lab::Testbed;
 use holdfast_lab::batch::{self, Ended};
 use holdfast_lab::results::Journal;
+use holdfast_lab::{Testbed, TestbedError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::planned;
@@ -11,7 +13,9 @@ use super::progress::Progress;
 use crate::arguments::ExperimentRun;
 use crate::exit::{Exit, Failure};
 use crate::remark;
-use crate::verb::block_on;
+
+/// How long the end may take.
+const END_MAX: Duration = Duration::from_secs(5);
 
 /// Measures on stores of this machine.
 ///
@@ -22,11 +26,14 @@ pub fn run(arguments: &ExperimentRun) -> Result<Exit, Failure> {
     Err(Failure::general("there is no testbed on this machine yet"))
 }
 
-/// Measures on a testbed.
+/// Measures on a testbed, which is made when there is something to measure.
 ///
 /// # Errors
 /// The plan is wrong, the results are another experiment's, or a run could not be kept.
-pub fn on<T: Testbed>(arguments: &ExperimentRun, testbed: &T) -> Result<Exit, Failure> {
+pub fn on<T: Testbed>(
+    arguments: &ExperimentRun,
+    testbed: impl FnOnce() -> Result<T, TestbedError>,
+) -> Result<Exit, Failure> {
     let plan = planned::of(&arguments.planned)?;
     let (path, data) = (&arguments.planned.results, &arguments.data);
     let unusable = |error| Failure::general(format!("cannot use {}: {error}", data.display()));
@@ -47,8 +54,13 @@ pub fn on<T: Testbed>(arguments: &ExperimentRun, testbed: &T) -> Result<Exit, Fa
         remark(&format!("nothing is missing in {}", path.display()));
         return Ok(Exit::Ok);
     }
+    let testbed = testbed().map_err(Failure::general)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::general(format!("cannot start: {error}")))?;
     let mut progress = Progress::new(all, all - missing);
-    let ended = block_on(async {
+    let ended = runtime.block_on(async {
         let listen = |kind| {
             signal(kind).map_err(|error| Failure::general(format!("cannot listen for signals: {error}")))
         };
@@ -60,9 +72,11 @@ pub fn on<T: Testbed>(arguments: &ExperimentRun, testbed: &T) -> Result<Exit, Fa
                 _ = terminate.recv() => {}
             }
         };
-        let batch = batch::run(&plan, &mut journal, testbed, |event| progress.show(&event), stop);
+        let batch = batch::run(&plan, &mut journal, &testbed, |event| progress.show(&event), stop);
         batch.await.map_err(Failure::general)
     });
+    // What is under way at the end and cannot be cut off, such as a file that is being removed, has so long.
+    runtime.shutdown_timeout(END_MAX);
     progress.end();
     let path = path.display();
     match ended? {
@@ -78,5 +92,53 @@ pub fn on<T: Testbed>(arguments: &ExperimentRun, testbed: &T) -> Result<Exit, Fa
         Ended::Incomplete { missing } => Err(Failure::general(format!(
             "{missing} of {all} runs are missing in {path} because runs failed; the same command tries these again"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use holdfast_lab::{Configuration, Measurement, Protocol};
+
+    use super::*;
+    use crate::arguments::Planned;
+
+    /// Measures nothing, or fails.
+    struct Pretended {
+        fails: bool,
+    }
+
+    impl Testbed for Pretended {
+        async fn run(&self, _: &Configuration, _: &Protocol, _: u32) -> Result<Measurement, TestbedError> {
+            if self.fails { Err(TestbedError::new("starting", "no")) } else { Ok(Measurement::default()) }
+        }
+    }
+
+    fn arguments(folder: &Path, runs: u32) -> ExperimentRun {
+        let planned = Planned {
+            file: None,
+            runs: Some(runs),
+            items: None,
+            failure: None,
+            writers: None,
+            only: Vec::new(),
+            results: folder.join("results.csv"),
+        };
+        ExperimentRun { planned, data: folder.join("data") }
+    }
+
+    #[test]
+    fn a_batch_ends_as_its_runs_did() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = |runs, fails| on(&arguments(folder.path(), runs), || Ok(Pretended { fails }));
+        let failure = run(1, true).expect_err("no run");
+        assert_eq!(failure.exit(), Exit::Failure);
+        assert!(failure.to_string().contains("8 of 8 runs are missing"), "{failure}");
+        assert_eq!(run(1, false).expect("complete"), Exit::Ok);
+        // Nothing is missing, so nothing is made to measure with.
+        let unused = || -> Result<Pretended, TestbedError> { panic!("nothing is missing") };
+        assert_eq!(on(&arguments(folder.path(), 1), unused).expect("complete"), Exit::Ok);
+        assert_eq!(run(2, false).expect("eight more"), Exit::Ok);
     }
 }
