@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use self::targets::Target;
 use crate::figure::Results;
 
 /// Write everything into `folder`. A plot without figures is not written, and one of an earlier run is removed, so that
@@ -33,6 +34,14 @@ pub(crate) fn write(results: &Results, folder: &Path) -> anyhow::Result<()> {
     let shown: Vec<&str> = plots.iter().filter(|(_, svg)| svg.is_some()).map(|(name, _)| *name).collect();
     put("results.md", &table::of(results, &shown))?;
     put("results.json", &format!("{}\n", serde_json::to_string_pretty(results)?))
+}
+
+/// Tell the person at the terminal what the report says of the goals.
+pub(crate) fn say_targets(results: &Results) {
+    for Target { what, goal, measured, met } in targets::of(results) {
+        let met = if met { "met   " } else { "MISSED" };
+        crate::say(format_args!("{met} {what}: {measured} (goal {goal})"));
+    }
 }
 
 #[cfg(test)]

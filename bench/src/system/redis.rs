@@ -72,6 +72,14 @@ pub(super) fn keys(port: u16) -> anyhow::Result<u64> {
     size.trim().trim_start_matches(':').parse().with_context(|| format!("DBSIZE is {size}"))
 }
 
+/// That the process at `port` is not rewriting its log, nor about to.
+fn no_rewrite(port: u16) -> anyhow::Result<()> {
+    let info = ask(port, &["INFO", "persistence"])?;
+    let idle = ["aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"];
+    ensure!(idle.iter().all(|line| info.contains(line)), "the log is being rewritten");
+    Ok(())
+}
+
 impl Cluster for Redis {
     fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
@@ -95,15 +103,16 @@ impl Cluster for Redis {
         Ok(())
     }
 
-    /// The log is rewritten, so that it is not replayed command by command.
+    /// The log is rewritten, so that it is not replayed command by command. Redis also rewrites it unasked when it has
+    /// grown, and refuses to be asked meanwhile: that rewrite has to end first, and it lacks what came since it began.
     fn settle(&mut self, at: usize) -> anyhow::Result<()> {
         let port = self.port(at);
-        ask(port, &["BGREWRITEAOF"])?;
+        crate::wait::until("a rewrite can be asked for", super::START_TIME_MAX, super::LOOK_PAUSE, || {
+            no_rewrite(port)?;
+            ask(port, &["BGREWRITEAOF"])
+        })?;
         crate::wait::until("the log is rewritten", super::START_TIME_MAX, super::LOOK_PAUSE, || {
-            let info = ask(port, &["INFO", "persistence"])?;
-            let done = ["aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"];
-            ensure!(done.iter().all(|line| info.contains(line)), "it is being rewritten");
-            Ok(())
+            no_rewrite(port)
         })
     }
 
