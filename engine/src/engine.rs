@@ -27,6 +27,7 @@ pub use self::repair::Given;
 pub use self::status::{Peer, Status};
 use self::tickets::Tickets;
 use crate::bug::seeded;
+use crate::entry::{EntryKind, RECORD_HEADER_BYTES, Records};
 use crate::log::Log;
 use crate::membership::Memberships;
 use crate::quorum::OrdinalSet;
@@ -36,6 +37,10 @@ use crate::{
     Membership, Message, Moment, Ordinal, Position, ProposalToken, QuestionToken, Refusal, Restored, Role,
     Term, Verdict,
 };
+
+/// Bytes of proposals that share one piece of memory, which stays until the log has released the last of them: enough that
+/// asking for it costs nothing, and little beside what a log keeps anyway.
+const RECORDS_BYTES_MAX: usize = 256 * 1024;
 
 /// One member's replication state: a Raft state machine with pre-votes, check-quorum, pipelined replication,
 /// read-index and elections on connection loss.
@@ -335,15 +340,32 @@ impl Engine {
     /// Append proposals, if this member leads, and send them on together.
     fn propose(&mut self, first: ProposalToken, payloads: &[Bytes], effects: &mut Effects) {
         let accepted = effects.accepted.len();
+        let mut bytes_left: usize = payloads.iter().map(|payload| RECORD_HEADER_BYTES + payload.len()).sum();
+        let mut records = Records::default();
+        let mut next = self.log.last().index;
         for (payload, token) in payloads.iter().zip(first.0..) {
             let token = ProposalToken(token);
             if let Some(refusal) = self.refusal() {
                 effects.refused.push((token, refusal));
                 continue;
             }
-            let position = self.append_own(crate::EntryKind::Command, payload, effects);
+            let bytes = RECORD_HEADER_BYTES + payload.len();
+            if records.bytes() == 0 {
+                records = Records::with_room(bytes_left.min(RECORDS_BYTES_MAX).max(bytes));
+            }
+            bytes_left -= bytes;
+            next = next.next();
+            let position = Position::new(self.hard_state.term, next);
+            records.add(position, EntryKind::Command, payload);
             effects.accepted.push((token, position));
+            if let State::Leading(leading) = &mut self.state {
+                leading.uncommitted_bytes += bytes;
+            }
+            if records.bytes() >= RECORDS_BYTES_MAX {
+                self.append_own(std::mem::take(&mut records), effects);
+            }
         }
+        self.append_own(records, effects);
         if effects.accepted.len() > accepted {
             self.replicate(effects);
         }

@@ -80,18 +80,9 @@ impl Entry {
     ///
     /// If `payload` is longer than [`ENTRY_PAYLOAD_BYTES_MAX`]; callers check what users send before this.
     pub fn new(position: Position, kind: EntryKind, payload: &[u8]) -> Entry {
-        assert!(payload.len() <= ENTRY_PAYLOAD_BYTES_MAX, "payload of {} bytes", payload.len());
-        let mut record = BytesMut::with_capacity(RECORD_HEADER_BYTES + payload.len());
-        record.put_u64(0); // length and checksum, filled in below
-        record.put_u64_le(position.term.0);
-        record.put_u64_le(position.index.0);
-        record.put_u8(kind as u8);
-        record.put_slice(payload);
-        let length = (record.len() - RECORD_PREFIX_BYTES) as u32;
-        let checksum = crc32c::crc32c(&record[RECORD_PREFIX_BYTES..]);
-        record[..4].copy_from_slice(&length.to_le_bytes());
-        record[4..8].copy_from_slice(&checksum.to_le_bytes());
-        Entry { position, kind, record: record.freeze() }
+        let mut records = Records::with_room(RECORD_HEADER_BYTES + payload.len());
+        records.add(position, kind, payload);
+        records.into_entries().pop().expect("it was added")
     }
 
     /// Take the record at the start of `bytes` off it, without copying.
@@ -166,6 +157,65 @@ impl Entry {
     pub fn record(&self) -> Bytes {
         self.record.clone()
     }
+
+    /// The same, for who only looks at it.
+    pub fn as_record(&self) -> &[u8] {
+        &self.record
+    }
+}
+
+/// Entries that are made together and share one piece of memory, which goes when the last of them does: asking for
+/// memory costs more than encoding a small entry.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    bytes: BytesMut,
+    /// What each record is, and where it ends.
+    made: Vec<(Position, EntryKind, usize)>,
+}
+
+impl Records {
+    /// None yet, with room for so many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Records {
+        Records { bytes: BytesMut::with_capacity(bytes), made: Vec::new() }
+    }
+
+    /// How many bytes they have together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Encode one more.
+    ///
+    /// # Panics
+    ///
+    /// If `payload` is longer than [`ENTRY_PAYLOAD_BYTES_MAX`].
+    pub(crate) fn add(&mut self, position: Position, kind: EntryKind, payload: &[u8]) {
+        assert!(payload.len() <= ENTRY_PAYLOAD_BYTES_MAX, "payload of {} bytes", payload.len());
+        let out = &mut self.bytes;
+        let start = out.len();
+        out.put_u64(0); // length and checksum, filled in below
+        out.put_u64_le(position.term.0);
+        out.put_u64_le(position.index.0);
+        out.put_u8(kind as u8);
+        out.put_slice(payload);
+        let record = &mut out[start..];
+        let length = (record.len() - RECORD_PREFIX_BYTES) as u32;
+        let checksum = crc32c::crc32c(&record[RECORD_PREFIX_BYTES..]);
+        record[..4].copy_from_slice(&length.to_le_bytes());
+        record[4..8].copy_from_slice(&checksum.to_le_bytes());
+        self.made.push((position, kind, self.bytes.len()));
+    }
+
+    /// The entries, in the order in which they were added.
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        let bytes = self.bytes.freeze();
+        let mut start = 0;
+        let entry = |(position, kind, end)| {
+            let record = bytes.slice(std::mem::replace(&mut start, end)..end);
+            Entry { position, kind, record }
+        };
+        self.made.into_iter().map(entry).collect()
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +237,22 @@ mod tests {
             assert_eq!(read, made);
             assert_eq!(&read.payload()[..], payload);
             assert_eq!(&bytes[..], b"next", "only the record is taken");
+        }
+    }
+
+    #[test]
+    fn entries_that_are_made_together_are_those_that_are_made_alone() {
+        let payloads = [&b"one"[..], b"", &[7; 300]];
+        let position = |at: usize| Position::new(Term(7), Index(42 + at as u64));
+        let mut records = Records::default();
+        for (at, payload) in payloads.iter().enumerate() {
+            records.add(position(at), EntryKind::Command, payload);
+        }
+        let bytes = records.bytes();
+        let entries = records.into_entries();
+        assert_eq!(entries.iter().map(Entry::record_bytes).sum::<usize>(), bytes);
+        for (at, payload) in payloads.iter().enumerate() {
+            assert_eq!(entries[at], Entry::new(position(at), EntryKind::Command, payload));
         }
     }
 

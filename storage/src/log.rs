@@ -147,9 +147,9 @@ impl Log {
             if !self.span.accepts(entry.position()) {
                 return Err(gap(entry.index()));
             }
-            let record = entry.record();
+            let record = entry.as_record();
             self.make_room(record.len())?;
-            self.current.add(&record, self.span.end());
+            self.current.add(record, self.span.end());
             self.span.push(entry.position());
             self.pending_entries += 1;
         }

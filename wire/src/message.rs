@@ -51,7 +51,7 @@ pub(crate) fn encode(message: &Message, out: &mut BytesMut) -> u8 {
             out.put_u64_le(receipt.durable.0);
             out.put_u8(u8::from(*answer));
             for entry in entries {
-                out.put_slice(&entry.record());
+                out.put_slice(entry.as_record());
             }
             kind::APPEND
         }

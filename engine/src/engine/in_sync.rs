@@ -127,7 +127,7 @@ impl Engine {
         let Some(in_sync) = self.in_sync() else { return };
         let now_in_sync = in_sync.known.in_sync;
         if now_in_sync != *self.membership() {
-            self.append_own(EntryKind::Membership, &now_in_sync.encode(), effects);
+            self.append_one(EntryKind::Membership, &now_in_sync.encode(), effects);
         }
     }
 

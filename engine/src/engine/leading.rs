@@ -8,6 +8,7 @@ use super::read::Reads;
 use super::replication::Send;
 use super::{Engine, State};
 use crate::bug::seeded;
+use crate::entry::{RECORD_HEADER_BYTES, Records};
 use crate::{
     Effects, Entry, EntryKind, Incarnation, Index, MEMBERS_MAX, MemberId, Moment, Ordinal, Position,
 };
@@ -130,22 +131,32 @@ impl Engine {
             // Nobody has caught up before the first heartbeat.
             committed_at_heartbeat: Index(u64::MAX),
         }));
-        self.append_own(EntryKind::Noop, &[], effects);
+        self.append_one(EntryKind::Noop, &[], effects);
         self.replicate(effects);
     }
 
-    /// Append an entry of this leader's own, and execute it (and what earlier terms left before it).
-    pub(super) fn append_own(&mut self, kind: EntryKind, payload: &[u8], effects: &mut Effects) -> Position {
-        let position = Position::new(self.hard_state.term, self.log.last().index.next());
-        let entry = Entry::new(position, kind, payload);
+    /// Append one entry of this leader's own.
+    pub(super) fn append_one(&mut self, kind: EntryKind, payload: &[u8], effects: &mut Effects) {
+        let mut records = Records::with_room(RECORD_HEADER_BYTES + payload.len());
+        records.add(Position::new(self.hard_state.term, self.log.last().index.next()), kind, payload);
         if let State::Leading(leading) = &mut self.state {
-            leading.uncommitted_bytes += entry.record_bytes();
+            leading.uncommitted_bytes += records.bytes();
         }
-        assert!(self.note_membership(&entry), "a membership of this leader's own");
-        self.log.push(entry.clone());
-        self.persist_entries(vec![entry], effects);
-        self.execute_up_to(position.index, effects);
-        position
+        self.append_own(records, effects);
+    }
+
+    /// Append entries of this leader's own, which follow the log and whose bytes are counted, and execute them (and what
+    /// earlier terms left before them).
+    pub(super) fn append_own(&mut self, records: Records, effects: &mut Effects) {
+        let entries = records.into_entries();
+        for entry in &entries {
+            assert!(self.note_membership(entry), "a membership of this leader's own");
+            self.log.push(entry.clone());
+        }
+        if let Some(last) = entries.last().map(Entry::index) {
+            self.persist_entries(entries, effects);
+            self.execute_up_to(last, effects);
+        }
     }
 
     pub(super) fn connected(&mut self, now: Moment, peer: MemberId, effects: &mut Effects) {

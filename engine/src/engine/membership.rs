@@ -111,7 +111,7 @@ impl Engine {
     }
 
     fn change_membership(&mut self, membership: Membership, effects: &mut Effects) {
-        self.append_own(EntryKind::Membership, &membership.encode(), effects);
+        self.append_one(EntryKind::Membership, &membership.encode(), effects);
         self.replicate(effects);
     }
 }

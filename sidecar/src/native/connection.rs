@@ -28,6 +28,9 @@ use crate::running::Running;
 /// Bytes that are read in one go: some two hundred small requests.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Requests that came together beyond which their memory is given back: few clients have more under way.
+const DRAFTS_KEPT: usize = 64;
+
 /// A request larger than this needs room in the memory that is set aside for large ones.
 const LARGE_BYTES: usize = 256 * 1024;
 
@@ -99,7 +102,7 @@ async fn serve_here(stream: Stream, read: BytesMut, context: Context, handle: Ha
     let (stream, write) = stream.split();
     let outbox = Arc::new(Outbox::new(write));
     let closing = CloseOnDrop(outbox.clone());
-    let mut reader = Reader { stream, outbox: outbox.clone(), context, handle, read };
+    let mut reader = Reader { stream, outbox: outbox.clone(), context, handle, read, drafts: Vec::new() };
     let ended = tokio::select! {
         ended = reader.run() => ended.err(),
         () = outbox.write_left_over() => Some(Ended::Unread),
@@ -137,6 +140,8 @@ struct Reader {
     context: Context,
     handle: Handle,
     read: BytesMut,
+    /// Empty: memory for the next requests.
+    drafts: Vec<(u64, usize, Draft)>,
 }
 
 impl Reader {
@@ -190,8 +195,8 @@ impl Reader {
     /// Hand everything that is whole to the core, in one go.
     fn take_requests(&mut self) -> Result<(), Ended> {
         let usual = self.context.running.settings().write_concern;
-        let mut commands = Commands::default();
-        let mut drafts = Vec::new();
+        let mut commands = Commands::of_requests(self.read.len());
+        let mut drafts = std::mem::take(&mut self.drafts);
         let mut total = 0;
         let malformed = loop {
             let before = self.read.len();
@@ -212,9 +217,13 @@ impl Reader {
         };
         if !drafts.is_empty() {
             self.outbox.took(drafts.len(), total);
-            if let Err((failure, asked)) = self.handle.ask_all(&self.outbox, commands.finish(drafts)) {
+            let asked = commands.finish(&mut drafts);
+            if let Err((failure, asked)) = self.handle.ask_all(&self.outbox, asked) {
                 self.refuse(&failure, asked);
             }
+        }
+        if drafts.capacity() <= DRAFTS_KEPT {
+            self.drafts = drafts;
         }
         // What came before a bad frame still counts.
         malformed.map_or(Ok(()), |error| Err(Ended::Malformed(error)))

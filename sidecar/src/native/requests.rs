@@ -56,6 +56,8 @@ pub(crate) enum Wish {
 #[derive(Debug, Default)]
 pub(super) struct Commands {
     bytes: Vec<u8>,
+    /// How many bytes to ask memory for, once.
+    room: usize,
 }
 
 /// A wish whose command is still among [`Commands`].
@@ -70,6 +72,11 @@ pub(super) enum Draft {
 }
 
 impl Commands {
+    /// Of requests that have so many bytes: a command is shorter than its request, unless that is strange.
+    pub(super) fn of_requests(bytes: usize) -> Commands {
+        Commands { bytes: Vec::new(), room: bytes }
+    }
+
     /// Take a request apart. `usual` is the store's own concern.
     pub(super) fn draft(&mut self, request: Request, usual: Wished) -> Result<Draft, Problem> {
         match request {
@@ -121,16 +128,17 @@ impl Commands {
             timeout: timeout(timeout_ms)?,
             retryable: stamp.is_some(),
         };
+        self.bytes.reserve_exact(std::mem::take(&mut self.room));
         self.bytes = command.encode_after(std::mem::take(&mut self.bytes));
         Ok(Draft::Write { head, end: self.bytes.len() })
     }
 
     /// Give the drafts their commands, which share one piece of memory: it goes when the last of them does.
-    pub(super) fn finish(self, drafts: Vec<(u64, usize, Draft)>) -> Vec<Asked> {
+    pub(super) fn finish(self, drafts: &mut Vec<(u64, usize, Draft)>) -> Vec<Asked> {
         let commands = Bytes::from(self.bytes);
         let mut start = 0;
         let mut asked = Vec::with_capacity(drafts.len());
-        for (id, bytes, draft) in drafts {
+        for (id, bytes, draft) in drafts.drain(..) {
             let wish = match draft {
                 Draft::Write { head, end } => {
                     let command = commands.slice(std::mem::replace(&mut start, end)..end);
@@ -265,7 +273,7 @@ mod tests {
         let mut commands = Commands::default();
         let drafts = requests
             .map(|(id, request)| (id, 10, commands.draft(request, Wished::Members(2)).expect("valid")));
-        let asked = commands.finish(drafts.into());
+        let asked = commands.finish(&mut drafts.into());
         assert_eq!(asked.iter().map(|asked| asked.id).collect::<Vec<_>>(), [1, 2, 4]);
         let write = |asked: &Asked| match &asked.wish {
             Wish::Write(write) => (Command::decode(&write.command).expect("a command"), write.clone()),

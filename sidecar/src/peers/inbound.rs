@@ -25,6 +25,10 @@ use crate::metrics::PeerRefusal;
 /// Bytes that are read in one go: a batch of some hundred small entries.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Memory with less room than this is not read into any more. The log keeps what was read where it is, so that new memory
+/// for every reading would keep a whole piece of it for a single small entry.
+const READ_BYTES_MIN: usize = 16 * 1024;
+
 /// Why a connection ended.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -176,7 +180,9 @@ async fn read_frames(
         if let Err(ended) = ended {
             return ended;
         }
-        read.reserve(READ_BYTES);
+        if read.capacity() - read.len() < READ_BYTES_MIN {
+            read.reserve(READ_BYTES);
+        }
         match stream.read_buf(&mut read).await {
             Ok(0) => return Ended::Closed,
             Ok(bytes) => {
