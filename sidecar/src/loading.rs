@@ -1,15 +1,17 @@
-//! Building a state up from the chunks of a checkpoint, by several threads: [`Loader`].
+//! Building a state up from the chunks of a checkpoint, by several threads: [`Loader`], and [`Taking`] at a start.
 //!
 //! Whoever has the chunks reads and checks the next ones; two threads decode them, which copies every key and value
 //! into memory of its own; one puts them together. Most of the time goes into memory that the system has to find
 //! first, and that is faster from two sides. It refuses to know where chunks come from.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 use std::{io, thread};
 
 use bytes::Bytes;
-use holdfast_storage::{CheckpointError, CheckpointReader};
+use holdfast_engine::Checkpoint;
+use holdfast_storage::{CheckpointError, CheckpointReader, Taker};
 use holdfast_store::{Decoded, Restore, RestoreError, Store};
 
 /// Threads that decode. The one that puts together does a tenth of their work, the one that reads a third.
@@ -33,6 +35,7 @@ pub(crate) enum LoadError {
 }
 
 /// A state in the making. Dropping it gives it up.
+#[derive(Debug)]
 pub(crate) struct Loader {
     /// They take turns.
     decoders: Vec<SyncSender<Bytes>>,
@@ -92,6 +95,59 @@ pub(crate) fn load(reader: CheckpointReader) -> Result<Store, LoadError> {
         }
     }
     loader.finish()
+}
+
+/// Builds the state up while its checkpoint is read and checked for the first time, when the member's folder is opened.
+#[derive(Debug, Default)]
+pub(crate) struct Taking {
+    begun: Option<Begun>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    checkpoint: Checkpoint,
+    loader: Result<Loader, LoadError>,
+    /// Chunks that may be in use still, oldest first: their memory is used again as soon as it is free.
+    given: VecDeque<Bytes>,
+    /// The file is whole.
+    ended: bool,
+}
+
+impl Taking {
+    /// The state of `checkpoint`, if it was taken whole.
+    pub(crate) fn finish(self, checkpoint: Checkpoint) -> Option<Result<Store, LoadError>> {
+        let begun = self.begun.filter(|begun| begun.ended && begun.checkpoint == checkpoint)?;
+        Some(begun.loader.and_then(Loader::finish))
+    }
+}
+
+impl Taker for Taking {
+    fn begin(&mut self, checkpoint: Checkpoint) {
+        let (loader, given) = (Loader::start(), VecDeque::new());
+        self.begun = Some(Begun { checkpoint, loader, given, ended: false });
+    }
+
+    fn memory(&mut self) -> Vec<u8> {
+        let given = self.begun.as_mut().map(|begun| &mut begun.given);
+        given
+            .and_then(|given| given.pop_front_if(|oldest| oldest.is_unique()))
+            .map_or_else(Vec::new, Vec::from)
+    }
+
+    fn chunk(&mut self, chunk: Vec<u8>) {
+        if let Some(Begun { loader: Ok(loader), given, .. }) = &mut self.begun {
+            let chunk = Bytes::from(chunk);
+            given.push_back(chunk.clone());
+            // If nothing comes of them, `finish` says why.
+            loader.chunk(chunk);
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(begun) = &mut self.begun {
+            begun.ended = true;
+        }
+    }
 }
 
 fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, LoadError> {
@@ -177,6 +233,42 @@ mod tests {
             damaged.truncate(number);
             check(&damaged);
         }
+    }
+
+    #[test]
+    fn a_state_is_taken_while_its_file_is_read_and_only_if_that_is_whole() {
+        let chunks = chunks();
+        let checkpoint = |index| Checkpoint {
+            position: Position::new(Term(1), Index(index)),
+            membership: Default::default(),
+        };
+        let give = |taking: &mut Taking, chunks: &[Bytes]| {
+            for chunk in chunks {
+                let mut memory = taking.memory();
+                memory.clear();
+                memory.extend_from_slice(chunk);
+                taking.chunk(memory);
+            }
+        };
+        let mut taking = Taking::default();
+        // The newest file was damaged, the one before it is whole.
+        taking.begin(checkpoint(600));
+        give(&mut taking, &chunks[..7]);
+        taking.begin(checkpoint(500));
+        give(&mut taking, &chunks);
+        taking.end();
+        let store = taking.finish(checkpoint(500)).expect("it is whole").expect("a state");
+        assert_eq!(store.hash(), built(&chunks).expect("a state").hash());
+
+        let mut taking = Taking::default();
+        taking.begin(checkpoint(500));
+        give(&mut taking, &chunks);
+        assert!(taking.finish(checkpoint(500)).is_none(), "its end did not come");
+        let mut taking = Taking::default();
+        taking.begin(checkpoint(500));
+        give(&mut taking, &chunks);
+        taking.end();
+        assert!(taking.finish(checkpoint(501)).is_none(), "it is another one");
     }
 
     #[test]

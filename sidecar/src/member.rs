@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use holdfast_engine::{Config, MEMBERS_MAX, MemberId, Ordinal};
 use holdfast_storage::{
-    CheckpointError, CheckpointFile, Flushed, LogPolicy, OpenError, Opened, Options as LogOptions, Pace,
-    Scrubbed,
+    CheckpointError, CheckpointFile, CheckpointReader, Flushed, LogPolicy, OpenError, Opened,
+    Options as LogOptions, Pace, Scrubbed,
 };
 use holdfast_store::{RestoreError, Store};
 use tokio::runtime::{self, Runtime};
@@ -23,7 +23,7 @@ use crate::core::Damage;
 use crate::core::event::Event;
 use crate::core::queue::Queue;
 use crate::core::{CheckpointSettings, Core, CoreOptions, Faults, Handle, Timing, wanted};
-use crate::loading::{LoadError, load};
+use crate::loading::{LoadError, Taking, load};
 use crate::metrics::Metrics;
 use crate::peers::{Peers, PeersOptions, Shared, Source, random};
 use crate::repair::{self, Progress, Ready};
@@ -177,9 +177,9 @@ impl Member {
     /// [`StartError`]; nothing is left running then.
     pub async fn start_and_tell(options: MemberOptions, progress: &Progress) -> Result<Member, StartError> {
         check(&options)?;
-        let Ready { opened, repaired } = repair::open(&options, progress).await?;
+        let Ready { opened, taking, repaired } = repair::open(&options, progress).await?;
         let (data, log, alone) = (options.data.clone(), options.log, options.peers.len() == 1);
-        let restoring = tokio::task::spawn_blocking(move || restore(*opened, data, log, alone));
+        let restoring = tokio::task::spawn_blocking(move || restore(*opened, taking, data, log, alone));
         let restored = restoring.await.map_err(|_| StartError::Ending)??;
         let found = Found { repaired, ..found(&options, &restored)? };
         let queue = Arc::new(Queue::default());
@@ -246,7 +246,13 @@ fn check(options: &MemberOptions) -> Result<(), StartError> {
 }
 
 /// Build the state up from the folder's newest checkpoint. Takes as long as reading that takes.
-fn restore(mut opened: Opened, path: PathBuf, log: LogPolicy, alone: bool) -> Result<Restored, StartError> {
+fn restore(
+    mut opened: Opened,
+    taking: Taking,
+    path: PathBuf,
+    log: LogPolicy,
+    alone: bool,
+) -> Result<Restored, StartError> {
     if log == LogPolicy::None && !alone {
         // Without a log it is a new member, which the others bring up; its old checkpoints served those alone.
         opened.checkpoint = None;
@@ -259,7 +265,7 @@ fn restore(mut opened: Opened, path: PathBuf, log: LogPolicy, alone: bool) -> Re
     let damaged = |source| StartError::Checkpoint { path: path.clone(), source };
     let store = match opened.checkpoint.take() {
         None => Store::new(),
-        Some(reader) => load(reader).map_err(|error| match error {
+        Some(reader) => taken_or_loaded(taking, reader).map_err(|error| match error {
             LoadError::File(source) => damaged(source),
             LoadError::State(source) => StartError::State { path: path.clone(), source },
             LoadError::Thread(source) => StartError::Thread { thread: "load", source },
@@ -269,6 +275,11 @@ fn restore(mut opened: Opened, path: PathBuf, log: LogPolicy, alone: bool) -> Re
     let files = opened.disk.checkpoints().list().map_err(damaged)?;
     let newest = files.into_iter().find(|file| Some(file.position) == newest);
     Ok(Restored { opened, store, newest })
+}
+
+/// The state was taken while the folder was opened. If it was not, read the file once more.
+fn taken_or_loaded(taking: Taking, reader: CheckpointReader) -> Result<Store, LoadError> {
+    taking.finish(reader.checkpoint()).unwrap_or_else(|| load(reader))
 }
 
 /// What is worth telling, and whether the member may start at all with what there is.

@@ -15,6 +15,7 @@
 
 mod compression;
 mod reader;
+mod taker;
 mod writer;
 
 use std::fs;
@@ -29,6 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::compression::Compression;
 pub use self::reader::CheckpointReader;
+pub(crate) use self::taker::Nobody;
+pub use self::taker::Taker;
 pub use self::writer::CheckpointWriter;
 use crate::CheckpointError;
 use crate::block::{BlockError, Kind};

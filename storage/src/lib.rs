@@ -43,12 +43,14 @@ mod writer;
 
 pub use checkpoint::{
     CHECKPOINT_CHUNK_BYTES_MAX, CheckpointFile, CheckpointReader, CheckpointWriter, Checkpoints, Compression,
+    Taker,
 };
 pub use damaged::{Damaged, Need, Repaired};
 pub use error::{CheckpointError, Damage, OpenError, WriteError};
 pub use identity::STORE_NAME_BYTES_MAX;
 pub use open::{
     DamagedCheckpoint, LogPolicy, Opened, Options, Owner, Survey, TornTail, open, open_with, survey,
+    survey_into,
 };
 pub use pieces::Misfit;
 pub use queue::{QUEUE_BYTES_MAX, QUEUE_WRITES_MAX, Queued, SubmitError};

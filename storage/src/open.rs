@@ -28,7 +28,7 @@ use std::sync::Arc;
 use holdfast_engine::{Entry, Incarnation, Ordinal, Position, Restored};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{self, CheckpointReader};
+use crate::checkpoint::{self, CheckpointReader, Nobody, Taker};
 use crate::damaged::Damaged;
 use crate::files::Files;
 use crate::folder::Folder;
@@ -98,7 +98,7 @@ pub struct Opened {
     pub incarnation: Incarnation,
     /// What the engine starts from. The entries may begin before the checkpoint.
     pub restored: Restored,
-    /// The checkpoint that `restored` names: read once and whole, and at its first chunk.
+    /// The checkpoint that `restored` names: read once and whole, into the taker if there was one, and at its first chunk.
     pub checkpoint: Option<CheckpointReader>,
     /// What was cut off the log.
     pub torn: Option<TornTail>,
@@ -182,7 +182,23 @@ pub fn survey(
     fresh: Incarnation,
     options: Options,
 ) -> Result<Survey, OpenError> {
-    survey_through(Files::default(), path, owner, policy, fresh, options)
+    survey_into(path, owner, policy, fresh, options, &mut Nobody::default())
+}
+
+/// As [`survey`]; the chunks of the checkpoint that is found go to `taker` while they are read and checked.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub fn survey_into(
+    path: &Path,
+    owner: &Owner,
+    policy: LogPolicy,
+    fresh: Incarnation,
+    options: Options,
+    taker: &mut dyn Taker,
+) -> Result<Survey, OpenError> {
+    survey_through(Files::default(), path, owner, policy, fresh, options, taker)
 }
 
 /// As [`open_with`], through a file system that tests watch.
@@ -194,7 +210,7 @@ pub(crate) fn open_through(
     fresh: Incarnation,
     options: Options,
 ) -> Result<Opened, OpenError> {
-    match survey_through(files, path, owner, policy, fresh, options)? {
+    match survey_through(files, path, owner, policy, fresh, options, &mut Nobody::default())? {
         Survey::Whole(opened) => Ok(*opened),
         Survey::Damaged(damaged) => Err(damaged.into_error()),
     }
@@ -207,6 +223,7 @@ pub(crate) fn survey_through(
     policy: LogPolicy,
     fresh: Incarnation,
     options: Options,
+    taker: &mut dyn Taker,
 ) -> Result<Survey, OpenError> {
     let options = Options { segment_bytes: options.segment_bytes.max(SEGMENT_BYTES_MIN) };
     if owner.store.len() > STORE_NAME_BYTES_MAX {
@@ -230,9 +247,9 @@ pub(crate) fn survey_through(
         return Err(OpenError::Policy { path, found: identity.policy, expected: policy });
     }
     if policy == LogPolicy::None {
-        return begin_again(folder, identity, fresh, options).map(Survey::whole);
+        return begin_again(folder, identity, fresh, options, taker).map(Survey::whole);
     }
-    match restore(Arc::clone(&folder), identity.clone(), options) {
+    match restore(Arc::clone(&folder), identity.clone(), options, taker) {
         Err(error @ OpenError::Damaged { what: Damage::Unformed, .. }) => {
             let identity = stamps::identity(&folder, owner)?;
             Damaged::look(folder, identity, fresh, options, error).map(Survey::damaged)
@@ -294,7 +311,12 @@ fn is_untouched(folder: &Folder) -> Result<bool, OpenError> {
 }
 
 /// A later start of a member with a log.
-fn restore(folder: Arc<Folder>, identity: Identity, options: Options) -> Result<Opened, OpenError> {
+fn restore(
+    folder: Arc<Folder>,
+    identity: Identity,
+    options: Options,
+    taker: &mut dyn Taker,
+) -> Result<Opened, OpenError> {
     let mut log = recovery::read(&folder, &identity)?;
     let mut vote = Vote::read(&folder.files, &folder.vote_path())?;
     vote.stamp().check(&folder.vote_path(), None, &identity)?;
@@ -303,7 +325,7 @@ fn restore(folder: Arc<Folder>, identity: Identity, options: Options) -> Result<
         return Err(OpenError::Damaged { path: folder.vote_path(), offset: 0, what: Damage::Vote });
     }
     let span = &log.resumed.span;
-    let (checkpoint, damaged_checkpoints) = choose(&folder, &identity, span)?;
+    let (checkpoint, damaged_checkpoints) = choose(&folder, &identity, span, taker)?;
     let position = checkpoint.as_ref().map(|reader| reader.checkpoint().position);
     let covered = position.unwrap_or(Position::ZERO);
     let behind = !span.contains(covered);
@@ -359,9 +381,10 @@ fn begin_again(
     mut identity: Identity,
     fresh: Incarnation,
     options: Options,
+    taker: &mut dyn Taker,
 ) -> Result<Opened, OpenError> {
     let checkpoint = match checkpoint::paths(&folder)?.first() {
-        Some((path, position)) => Some(CheckpointReader::verified(&folder, path, *position)?),
+        Some((path, position)) => Some(CheckpointReader::taken(&folder, path, *position, taker)?),
         None => None,
     };
     if let Some(reader) = &checkpoint {
@@ -391,11 +414,12 @@ fn choose(
     folder: &Folder,
     identity: &Identity,
     span: &Span,
+    taker: &mut dyn Taker,
 ) -> Result<(Option<CheckpointReader>, Vec<DamagedCheckpoint>), OpenError> {
     let mut damaged = Vec::new();
     let mut newest_error = None;
     for (path, position) in checkpoint::paths(folder)? {
-        match CheckpointReader::verified(folder, &path, position) {
+        match CheckpointReader::taken(folder, &path, position, taker) {
             Ok(reader) if newest_error.is_none() || span.contains(position) => {
                 let formed = reader.formation().map(|formation| formation.store);
                 reader.stamp().check(&path, formed, identity)?;

@@ -29,6 +29,9 @@ use crate::segment::{EXTENSION, HEADER_BYTES, Header, Segment};
 use crate::span::Span;
 use crate::{Damage, OpenError, TornTail};
 
+/// Bytes of a segment that are looked at together for where its zeros begin: they fit a processor's cache.
+const PIECE_BYTES: usize = 256 * 1024;
+
 /// The log as it was found.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -174,7 +177,7 @@ impl Walk {
     }
 
     fn push(&mut self, entry: Entry) -> usize {
-        let length = entry.record().len();
+        let length = entry.record_bytes();
         self.span.push(entry.position());
         self.entries.push(entry);
         length
@@ -201,11 +204,28 @@ impl Walk {
 /// A segment's bytes, and how many of them there are up to the last one that is not zero. Of the zeros behind that
 /// only so many are kept in memory as a last record may end in.
 fn content(file: &OpenFile, header: &Header) -> Result<(Bytes, usize), OpenError> {
-    let mut bytes = file.read(header.bytes)?;
-    let used = used(&bytes).max(HEADER_BYTES as usize);
-    bytes.truncate(used + RECORD_HEADER_BYTES + ENTRY_PAYLOAD_BYTES_MAX);
-    bytes.shrink_to_fit();
+    let used = used_of(file, header.bytes as usize)?.max(HEADER_BYTES as usize);
+    let kept = (used + RECORD_HEADER_BYTES + ENTRY_PAYLOAD_BYTES_MAX).min(header.bytes as usize);
+    let mut bytes = vec![0; kept];
+    file.read_at(0, &mut bytes[..used])?;
     Ok((Bytes::from(bytes), used))
+}
+
+/// The same number as [`used`] of a whole file, from its end, piece by piece into the same memory: a segment is mostly
+/// zeros, and fresh memory for all of them takes longer than reading them.
+fn used_of(file: &OpenFile, bytes: usize) -> Result<usize, OpenError> {
+    let mut piece = vec![0; PIECE_BYTES.min(bytes)];
+    let mut end = bytes;
+    while end > 0 {
+        let start = (end - 1) / PIECE_BYTES * PIECE_BYTES;
+        let piece = &mut piece[..end - start];
+        file.read_at(start as u64, piece)?;
+        match used(piece) {
+            0 => end = start,
+            used => return Ok(start + used),
+        }
+    }
+    Ok(0)
 }
 
 /// How many bytes there are up to the last one that is not zero.

@@ -12,6 +12,7 @@ use holdfast_engine::{
 };
 use tempfile::TempDir;
 
+use crate::checkpoint::Nobody;
 use crate::files::Files;
 use crate::open::survey_through;
 use crate::trace::{Model, Trace, lay_out};
@@ -30,7 +31,7 @@ fn folder() -> TempDir {
 fn survey(path: &Path, trace: &Arc<Trace>, fresh: Incarnation) -> Result<Survey, OpenError> {
     let owner = Owner { store: "default/words".to_owned(), ordinal: Ordinal(1) };
     let files = Files { trace: Some(Arc::clone(trace)) };
-    survey_through(files, path, &owner, LogPolicy::Kept, fresh, OPTIONS)
+    survey_through(files, path, &owner, LogPolicy::Kept, fresh, OPTIONS, &mut Nobody::default())
 }
 
 fn log() -> Vec<Entry> {

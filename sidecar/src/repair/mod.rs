@@ -18,11 +18,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use holdfast_engine::{Incarnation, MemberId, Ordinal};
-use holdfast_storage::{Damaged, OpenError, Opened, Owner, Repaired, Survey, survey};
+use holdfast_storage::{Damaged, OpenError, Opened, Owner, Repaired, Survey, survey_into};
 
 use self::asking::Fetch;
 pub use self::progress::Progress;
 use crate::core::queue::Queue;
+use crate::loading::Taking;
 use crate::member::{MemberOptions, StartError};
 use crate::peers::{PeersOptions, Source, answer_callers, introduce, random};
 
@@ -42,6 +43,8 @@ const FAULTS_LOGGED_MAX: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) opened: Box<Opened>,
+    /// The state of its checkpoint, in the making.
+    pub(crate) taking: Taking,
     /// What a person should know about the repair, if there was one.
     pub(crate) repaired: Option<String>,
 }
@@ -56,20 +59,20 @@ pub(crate) async fn open(options: &MemberOptions, progress: &Progress) -> Result
     let mut patience = Duration::ZERO;
     for _ in 0..REPAIRS_MAX {
         match look(options, patience).await? {
-            Survey::Whole(opened) => {
+            (Survey::Whole(opened), taking) => {
                 progress.done();
-                return Ok(Ready { opened, repaired });
+                return Ok(Ready { opened, taking, repaired });
             }
-            Survey::Damaged(damaged) => repaired = Some(put_right(options, damaged, progress).await?),
+            (Survey::Damaged(damaged), _) => repaired = Some(put_right(options, damaged, progress).await?),
         }
         patience = LET_GO_MAX;
     }
     match look(options, patience).await? {
-        Survey::Whole(opened) => {
+        (Survey::Whole(opened), taking) => {
             progress.done();
-            Ok(Ready { opened, repaired })
+            Ok(Ready { opened, taking, repaired })
         }
-        Survey::Damaged(damaged) => Err(failed(options, damaged.into_error())),
+        (Survey::Damaged(damaged), _) => Err(failed(options, damaged.into_error())),
     }
 }
 
@@ -78,14 +81,18 @@ fn failed(options: &MemberOptions, source: OpenError) -> StartError {
 }
 
 /// Look at the folder. `patience` is how long somebody else may have it open.
-async fn look(options: &MemberOptions, patience: Duration) -> Result<Survey, StartError> {
+async fn look(options: &MemberOptions, patience: Duration) -> Result<(Survey, Taking), StartError> {
     let owner = Owner { store: options.store.clone(), ordinal: options.ordinal };
     let (policy, sizes) = (options.log, options.log_options);
     let deadline = Instant::now() + patience;
     loop {
         let (path, owner) = (options.data.clone(), owner.clone());
         let fresh = Incarnation(random());
-        let looking = tokio::task::spawn_blocking(move || survey(&path, &owner, policy, fresh, sizes));
+        let looking = tokio::task::spawn_blocking(move || {
+            let mut taking = Taking::default();
+            let survey = survey_into(&path, &owner, policy, fresh, sizes, &mut taking)?;
+            Ok((survey, taking))
+        });
         match looking.await.map_err(|_| StartError::Ending)? {
             Err(OpenError::Locked { .. }) if Instant::now() < deadline => {
                 tokio::time::sleep(LET_GO_PAUSE).await;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use holdfast_engine::{Checkpoint, Formation, Position};
 
 use super::{
-    CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, END_BYTES, Header, KIND, KIND_COMPRESSED, block_error,
-    checksum, compression, path, seed,
+    CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, END_BYTES, Header, KIND, KIND_COMPRESSED, Nobody, Taker,
+    block_error, checksum, compression, path, seed,
 };
 use crate::block::{self, BLOCK_HEADER_BYTES, BlockError};
 use crate::files::OpenFile;
@@ -69,8 +69,26 @@ impl CheckpointReader {
         name: &Path,
         position: Position,
     ) -> Result<CheckpointReader, CheckpointError> {
+        CheckpointReader::taken(folder, name, position, &mut Nobody::default())
+    }
+
+    /// The same; its chunks go to `taker` as they are read.
+    pub(crate) fn taken(
+        folder: &Folder,
+        name: &Path,
+        position: Position,
+        taker: &mut dyn Taker,
+    ) -> Result<CheckpointReader, CheckpointError> {
         let mut reader = CheckpointReader::open(folder, name, position)?;
-        reader.check()?;
+        taker.begin(reader.checkpoint());
+        loop {
+            let mut chunk = taker.memory();
+            if !reader.read(&mut chunk)? {
+                break;
+            }
+            taker.chunk(chunk);
+        }
+        taker.end();
         reader.rewind();
         Ok(reader)
     }
