@@ -19,8 +19,9 @@ pub struct Config {
     /// After so long without word from a leader a follower campaigns, at a random time in `[1, 1.25)` of it; after so
     /// long without word from a majority a leader steps down. At least three heartbeat intervals.
     pub election_timeout: Duration,
-    /// After a lost connection or a start, a member waits `ordinal` times this before it campaigns, so that the
-    /// lowest one goes first. A hint: nobody refuses a vote for it.
+    /// After a start, a member waits `ordinal` times this before it campaigns, so that the lowest one goes first; and
+    /// after a lost connection so many times as there are lower ordinals without the one that was lost. A hint: nobody
+    /// refuses a vote for it.
     pub campaign_stagger: Duration,
     /// Most bytes of entries in one [`crate::Message::Append`]; a single larger entry still goes.
     pub append_bytes_max: usize,

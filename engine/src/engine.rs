@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::claim::Claim;
-use self::election::Campaign;
+use self::election::{Campaign, Refused};
 use self::formation::Forming;
 use self::leading::Leading;
 pub use self::repair::Given;
@@ -71,6 +71,8 @@ pub struct Engine {
     leader: Option<MemberId>,
     /// When the leader was last heard of.
     leader_heard: Moment,
+    /// The last pre-vote that was refused only because a leader was heard.
+    refused: Option<Refused>,
     /// At a follower: its log is the leader's up to here.
     matched: Index,
     /// At a follower: the highest round seen from the leader of this term.
@@ -141,6 +143,7 @@ impl Engine {
             state: State::Unformed(Forming::new(now, restored.formed_before)),
             leader: None,
             leader_heard: Moment(0),
+            refused: None,
             matched: Index(0),
             round_seen: 0,
             checkpoint: restored.checkpoint,
@@ -166,7 +169,7 @@ impl Engine {
             Input::Tick => {}
             Input::Receive { from, message } => self.receive(now, from, message, effects),
             Input::Connected { peer } => self.connected(now, peer, effects),
-            Input::ConnectionLost { peer } => self.connection_lost(now, peer),
+            Input::ConnectionLost { peer } => self.connection_lost(now, peer, effects),
             Input::Authority { token, verdict } => self.authority_answered(now, token, verdict, effects),
             Input::Propose { token, payload } => self.propose(token, &[payload], effects),
             Input::ProposeAll { first, payloads } => self.propose(first, &payloads, effects),

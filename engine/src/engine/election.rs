@@ -10,7 +10,7 @@ use super::tickets::Wait;
 use super::{Engine, State};
 use crate::bug::seeded;
 use crate::quorum::OrdinalSet;
-use crate::{CampaignCause, Effects, HardState, MemberId, Message, Moment, Position, Term};
+use crate::{CampaignCause, Effects, HardState, MemberId, Message, Moment, Ordinal, Position, Term};
 
 /// After a lost connection pre-votes are asked for this often in quick succession: the other followers may notice the
 /// same loss a little later. After that the pace is that of timeouts.
@@ -19,9 +19,21 @@ const QUICK_TRIES: u32 = 10;
 /// How long a quick try waits for the others to notice the loss themselves.
 const QUICK_RETRY: Duration = Duration::from_millis(2);
 
+/// How long a refused pre-vote is remembered: a quick candidate asks again by then.
+const REFUSAL_REMEMBERED: Duration = Duration::from_millis(8);
+
 /// How long a quick candidate waits for votes, each of which costs one write to disk, before it takes them for split.
 /// Doubled with each try: slow disks must not make every vote come too late.
 const QUICK_VOTE: Duration = Duration::from_millis(10);
+
+/// A pre-vote that was refused because a leader was heard, which may be gone already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    at: Moment,
+    by: Ordinal,
+    term: Term,
+    last: Position,
+}
 
 /// An attempt to become leader.
 #[derive(Debug)]
@@ -47,20 +59,40 @@ impl Engine {
     /// After a start: campaign soon, the lowest ordinal first. If there is a leader its followers will refuse, and it
     /// makes itself heard.
     pub(super) fn wait_to_campaign(&mut self, now: Moment) {
-        let deadline = now + self.config.campaign_stagger * u32::from(self.config.me.ordinal.0);
+        self.campaign_after(now, self.config.me.ordinal.0);
+    }
+
+    fn campaign_after(&mut self, now: Moment, others: u8) {
+        let deadline = now + self.config.campaign_stagger * u32::from(others);
         self.state = State::Following { deadline };
     }
 
-    pub(super) fn connection_lost(&mut self, now: Moment, peer: MemberId) {
+    pub(super) fn connection_lost(&mut self, now: Moment, peer: MemberId, effects: &mut Effects) {
         self.cut_off.insert(peer.ordinal);
         match &mut self.state {
             State::Leading(leading) => leading.disconnected(peer, now),
             State::Following { .. } if self.leader == Some(peer) => {
                 self.leader = None;
-                self.wait_to_campaign(now);
+                // The one that is gone need not be waited for, and one that has asked already is about to win.
+                let me = self.config.me.ordinal;
+                let before = me.0 - u8::from(peer.ordinal < me && !self.has_authority());
+                let granted = self.grant_after_all(now, effects);
+                self.campaign_after(now, before + 2 * u8::from(granted));
             }
             _ => {}
         }
+    }
+
+    /// A member that noticed the loss of the leader a moment earlier has asked already: without this it would ask again
+    /// only after milliseconds. Says whether there was one.
+    fn grant_after_all(&mut self, now: Moment, effects: &mut Effects) -> bool {
+        let Some(Refused { at, by, term, last }) = self.refused.take() else { return false };
+        let possible = term > self.hard_state.term && self.log_is_at_least_ours(last);
+        let granted = possible && now - at <= REFUSAL_REMEMBERED;
+        if granted {
+            effects.send.push((by, Message::PreVoteReply { term, granted }));
+        }
+        granted
     }
 
     pub(super) fn campaign_if_voter(&mut self, now: Moment, effects: &mut Effects) {
@@ -148,6 +180,10 @@ impl Engine {
         }
     }
 
+    fn asks_for_pre_votes(&self) -> bool {
+        matches!(&self.state, State::Campaigning(campaign) if campaign.stage == Stage::PreVote)
+    }
+
     fn log_is_at_least_ours(&self, last: Position) -> bool {
         seeded!(self, VoteIgnoresLog) || last >= self.log.last()
     }
@@ -164,9 +200,16 @@ impl Engine {
     ) {
         // An authority does not ask for logs.
         let log_will_do = self.has_authority() || self.log_is_at_least_ours(last);
-        let granted = term > self.hard_state.term && !self.hears_leader(now) && log_will_do;
+        let possible = term > self.hard_state.term && log_will_do;
+        let granted = possible && !self.hears_leader(now);
+        if possible && !granted && !self.has_authority() {
+            self.refused = Some(Refused { at: now, by: from.ordinal, term, last });
+        }
         if granted && self.has_authority() {
             self.after_you(now);
+        } else if granted && from.ordinal < self.config.me.ordinal && self.asks_for_pre_votes() {
+            // Two that ask at once would both go on to votes, and split them. The lower one goes first.
+            self.campaign_after(now, 2);
         }
         let term = if granted { term } else { self.hard_state.term };
         effects.send.push((from.ordinal, Message::PreVoteReply { term, granted }));
