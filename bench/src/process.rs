@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::{leftovers, wait};
 
@@ -78,6 +78,19 @@ impl Process {
     /// If it does not run.
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         kill_process(self.pid()?, signal).with_context(|| format!("cannot signal {}", self.program.display()))
+    }
+
+    /// Wait until it stands still after a [`Signal::STOP`]: all of its threads, each of which goes on for a moment.
+    ///
+    /// # Errors
+    ///
+    /// If it does not within `patience`.
+    pub(crate) fn wait_until_stopped(&self, patience: Duration) -> anyhow::Result<()> {
+        let pid = self.pid()?;
+        wait::until("a process stands still", patience, Duration::from_micros(20), || {
+            let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+            waitid(WaitId::Pid(pid), options)?.context("it goes on").map(|_| ())
+        })
     }
 
     /// Wait until it ended by itself.

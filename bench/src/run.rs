@@ -64,7 +64,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         bench.results.floors.push(Floor::measure(&bench.data)?);
     }
     for part in bench.plan.parts.clone() {
+        let part_begin = Instant::now();
         bench.run(part);
+        say(format_args!("part {part:?}: {:.0} s", part_begin.elapsed().as_secs_f64()));
         bench.results.seconds = begin.elapsed().as_secs_f64();
         // What is measured is not lost if something later goes wrong.
         report::write(&bench.results, &out)?;

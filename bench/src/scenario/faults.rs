@@ -30,6 +30,9 @@ const OUTAGE_MAX: Duration = Duration::from_secs(60);
 /// How long a member may take to end after SIGTERM.
 const END_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// How long a stopped member may go on.
+const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// NATS takes seconds each time; so many times fewer are enough to see that.
 const SLOW_DIVISOR: usize = 10;
 
@@ -137,6 +140,10 @@ fn ungraceful(
     signal: Signal,
 ) -> anyhow::Result<(Duration, usize)> {
     cluster.processes()[leader].signal(signal)?;
+    if signal == Signal::STOP {
+        // What it acknowledges before it stands still ends no outage.
+        cluster.processes()[leader].wait_until_stopped(STOP_TIME_MAX)?;
+    }
     let fault = Instant::now();
     prober.leave_out(leader);
     prober.run(OUTAGE_MAX, |attempts| outage(attempts, fault).is_some())?;
