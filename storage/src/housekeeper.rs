@@ -1,9 +1,12 @@
 //! A second thread for what the writer should not wait for: the next segment's zeros, the reserve for a full disk
 //! ([`crate::space`]), and the removal of old segments.
 //!
+//! One old segment at a time is kept without its name, to be filled with zeros again: its blocks are allocated and its
+//! pages are in memory, and finding both anew costs several times what the zeros do.
+//!
 //! What it refuses to do: leave a gap. If a segment cannot be removed, no later one is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -53,8 +56,8 @@ impl Housekeeper {
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = {
             let (stopping, space) = (Arc::clone(&stopping), space.clone());
-            let keeping =
-                Keeping { folder: Arc::clone(&folder), segment_bytes, stopping, space, removing: true };
+            let folder = Arc::clone(&folder);
+            let keeping = Keeping { folder, segment_bytes, stopping, space, removing: true, old: None };
             thread::Builder::new().name("housekeeper".to_owned()).spawn(move || keeping.run(&work, &ready))?
         };
         let jobs = Some(jobs);
@@ -121,6 +124,8 @@ struct Keeping {
     stopping: Arc<AtomicBool>,
     space: Space,
     removing: bool,
+    /// A segment of the usual length that was removed as far as the log is concerned. The next start removes it.
+    old: Option<OpenFile>,
 }
 
 impl Keeping {
@@ -148,9 +153,16 @@ impl Keeping {
         }
     }
 
-    /// Whether the disk is full, as far as the reserve and one segment more say.
+    /// Whether the disk is full, as far as the reserve and one segment more say. A full disk needs the old segment's space.
     fn look_for_space(&mut self) {
-        match space::is_enough(&self.folder, self.segment_bytes) {
+        let enough = match space::is_enough(&self.folder, self.segment_bytes) {
+            Ok(false) if self.old.is_some() => {
+                self.give_up_old();
+                space::is_enough(&self.folder, self.segment_bytes)
+            }
+            enough => enough,
+        };
+        match enough {
             Ok(enough) => self.space.set_full(!enough),
             Err(error) => {
                 tracing::warn!(path = %error.path.display(), error = %error.source, "no reserve for a full disk");
@@ -159,7 +171,14 @@ impl Keeping {
     }
 
     fn prepare(&mut self, bytes: u64) -> Option<OpenFile> {
-        zeros(&self.folder, bytes, &self.stopping).unwrap_or_else(|error| {
+        let prepared = match self.old.take() {
+            Some(old) if bytes == self.segment_bytes => filled(&self.folder, old, bytes, &self.stopping),
+            old => {
+                self.old = old;
+                zeros(&self.folder, bytes, &self.stopping)
+            }
+        };
+        prepared.unwrap_or_else(|error| {
             // The writer tries again when it needs the segment, and reports it then.
             tracing::warn!(path = %error.path.display(), error = %error.source, "no spare segment");
             if space::is_full(&error.source) {
@@ -170,14 +189,59 @@ impl Keeping {
     }
 
     fn remove(&mut self, paths: &[PathBuf]) {
-        if self.removing
-            && let Err(error) = remove(&self.folder, paths)
-        {
-            let path = error.path.display();
-            tracing::warn!(%path, error = %error.source, "old segments stay until the next start");
-            self.removing = false;
+        for path in paths {
+            if !self.removing {
+                return;
+            }
+            if let Err(error) = self.remove_one(path) {
+                let path = error.path.display();
+                tracing::warn!(%path, error = %error.source, "old segments stay until the next start");
+                self.removing = false;
+            }
         }
     }
+
+    /// Each removal is flushed before the next: a later segment must not be gone while an earlier one is there. Nor may
+    /// anything in it change while it may still have its name.
+    fn remove_one(&mut self, path: &Path) -> Result<(), FileError> {
+        let old = match self.old.is_none() && !self.space.is_full() {
+            true => put_by(&self.folder, path, self.segment_bytes)?,
+            false => None,
+        };
+        if old.is_none() {
+            self.folder.files.remove(path)?;
+        }
+        self.folder.files.sync_folder(&self.folder.log())?;
+        if old.is_some() {
+            self.old = old;
+        }
+        Ok(())
+    }
+
+    fn give_up_old(&mut self) {
+        let removed = self.old.take().map(|old| self.folder.files.remove(old.path()));
+        if let Some(Err(error)) = removed {
+            tracing::warn!(path = %error.path.display(), error = %error.source, "an old segment stays until the next start");
+        }
+    }
+}
+
+/// Take a segment's name away, if it is one of this length; else nothing happens.
+fn put_by(folder: &Folder, path: &Path, bytes: u64) -> Result<Option<OpenFile>, FileError> {
+    let mut file = match folder.files.open(path) {
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    if file.bytes()? != bytes {
+        return Ok(None);
+    }
+    folder.files.rename(&mut file, unnamed(folder))?;
+    Ok(Some(file))
+}
+
+/// Where a file is that is to become a segment. The next start removes it.
+fn unnamed(folder: &Folder) -> PathBuf {
+    folder.unfinished(&folder.log().join("spare"))
 }
 
 /// A flushed file of zeros without a name of its own; `None` if it was stopped.
@@ -186,34 +250,31 @@ pub(crate) fn zeros(
     bytes: u64,
     stopping: &AtomicBool,
 ) -> Result<Option<OpenFile>, FileError> {
-    let path = folder.unfinished(&folder.log().join("spare"));
-    let file = folder.files.create(&path)?;
+    let file = folder.files.create(&unnamed(folder))?;
     // On a full disk this fails before anything is written.
-    let filled = folder.files.allocate(&file, bytes).and_then(|()| {
-        for from in (0..bytes).step_by(FILL_BYTES as usize) {
-            if stopping.load(Ordering::Relaxed) {
-                return Ok(false);
-            }
-            folder.files.fill(&file, from, bytes.min(from + FILL_BYTES))?;
-            folder.files.sync(&file)?;
-        }
-        Ok(true)
-    });
-    match filled {
-        Ok(true) => Ok(Some(file)),
-        Ok(false) => Ok(None),
-        Err(error) => {
-            let _ = folder.files.remove(&path);
-            Err(error)
-        }
+    if let Err(error) = folder.files.allocate(&file, bytes) {
+        let _ = folder.files.remove(file.path());
+        return Err(error);
     }
+    filled(folder, file, bytes, stopping)
 }
 
-/// Each removal is flushed before the next: a later segment must not be gone while an earlier one is there.
-fn remove(folder: &Folder, paths: &[PathBuf]) -> Result<(), FileError> {
-    for path in paths {
-        folder.files.remove(path)?;
-        folder.files.sync_folder(&folder.log())?;
+/// The file, filled with zeros and flushed; `None` if it was stopped. After an error it is gone.
+fn filled(
+    folder: &Folder,
+    file: OpenFile,
+    bytes: u64,
+    stopping: &AtomicBool,
+) -> Result<Option<OpenFile>, FileError> {
+    for from in (0..bytes).step_by(FILL_BYTES as usize) {
+        if stopping.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let done = folder.files.fill(&file, from, bytes.min(from + FILL_BYTES));
+        if let Err(error) = done.and_then(|()| folder.files.sync(&file)) {
+            let _ = folder.files.remove(file.path());
+            return Err(error);
+        }
     }
-    Ok(())
+    Ok(Some(file))
 }

@@ -63,7 +63,7 @@ pub enum LogPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Length of a segment of the log in bytes, at least 8 KiB; a longer record gets a longer segment. A member holds
-    /// one to two segments more than its entries need.
+    /// one to three segments more than its entries need: the last one, the next one, and an old one that will be used again.
     pub segment_bytes: u64,
 }
 

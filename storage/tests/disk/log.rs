@@ -149,6 +149,36 @@ fn a_release_removes_whole_segments_and_nothing_that_is_needed() {
 }
 
 #[test]
+fn an_old_segment_is_used_again_and_holds_nothing_of_what_it_held() {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = |path: &std::path::PathBuf| std::fs::metadata(path).expect("it is there").ino();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut member = Member::formed(folder.path());
+    let mut all = entries(1, 100, 1, 300);
+    member.append(all.clone());
+    let before = segments(folder.path());
+    let old: Vec<u64> = before.iter().map(inode).collect();
+    let again = |folder: &std::path::Path| {
+        let new = segments(folder).into_iter().filter(|path| !before.contains(path));
+        new.filter(|path| old.contains(&inode(path))).count()
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while again(folder.path()) < 2 {
+        assert!(std::time::Instant::now() < deadline, "no old segment was used again");
+        let end = all.len() as u64;
+        member.checkpoint(position(end, 1));
+        member.write([Write::Release(Index(end))]);
+        all.extend(entries(end + 1, end + 30, 1, 299));
+        member.append(all[end as usize..].to_vec());
+    }
+    drop(member);
+    let found = reopen(folder.path()).expect("whole");
+    assert!(found.torn.is_none(), "{:?}", found.torn);
+    let found = found.restored.entries;
+    assert_eq!(found, all[all.len() - found.len()..]);
+}
+
+#[test]
 fn a_release_after_cuts_keeps_what_is_needed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut member = Member::formed(folder.path());
