@@ -29,6 +29,12 @@ pub struct LaptopSpec {
         .message("every port is there once: write another one"))]
     pub client_ports: Vec<u16>,
 
+    /// The member that leads whenever every member is well, by its ordinal: leadership is handed to it then. If it is left
+    /// out, whoever was elected goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 6))]
+    pub leader: Option<u8>,
+
     /// Whether members may hold back and lose entries on purpose, for demonstrations and tests: by delays and failures, and
     /// by holdfast delay.
     #[serde(default)]

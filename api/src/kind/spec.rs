@@ -77,6 +77,9 @@ use crate::{Compression, Span, WriteConcern};
     validation = Rule::new("string(self.writeConcern) in ['majority', 'all'] || (string(self.writeConcern) in ['1', '2', '3', '4', '5', '6', '7'] && int(self.writeConcern) <= self.replicas)")
         .field_path(".writeConcern")
         .message("write majority, all, or a number of members from 1 to replicas"),
+    validation = Rule::new("!has(self.laptop) || !has(self.laptop.leader) || self.laptop.leader < self.replicas")
+        .field_path(".laptop.leader")
+        .message("there is no such member: write an ordinal below replicas, from 0"),
     validation = Rule::new("(has(self.durability) ? self.durability : (self.strategy in ['Replication', 'Hybrid'] ? 'Disk' : 'Memory')) == (has(oldSelf.durability) ? oldSelf.durability : (oldSelf.strategy in ['Replication', 'Hybrid'] ? 'Disk' : 'Memory'))")
         .field_path(".durability")
         .message("durability cannot change after creation: create another store and copy the data"),

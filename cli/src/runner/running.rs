@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_api::Removal;
 use holdfast_api::http::Status;
+use holdfast_client::Admin;
 use holdfast_laptop::control::{Answer, Asked, Control, Request};
 use holdfast_laptop::event::Event;
 use holdfast_laptop::folder::{Folder, Registration};
@@ -253,8 +254,34 @@ impl Runner {
         let view = self.view();
         for event in self.leadership.observe(&view, Instant::now()) {
             self.reporter.event(&event);
+            if let Event::Ready { leader, .. } = &event {
+                self.hand_over_from(leader);
+            }
         }
         self.reporter.show(&manifest::summary(&self.setup.store), &view);
+    }
+
+    /// Every member is well and `leader` leads: hand over if the manifest wants another one to.
+    fn hand_over_from(&self, leader: &str) {
+        let store = &self.setup.store;
+        let Some(wanted) = store.spec.laptop.as_ref().and_then(|laptop| laptop.leader) else { return };
+        let name = member_name(&store.store_name().name, wanted);
+        let Some(Shown { member, .. }) = self.members.get(usize::from(wanted)).filter(|_| name != leader)
+        else {
+            return;
+        };
+        let (endpoint, events) = (format!("http://{}", member.admin()), self.events_in.clone());
+        tokio::spawn(async move {
+            let handed = match Admin::new(&endpoint) {
+                Ok(admin) => admin.transfer(Some(wanted)).await.map(drop).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            // What was done is seen by who leads.
+            if let Err(reason) = handed {
+                let text = format!("{name} is to lead, but leadership could not be handed to it: {reason}");
+                let _ = events.send(Event::Note { text }).await;
+            }
+        });
     }
 
     fn answer(&self, Asked { request, answer }: Asked) {
