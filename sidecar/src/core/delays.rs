@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use holdfast_api::Probability;
 use holdfast_api::http::FaultsStatus;
-use holdfast_engine::{Entry, Input, MemberId, Message, Moment, Ordinal, Position, Term};
+use holdfast_engine::{Entry, Index, Input, MemberId, Message, Moment, Ordinal, Position, Term};
 
 use super::Core;
 use super::handle::{Failure, FaultsChange, RefusalCode};
@@ -47,6 +47,8 @@ pub(super) struct Delays {
     /// In the order of arrival; so the first is always due first.
     held: VecDeque<Held>,
     bytes: usize,
+    /// How far the leader of what is held back has committed, as it said last.
+    commit: Index,
     /// Messages that were lost on purpose, since the member started.
     lost: u64,
 }
@@ -115,12 +117,18 @@ impl Delays {
         if delay.is_zero() && failure.is_never() && self.held.is_empty() {
             return message;
         }
+        let newest = self.held.front().map_or(Term(0), |held| held.term);
+        // What a deposed leader says is the engine's to refuse.
+        if message.term().is_some_and(|term| term < newest) {
+            return message;
+        }
         let Message::Append { term, previous, entries, commit, round, receipt, answer } = message else {
             return message;
         };
         // What another leader said before is nothing to this one's log.
         self.held.retain(|held| (held.term, held.from) == (term, from));
         self.bytes = self.held.iter().map(|held| held.bytes).sum();
+        self.commit = if self.held.is_empty() { commit } else { self.commit.max(commit) };
         // A heartbeat speaks of the end of the leader's log, of which this member is to know nothing yet. The leader has
         // said the same of the place after which it holds back.
         let known = self.held.front().map_or(previous, |held| held.previous);
@@ -158,7 +166,12 @@ impl Delays {
         let delay = self.faults.delay;
         let held = self.held.pop_front_if(|held| held.arrived + delay <= now)?;
         self.bytes -= held.bytes;
-        Some((held.from, held.message))
+        let mut message = held.message;
+        // What was committed meanwhile is shown at once, and not with the next heartbeat.
+        if let Message::Append { commit, .. } = &mut message {
+            *commit = (*commit).max(self.commit);
+        }
+        Some((held.from, message))
     }
 
     /// When there is something to deliver at the earliest.
@@ -212,7 +225,7 @@ fn refused() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_engine::{EntryKind, Incarnation, Index, Receipt};
+    use holdfast_engine::{EntryKind, Incarnation, Receipt};
 
     use super::*;
 
@@ -280,6 +293,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_committed_meanwhile_is_known_on_delivery() {
+        let mut delays = delays(DELAY, 0.0);
+        take(&mut delays, append(1, 4, 6), 0);
+        take(&mut delays, append(1, 9, 9), 1);
+        let (_, message) = delays.next_due(moment(2)).expect("due");
+        assert!(matches!(message, Message::Append { commit: Index(9), .. }), "{message:?}");
+        // Another leader may have committed less.
+        delays.take(leader(1), append(2, 4, 5), moment(2), || 0);
+        let (_, message) = delays.next_due(moment(4)).expect("due");
+        assert!(matches!(message, Message::Append { commit: Index(5), .. }), "{message:?}");
+    }
+
+    #[test]
     fn what_is_no_entry_is_not_looked_at() {
         let mut delays = delays(DELAY, 1.0);
         let message = Message::CampaignNow { term: Term(3) };
@@ -322,6 +348,12 @@ mod tests {
         assert_eq!(delays.held.len(), 2, "it has more");
         assert_eq!(heard(&delays.take(leader(1), append(2, 4, 5), moment(0), || 0)), (4, 0));
         assert_eq!((delays.held.len(), delays.held[0].term), (1, Term(2)));
+        assert_eq!(
+            take(&mut delays, append(1, 4, 6), 0),
+            (4, 2),
+            "the engine refuses what a deposed leader says"
+        );
+        assert_eq!(delays.held.len(), 1);
         delays.forget(Ordinal(0));
         assert_eq!(delays.held.len(), 1);
         delays.forget(Ordinal(1));
