@@ -56,17 +56,37 @@ impl Laptop {
         Ok(laptop)
     }
 
+    /// As [`Laptop::up`], on other ports than those that `held` holds until the runner starts.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn up_beside(held: Vec<TcpListener>, manifest: &str) -> anyhow::Result<Laptop> {
+        programs::build(&[programs::HOLDFAST])?;
+        let port_base = free_ports(u8::try_from(held.len())?)?;
+        drop(held);
+        let folder = tempfile::tempdir().context("cannot make a folder")?;
+        let laptop = Laptop::up_at(folder, manifest, port_base)?;
+        laptop.wait_until_ready()?;
+        Ok(laptop)
+    }
+
     /// Start the store that `manifest` describes, in a folder that may hold its data, and wait for nothing.
     ///
     /// # Errors
     ///
     /// If the runner cannot be started.
     pub fn up_in(folder: TempDir, manifest: &str) -> anyhow::Result<Laptop> {
+        let parsed: Value = serde_yaml::from_str(manifest).context("the manifest is no YAML")?;
+        let replicas = u8::try_from(parsed["spec"]["replicas"].as_u64().unwrap_or(1))?;
+        Laptop::up_at(folder, manifest, free_ports(replicas)?)
+    }
+
+    fn up_at(folder: TempDir, manifest: &str, port_base: u16) -> anyhow::Result<Laptop> {
         let programs = programs::build(&[programs::HOLDFAST])?;
         let parsed: Value = serde_yaml::from_str(manifest).context("the manifest is no YAML")?;
         let store = parsed["metadata"]["name"].as_str().context("the store has no name")?.to_owned();
         let replicas = u8::try_from(parsed["spec"]["replicas"].as_u64().unwrap_or(1))?;
-        let port_base = free_ports(replicas)?;
         let file = folder.path().join("store.yaml");
         fs::write(&file, manifest).context("cannot write the manifest")?;
         let mut up = Command::new(programs.join(programs::HOLDFAST));

@@ -300,6 +300,8 @@ pub struct Figures {
     pub writes_pending: usize,
     /// Reads that wait for their answer.
     pub reads_pending: usize,
+    /// Messages that this member has in the log that clients of the replicated log use.
+    pub messages: u64,
     /// Bytes of log in memory.
     pub log_bytes: usize,
     /// Whether the disk is full.

@@ -74,7 +74,13 @@ impl Core {
             Query::Logs => Ok(Answer::Logs(self.store.logs(view))),
             Query::Log { log } => Ok(Answer::Log(self.store.log(&log, view))),
             Query::Messages { log, from, limit, bytes_max } => {
-                Ok(Answer::Messages(self.store.messages(&MessagesQuery { log, from, limit, bytes_max, view })))
+                Ok(Answer::Messages(self.store.messages(&MessagesQuery {
+                    log,
+                    from,
+                    limit,
+                    bytes_max,
+                    view,
+                })))
             }
             Query::Message { log, sequence } => Ok(Answer::Message(self.store.message(&log, sequence, view))),
         };

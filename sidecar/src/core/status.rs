@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use holdfast_api::Strategy;
-use holdfast_api::http::{CheckpointStatus, PeerStatus, Positions, Role as RoleName, StateHash, Status};
+use holdfast_api::http::{
+    CheckpointStatus, LOG_DEFAULT, PeerStatus, Positions, Role as RoleName, StateHash, Status,
+};
 use holdfast_engine::{Ordinal, Role, Term};
+use holdfast_store::View;
 use holdfast_wire::Fingerprint;
 
 use super::Core;
@@ -69,6 +72,10 @@ impl Core {
             statistics: self.store.statistics(),
             writes_pending: self.writes.count() + self.held.count() + self.forwarded.count(),
             reads_pending: self.reads.count(),
+            messages: self
+                .store
+                .log(LOG_DEFAULT.as_bytes(), View::Executed)
+                .map_or(0, |log| log.next.0 - log.first.0),
             log_bytes: self.engine.status(self.now).log_bytes,
             disk_full: self.disk.is_full(),
             disk_waits: self.disk.waiting_for(),

@@ -49,7 +49,7 @@ fn health(status: &Status, figures: &Figures, heartbeat: HeartbeatSettings) -> H
         },
         role: if status.role == Role::Leader { LogRole::Master } else { LogRole::Secondary },
         server_id: server_id(status, status.member),
-        message_count: 0,
+        message_count: figures.messages,
         member_role: status.role,
         term: status.term,
         leader: status.leader.map(|leader| server_id(status, leader)),
@@ -174,6 +174,7 @@ mod tests {
             statistics: Store::new().statistics(),
             writes_pending: 0,
             reads_pending: 0,
+            messages: 7,
             log_bytes: 0,
             disk_full,
             disk_waits: Duration::ZERO,
@@ -201,6 +202,7 @@ mod tests {
     fn a_leader_judges_by_what_its_followers_answer() {
         let health = check(status(Role::Leader, Some(0), [40, 250]), Well, [Healthy, Healthy]);
         assert_eq!((health.role, health.server_id.as_str()), (LogRole::Master, "messages-0"));
+        assert_eq!(health.message_count, 7);
         assert_eq!(health.leader.as_deref(), Some("messages-0"));
         check(status(Role::Leader, Some(0), [40, 400]), Well, [Healthy, Suspected]);
         check(status(Role::Leader, Some(0), [40, -50]), Well, [Healthy, Suspected]);
