@@ -46,7 +46,7 @@ fn head(report: &Report) -> String {
     let failures =
         if failures.is_empty() { String::new() } else { format!(" Failure: {}.", failures.join(", ")) };
     format!(
-        "{} runs of {} configurations, from {} to {}.{failures} Every failure was injected into running stores; recovery ends with a \
+        "{} runs of {} configurations, from {:.0} to {:.0}.{failures} Every failure was injected into running stores; recovery ends with a \
          verified read of the data, or, where nothing is kept, with the first answer of an empty store.",
         report.runs,
         report.configurations.len(),

@@ -99,14 +99,16 @@ fn lose_nothing(all: &[Measured], recovery: &Comparison) -> Recommendation {
         let reason = "every configuration that was measured loses something in such a failure".to_owned();
         return Recommendation { purpose, choice: None, reason };
     };
-    // Who cannot be told from the fastest may be chosen for what it costs.
+    // Who cannot be told from the fastest may be chosen for what it costs, if there are enough runs to tell anything.
+    let told = |one: &Measured| one.recovery_seconds.count >= RUNS_FEW;
     let by_ranks = recovery.by_ranks();
     let alike: Vec<&Measured> = keepers
         .iter()
         .copied()
         .filter(|one| {
             let pair = recovery.pair(&one.name, &fastest.name);
-            one.name == fastest.name || pair.and_then(|pair| pair.differs(by_ranks)) == Some(false)
+            let alike = pair.and_then(|pair| pair.differs(by_ranks)) == Some(false);
+            one.name == fastest.name || (alike && told(one) && told(fastest))
         })
         .collect();
     let cheapest = cheapest(&alike).unwrap_or(fastest);

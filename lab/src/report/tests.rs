@@ -101,6 +101,16 @@ fn what_lost_something_is_not_recommended_for_keeping() {
     assert_eq!(choice(runs(100.0)).as_deref(), Some("fast"));
     assert_eq!(choice(runs(99.0)).as_deref(), Some("slow"));
     assert_eq!(choice(vec![run("all", "baseline", 1, 0.1, 0.0)]), None);
+    // Two runs cannot tell the slow from the fast, whatever it costs.
+    let few = |name: &str, seconds: f64, latency: f64| {
+        [1, 2].map(|run_id| {
+            let mut run = run(name, "replication", run_id, seconds * f64::from(run_id), 100.0);
+            run.measurement.write_latency_p50_seconds = Some(latency);
+            run
+        })
+    };
+    let runs = [few("fast", 0.01, 0.002), few("slow", 0.5, 0.001)].concat();
+    assert_eq!(choice(runs).as_deref(), Some("fast"));
     // A checkpoint right before the failure keeps everything, but not by the strategy's own doing.
     let mut triggered = run("c", "checkpointing", 1, 0.1, 100.0);
     triggered.measurement.checkpoint_triggered = Some(true);
