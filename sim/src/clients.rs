@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_engine::{Random, WriteConcern};
-use holdfast_store::{Command, Expect, Operation as Request, Outcome, Revision, SessionId, Stamp};
+use holdfast_store::{
+    Append, Command, DEDUPLICATION_WINDOW, Deduplication, Expect, LogSettings, MessagesQuery,
+    Operation as Request, Outcome, Revision, Sequence, SessionId, Stamp, View,
+};
 
 use crate::flaw::ShellBug;
 use crate::history::{Done, Operation};
@@ -19,6 +22,12 @@ const TRIES_MAX: u32 = 20;
 /// Few keys, so that operations meet.
 const KEYS: u64 = 4;
 
+/// Logs that clients use. None of them is ever deleted: a sequence names one message for good.
+const LOGS: [&[u8]; 5] = [b"messages", b"messages", b"small", b"keyed", b"free"];
+
+/// The log that looks back to few messages, and keeps few.
+const SMALL: &[u8] = b"small";
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -30,6 +39,10 @@ pub(crate) struct Client {
     seen: Option<Revision>,
     current: Option<Current>,
     flaw: Option<ShellBug>,
+    /// It adds messages to logs, and reads them.
+    messages: bool,
+    /// Where the list goes on that it reads.
+    next: Sequence,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +59,8 @@ pub(crate) enum What {
     Write { payload: Bytes, concern: WriteConcern, retries: bool },
     /// A linearizable read.
     Read { key: Bytes },
+    /// Messages of a log, from whoever is asked.
+    List(MessagesQuery),
 }
 
 /// What a client does after an answer.
@@ -58,13 +73,28 @@ pub(crate) enum Next {
 }
 
 impl Client {
-    pub(crate) fn new(number: usize, flaw: Option<ShellBug>) -> Client {
+    pub(crate) fn new(number: usize, flaw: Option<ShellBug>, messages: bool) -> Client {
         let session = SessionId(number as u128 + 1);
-        Client { session, sequence: 0, number: 0, values: 0, seen: None, current: None, flaw }
+        Client {
+            session,
+            sequence: 0,
+            number: 0,
+            values: 0,
+            seen: None,
+            current: None,
+            flaw,
+            messages,
+            next: Sequence(0),
+        }
     }
 
     /// Think of something to do; how often that is a read, `reads` says. `order` counts events.
     pub(crate) fn invent(&mut self, order: u64, members: u8, reads: f64, random: &mut Random) {
+        if self.messages && random.chance(0.8) {
+            let what = self.invent_message(order, members, random);
+            self.current = Some(Current { invoked: order, tries: 0, what });
+            return;
+        }
         let key = Bytes::from(format!("key-{}", random.below(KEYS)));
         let what =
             if random.chance(reads) { What::Read { key } } else { self.invent_write(key, members, random) };
@@ -88,12 +118,55 @@ impl Client {
             self.sequence += 1;
             Stamp { session: self.session, sequence: self.sequence }
         });
-        let concern = match random.below(10) {
-            0 => WriteConcern::Members(1),
-            1 => WriteConcern::All,
-            2 => WriteConcern::Members(1 + random.below(u64::from(members)) as u8),
-            _ => WriteConcern::Majority,
+        let concern = concern(members, random);
+        What::Write { payload: Command { session, operation }.encode(), concern, retries }
+    }
+
+    /// A message, a list, or now and then other settings.
+    fn invent_message(&mut self, order: u64, members: u8, random: &mut Random) -> What {
+        let log = Bytes::from_static(LOGS[random.below(LOGS.len() as u64) as usize]);
+        if random.chance(0.25) {
+            let view = if random.chance(0.5) { View::Committed } else { View::Executed };
+            let from = if random.chance(0.3) { Sequence(0) } else { self.next };
+            let limit = 1 + random.below(40) as usize;
+            return What::List(MessagesQuery { log, from, limit, bytes_max: usize::MAX, view });
+        }
+        let deduplication = deduplication(&log);
+        if random.chance(0.02) || (self.values < 3 && random.chance(0.2)) {
+            let small = log == SMALL;
+            let draw = |random: &mut Random| small.then(|| 2 + random.below(6));
+            let settings = LogSettings {
+                deduplication,
+                deduplication_window: draw(random).unwrap_or(DEDUPLICATION_WINDOW),
+                retain_messages: draw(random),
+                retain_ms: draw(random).map(|many| many * 20),
+                retain_bytes: None,
+            };
+            let payload = Command::new(Request::ConfigureLog { log, settings }).encode();
+            return What::Write { payload, concern: WriteConcern::Majority, retries: false };
+        }
+        self.values += 1;
+        // Some come again, from the same client and from others.
+        let number = if random.chance(0.15) { random.below(self.values) + 1 } else { self.values };
+        let author = if random.chance(0.1) { 1 } else { self.session.0 };
+        let text = format!("{author}-{number}");
+        let key = random.chance(0.7).then(|| Bytes::from(format!("{author}-{}", number / 2)));
+        let session = random.chance(0.3).then(|| {
+            self.sequence += 1;
+            Stamp { session: self.session, sequence: self.sequence }
+        });
+        // A log that tells messages apart by their content needs no session: its retries are safe.
+        let safe = match deduplication {
+            Deduplication::Content => log != SMALL,
+            Deduplication::Key => key.is_some(),
+            Deduplication::None => false,
         };
+        let retries = session.is_some() || safe;
+        // Members' clocks differ.
+        let time_ms = order + random.below(50);
+        let attempt = random.draw();
+        let operation = Request::Append(Append { log, message: Bytes::from(text), key, time_ms, attempt });
+        let concern = concern(members, random);
         What::Write { payload: Command { session, operation }.encode(), concern, retries }
     }
 
@@ -128,7 +201,9 @@ impl Client {
             (Some(Answer::Unknown) | None, What::Write { retries: true, .. }) if !exhausted => {
                 return Next::Again;
             }
-            (Some(Answer::Unknown) | None, What::Read { .. }) if !exhausted => return Next::Again,
+            (Some(Answer::Unknown) | None, What::Read { .. } | What::List(_)) if !exhausted => {
+                return Next::Again;
+            }
             (answer, _) => answer,
         };
         let invoked = current.invoked;
@@ -142,10 +217,32 @@ impl Client {
                 self.seen = found.as_ref().map(|(revision, _)| Revision(*revision)).or(self.seen);
                 Some(Done::Read { key: key.clone(), revision: Revision(revision), found })
             }
+            (Some(Answer::Listed { next }), _) => {
+                self.next = next;
+                None
+            }
             _ => None,
         };
         self.current = None;
         Next::New(done.map(|done| Operation { invoked, returned: order, done }))
+    }
+}
+
+fn concern(members: u8, random: &mut Random) -> WriteConcern {
+    match random.below(10) {
+        0 => WriteConcern::Members(1),
+        1 => WriteConcern::All,
+        2 => WriteConcern::Members(1 + random.below(u64::from(members)) as u8),
+        _ => WriteConcern::Majority,
+    }
+}
+
+/// What a log of the simulated clients tells messages apart by.
+fn deduplication(log: &[u8]) -> Deduplication {
+    match log {
+        b"keyed" => Deduplication::Key,
+        b"free" => Deduplication::None,
+        _ => Deduplication::Content,
     }
 }
 

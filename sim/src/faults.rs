@@ -72,6 +72,8 @@ pub(crate) enum Fault {
     Coup,
     /// The authority answers with other delays and losses from now on.
     AuthorityWeather,
+    /// One member gets entries seconds late, and heartbeats at once; or in time again.
+    HoldBack,
 }
 
 /// Those that any run of majority mode may meet.
@@ -121,6 +123,8 @@ pub(crate) enum Theme {
     Reads,
     /// An authority decides, and cannot always be reached.
     InSync,
+    /// Clients add messages to logs and read them; members fall behind, are killed, restart from checkpoints.
+    Messages,
 }
 
 impl Theme {
@@ -205,6 +209,22 @@ impl Theme {
                 (Fault::AuthorityWeather, 4),
                 (Fault::Coup, 5),
             ],
+            Theme::Messages => &[
+                (Fault::HoldBack, 8),
+                (Fault::Crash, 5),
+                (Fault::CrashLeader, 4),
+                (Fault::CrashAll, 1),
+                (Fault::Pause, 2),
+                (Fault::Isolate, 2),
+                (Fault::IsolateLeader, 4),
+                (Fault::CutLink, 2),
+                (Fault::Checkpoint, 8),
+                (Fault::HandOver, 2),
+                (Fault::AmbushCut, 1),
+                (Fault::Weather, 2),
+                (Fault::Wipe, 1),
+                (Fault::Heal, 12),
+            ],
             Theme::Reads => &[
                 (Fault::PauseLeader, 8),
                 (Fault::IsolateLeader, 8),
@@ -220,7 +240,7 @@ impl Theme {
     fn others(self, random: &mut Random) -> f64 {
         match self {
             Theme::Anything => 0.5,
-            Theme::Turnover | Theme::Reads | Theme::InSync => 0.0,
+            Theme::Turnover | Theme::Reads | Theme::InSync | Theme::Messages => 0.0,
             _ => [0.0, 0.15, 0.3][random.below(3) as usize],
         }
     }
@@ -238,7 +258,7 @@ impl Mixture {
         weights.extend(theme.weights());
         let every = match theme {
             Theme::Turnover => (20, 200),
-            Theme::Reads | Theme::Churn | Theme::InSync => (20, 400),
+            Theme::Reads | Theme::Churn | Theme::InSync | Theme::Messages => (20, 400),
             _ if random.chance(0.5) => (20, 300),
             Theme::Anything => (200, 2000),
             _ => (50, 800),

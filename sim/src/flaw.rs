@@ -1,9 +1,11 @@
-//! The catalogue of mistakes that the simulator must find: those of the engine, and those of what stands around it.
+//! The catalogue of mistakes that the simulator must find: those of the engine, those of the message logs, and those of
+//! what stands around them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use holdfast_engine::Bug;
+use holdfast_store::Bug as LogBug;
 
 /// One deliberate mistake, in the engine or around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub enum Flaw {
     Engine(Bug),
     /// What stands around the engine does: disk, recovery, requests, clients.
     Shell(ShellBug),
+    /// The message logs do.
+    Logs(LogBug),
 }
 
 /// One mistake of what stands around the engine.
@@ -79,29 +83,46 @@ impl Flaw {
         Bug::OF_IN_SYNC.into_iter().map(Flaw::Engine)
     }
 
+    /// Those of the message logs.
+    pub fn of_logs() -> impl Iterator<Item = Flaw> {
+        LogBug::ALL.into_iter().map(Flaw::Logs)
+    }
+
     /// The whole catalogue.
     pub fn all() -> impl Iterator<Item = Flaw> {
-        Flaw::of_majority().chain(Flaw::of_in_sync())
+        Flaw::of_majority().chain(Flaw::of_in_sync()).chain(Flaw::of_logs())
     }
 
     /// The first seed that is of any use to look for it.
     pub(crate) fn first_seed(self) -> u64 {
-        if Flaw::of_in_sync().any(|flaw| flaw == self) { crate::IN_SYNC } else { 0 }
+        match self {
+            Flaw::Logs(_) => crate::MESSAGE_LOGS,
+            flaw if Flaw::of_in_sync().any(|other| other == flaw) => crate::IN_SYNC,
+            _ => 0,
+        }
     }
 
     /// The engine's bug, if it is one.
     pub(crate) fn engine(self) -> Option<Bug> {
         match self {
             Flaw::Engine(bug) => Some(bug),
-            Flaw::Shell(_) => None,
+            Flaw::Shell(_) | Flaw::Logs(_) => None,
         }
     }
 
     /// The mistake around the engine, if it is one.
     pub(crate) fn shell(self) -> Option<ShellBug> {
         match self {
-            Flaw::Engine(_) => None,
+            Flaw::Engine(_) | Flaw::Logs(_) => None,
             Flaw::Shell(bug) => Some(bug),
+        }
+    }
+
+    /// The mistake of the message logs, if it is one.
+    pub(crate) fn logs(self) -> Option<LogBug> {
+        match self {
+            Flaw::Engine(_) | Flaw::Shell(_) => None,
+            Flaw::Logs(bug) => Some(bug),
         }
     }
 }
@@ -111,6 +132,7 @@ impl fmt::Display for Flaw {
         match self {
             Flaw::Engine(bug) => write!(f, "{bug:?}"),
             Flaw::Shell(bug) => write!(f, "{bug:?}"),
+            Flaw::Logs(bug) => write!(f, "{bug:?}"),
         }
     }
 }

@@ -7,9 +7,10 @@ use holdfast_engine::{
     Entry, EntryKind, Formation, Index, MemberId, Membership, Outcast, Persist, Position, Progress, Role,
     Term, Write,
 };
-use holdfast_store::{Outcome, Store};
+use holdfast_store::{Bug as LogBug, Outcome, Store};
 
 use crate::disk::Disk;
+use crate::messages::Ledger;
 
 /// A broken invariant, in words.
 pub(crate) type Broken = String;
@@ -37,22 +38,26 @@ pub(crate) struct Invariants {
     memberships: Vec<(Index, Membership)>,
     /// Voters that a committed membership removed.
     removed: Vec<MemberId>,
+    messages: Ledger,
 }
 
 impl Invariants {
-    pub(crate) fn new(one_change: bool) -> Invariants {
+    pub(crate) fn new(one_change: bool, bug: Option<LogBug>) -> Invariants {
+        let mut reference = Store::new();
+        reference.seed_bug(bug, 0);
         Invariants {
             one_change,
             leaders: BTreeMap::new(),
             formation: None,
             written: BTreeMap::new(),
             committed: Vec::new(),
-            reference: Store::new(),
+            reference,
             outcomes: Vec::new(),
             exchanged: Vec::new(),
             membership: Membership::default(),
             memberships: Vec::new(),
             removed: Vec::new(),
+            messages: Ledger::default(),
         }
     }
 
@@ -124,6 +129,11 @@ impl Invariants {
     /// The reference state: everything committed, executed once.
     pub(crate) fn reference(&self) -> &Store {
         &self.reference
+    }
+
+    /// Every message that is committed.
+    pub(crate) fn messages(&self) -> &Ledger {
+        &self.messages
     }
 
     /// Log matching: a position names one entry, and one position before it.
@@ -243,6 +253,7 @@ impl Invariants {
         }
         let outcome = self.reference.execute(entry);
         self.reference.commit(index);
+        self.messages.committed(entry, outcome.as_ref())?;
         self.committed.push((entry.clone(), committed_in));
         self.outcomes.push((outcome, self.reference.hash()));
         Ok(())

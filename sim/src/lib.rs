@@ -19,6 +19,7 @@ mod hunt;
 mod invariants;
 mod journal;
 mod member;
+mod messages;
 mod network;
 mod queue;
 mod world;
@@ -34,6 +35,9 @@ use holdfast_engine::{Consensus, Random};
 
 /// Seeds from here on simulate in-sync mode, those before majority mode.
 pub const IN_SYNC: u64 = 1 << 63;
+
+/// Seeds from here on, and before [`IN_SYNC`], simulate clients of message logs, in majority mode.
+pub const MESSAGE_LOGS: u64 = 1 << 62;
 
 /// What one seed stands for.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub struct Scenario {
     appends_in_flight_max: usize,
     uncommitted_bytes_max: usize,
     log_bytes_kept: usize,
+    /// The faults go on until so many messages are in the logs.
+    messages_min: u64,
 }
 
 /// What happened in one run.
@@ -86,6 +92,10 @@ pub struct Report {
     pub committed: u64,
     /// Operations whose end a client knows, at a majority or more.
     pub operations: u64,
+    /// Messages that were added to logs, for good.
+    pub messages: u64,
+    /// Lists of messages that clients read.
+    pub lists: u64,
 }
 
 /// A run that broke an invariant, or panicked.
@@ -105,6 +115,22 @@ fn with_bug(before: &str, bug: Option<Flaw>) -> String {
 }
 
 impl Scenario {
+    /// The scenario of a soak of the message logs: so many clients, and faults until there are so many messages.
+    pub fn soak(seed: u64, clients: usize, messages: u64) -> Scenario {
+        let mut scenario = Scenario::draw(MESSAGE_LOGS | (seed & (MESSAGE_LOGS - 1)));
+        (scenario.clients, scenario.messages_min) = (clients, messages);
+        (scenario.members, scenario.other_size) = (3, 3);
+        // As members are set up: what is drawn is to meet bounds with little data.
+        (scenario.append_bytes_max, scenario.appends_in_flight_max) = (64 * 1024, 64);
+        (scenario.uncommitted_bytes_max, scenario.log_bytes_kept) = (1 << 20, 1 << 20);
+        scenario
+    }
+
+    /// Whether its clients use message logs.
+    fn has_messages(&self) -> bool {
+        self.theme == Theme::Messages
+    }
+
     /// Whether its clients read more than they write, and ask whoever they know.
     fn reads_much(&self) -> bool {
         let in_sync = self.theme == Theme::InSync && self.seed.is_multiple_of(2);
@@ -114,6 +140,11 @@ impl Scenario {
     /// The scenario of a seed.
     pub fn draw(seed: u64) -> Scenario {
         let mut scenario = Scenario::draw_majority(seed);
+        if (MESSAGE_LOGS..IN_SYNC).contains(&seed) {
+            let mut random = Random::new(seed ^ 0x1065_0000_0000_0000);
+            scenario.theme = Theme::Messages;
+            scenario.clients = 2 + random.below(6) as usize;
+        }
         if seed >= IN_SYNC {
             let mut random = Random::new(seed ^ 0x15c0_0000_0000_0000);
             scenario.theme = Theme::InSync;
@@ -169,6 +200,7 @@ impl Scenario {
             } else {
                 [0, 500, 5000][random.below(3) as usize]
             },
+            messages_min: 0,
         }
     }
 }
@@ -179,7 +211,17 @@ impl Scenario {
 ///
 /// [`Failure`]: an invariant was broken or something panicked; the same seed fails the same way again.
 pub fn run(seed: u64, bug: Option<Flaw>, trace: bool) -> Result<Report, Failure> {
-    let world = world::World::new(Scenario::draw(seed), bug, trace);
+    run_scenario(Scenario::draw(seed), bug, trace)
+}
+
+/// Run one scenario.
+///
+/// # Errors
+///
+/// [`Failure`], as [`run`].
+pub fn run_scenario(scenario: Scenario, bug: Option<Flaw>, trace: bool) -> Result<Report, Failure> {
+    let seed = scenario.seed;
+    let world = world::World::new(scenario, bug, trace);
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
     let failure = |what| Failure { seed, bug, what };
     match outcome {

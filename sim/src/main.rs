@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
-use holdfast_sim::{Flaw, IN_SYNC, Report, hunt, run};
+use holdfast_sim::{Flaw, IN_SYNC, MESSAGE_LOGS, Report, Scenario, hunt, run, run_scenario};
 
 /// Simulate whole clusters under seeded faults, in virtual time.
 #[derive(Parser)]
@@ -23,6 +23,15 @@ struct Arguments {
     /// Fresh seeds simulate in-sync mode, not majority mode.
     #[arg(long, conflicts_with = "seed")]
     in_sync: bool,
+    /// Fresh seeds simulate clients of message logs.
+    #[arg(long, conflicts_with_all = ["seed", "in_sync"])]
+    message_logs: bool,
+    /// One run, with faults until its message logs have so many messages.
+    #[arg(long, conflicts_with_all = ["minutes", "in_sync", "message_logs", "hunt"])]
+    messages: Option<u64>,
+    /// How many clients that run has.
+    #[arg(long, default_value_t = 64, requires = "messages")]
+    clients: usize,
     /// Switch a deliberate bug on, by its name.
     #[arg(long)]
     bug: Option<Flaw>,
@@ -38,6 +47,12 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let bug = arguments.bug;
     let mut out = std::io::stdout();
+    if let Some(messages) = arguments.messages {
+        let (start, seed) = (Instant::now(), arguments.seed.or(arguments.from).unwrap_or(1));
+        let report = run_scenario(Scenario::soak(seed, arguments.clients, messages), bug, arguments.trace)?;
+        writeln!(out, "seed {seed}, {:.1?}: {report:?}", start.elapsed())?;
+        return Ok(());
+    }
     if let Some(seed) = arguments.seed {
         let report = run(seed, bug, arguments.trace)?;
         writeln!(out, "seed {seed}: {report:?}")?;
@@ -48,7 +63,11 @@ fn main() -> anyhow::Result<()> {
     }
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let first = arguments.from.unwrap_or(since_epoch.context("the clock is before 1970")?.as_nanos() as u64);
-    let first = if arguments.in_sync { first | IN_SYNC } else { first };
+    let first = match (arguments.in_sync, arguments.message_logs) {
+        (true, _) => first | IN_SYNC,
+        (_, true) => first | MESSAGE_LOGS,
+        _ => first,
+    };
     let (start, length) = (Instant::now(), Duration::from_secs_f64(arguments.minutes * 60.0));
     let (mut seeds, mut simulated, mut total) = (0u64, Duration::ZERO, Report::default());
     while start.elapsed() < length {

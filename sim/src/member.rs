@@ -9,12 +9,13 @@ use holdfast_engine::{
     Apply, Config, Effects, Engine, Incarnation, Index, Input, MemberId, Membership, Moment, Ordinal,
     Position, Progress, ProposalToken, Random, ReadToken, Term, WriteConcern,
 };
-use holdfast_store::{Outcome, Restore, Store, View};
+use holdfast_store::{Bug as LogBug, MessagesQuery, Outcome, Restore, Sequence, Store, View};
 
 use crate::clock::Clock;
 use crate::disk::{CheckpointFile, Disk};
-use crate::flaw::ShellBug;
+use crate::flaw::{Flaw, ShellBug};
 use crate::invariants::{Broken, Invariants};
+use crate::messages::Checked;
 
 /// Names a client's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub(crate) enum Answer {
     Unknown,
     /// A linearizable read: the revision it was served at, and the key's revision and value there.
     Read { revision: u64, found: Option<(u64, Bytes)> },
+    /// Messages of a log, as far as this.
+    Listed { next: Sequence },
 }
 
 /// One member and its disk.
@@ -47,6 +50,7 @@ pub(crate) struct Member {
     /// Under which name it ran last.
     pub(crate) known_as: Incarnation,
     flaw: Option<ShellBug>,
+    log_bug: Option<LogBug>,
     /// Counts the starts, so that what was meant for an earlier process does not reach a later one.
     pub(crate) life: u64,
     pub(crate) paused: bool,
@@ -75,6 +79,9 @@ pub(crate) struct Process {
     /// By its own clock, since when it leads without hearing a majority.
     pub(crate) unheard_since: Option<Moment>,
     flaw: Option<ShellBug>,
+    log_bug: Option<LogBug>,
+    /// Up to where its messages were compared with what is committed.
+    checked: Checked,
 }
 
 #[derive(Debug)]
@@ -87,12 +94,8 @@ struct WaitingWrite {
 }
 
 impl Member {
-    pub(crate) fn new(
-        ordinal: Ordinal,
-        drift_max: u64,
-        flaw: Option<ShellBug>,
-        random: &mut Random,
-    ) -> Member {
+    pub(crate) fn new(ordinal: Ordinal, drift_max: u64, flaw: Option<Flaw>, random: &mut Random) -> Member {
+        let (flaw, log_bug) = (flaw.and_then(Flaw::shell), flaw.and_then(Flaw::logs));
         let incarnation = Incarnation(random.draw());
         Member {
             ordinal,
@@ -101,6 +104,7 @@ impl Member {
             repairing: false,
             known_as: incarnation,
             flaw,
+            log_bug,
             life: 0,
             paused: false,
             paused_since: Moment(0),
@@ -118,7 +122,8 @@ impl Member {
     pub(crate) fn start(&mut self, config: Config, now: Moment) {
         self.known_as = self.disk.incarnation;
         let restored = self.disk.recover();
-        let store = self.disk.checkpoint().map_or_else(Store::new, restore);
+        let mut store = self.disk.checkpoint().map_or_else(Store::new, restore);
+        store.seed_bug(self.log_bug, self.ordinal.0.into());
         let engine = Engine::new(config, restored, self.clock.at(now));
         self.life += 1;
         self.wakes_at = Moment(u64::MAX);
@@ -134,6 +139,8 @@ impl Member {
             dies_at_commit: false,
             unheard_since: None,
             flaw: self.flaw,
+            log_bug: self.log_bug,
+            checked: Checked::new(),
         });
     }
 
@@ -194,6 +201,12 @@ impl Process {
         let token = ReadToken(self.token());
         self.asked.insert(token, (request, key));
         Input::Read { token }
+    }
+
+    /// Messages of a log as this member has them now: nobody is asked.
+    pub(crate) fn list(&self, query: &MessagesQuery, invariants: &Invariants) -> Result<Answer, Broken> {
+        let next = invariants.messages().check_list(&self.store, query)?;
+        Ok(Answer::Listed { next })
     }
 
     /// A consistent copy of what is committed; `None` if that is nothing.
@@ -287,6 +300,7 @@ impl Process {
                     next = next.next();
                 }
                 self.store.commit(index);
+                invariants.messages().check(&self.store, &mut self.checked)?;
                 invariants.state(me, &self.store)?;
                 invariants.voters(me, index, &self.engine.membership_at(index))?;
             }
@@ -294,6 +308,9 @@ impl Process {
                 let file = checkpoint.filter(|file| file.checkpoint == wanted);
                 self.store =
                     restore(file.ok_or_else(|| format!("{me} restores a checkpoint that it lacks"))?);
+                self.store.seed_bug(self.log_bug, me.ordinal.0.into());
+                self.checked.clear();
+                invariants.messages().check(&self.store, &mut self.checked)?;
                 invariants.state(me, &self.store)?;
                 let index = self.store.committed();
                 invariants.voters(me, index, &self.engine.membership_at(index))?;

@@ -1,8 +1,9 @@
 //! The network between members: delay, loss, duplication, reordering and cuts, each way by itself.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use holdfast_engine::{MEMBERS_MAX, Moment, Random};
+use holdfast_engine::{MEMBERS_MAX, Message, Moment, Position, Random, Term};
 
 /// How the network behaves now.
 #[derive(Clone, Debug)]
@@ -20,6 +21,10 @@ pub(crate) struct Network {
     last: [[Moment; MEMBERS_MAX]; MEMBERS_MAX],
     /// Now and then a message takes up to this long, and others overtake it.
     pub(crate) straggling: (f64, Duration),
+    /// Entries for these members come so much later; what a message says beside them does not.
+    held_back: [Duration; MEMBERS_MAX],
+    /// Entries that are on their way so: when they arrive, the leader's term, and what they come after.
+    holding: [[VecDeque<(Moment, Term, Position)>; MEMBERS_MAX]; MEMBERS_MAX],
 }
 
 impl Network {
@@ -34,7 +39,46 @@ impl Network {
             duplication: 0.0,
             delay: (Duration::from_micros(50), Duration::from_micros(300)),
             straggling: (0.0, Duration::ZERO),
+            held_back: [Duration::ZERO; MEMBERS_MAX],
+            holding: Default::default(),
         }
+    }
+
+    /// Entries for this member come so much later from now on.
+    pub(crate) fn hold_back(&mut self, member: usize, delay: Duration) {
+        self.held_back[member] = delay;
+    }
+
+    /// What arrives in time of a message that was to arrive at `arrives`, and what later, as a member does it that
+    /// holds entries back on purpose: a heartbeat goes on, but speaks of a place that the receiver knows.
+    pub(crate) fn hold(
+        &mut self,
+        from: usize,
+        to: usize,
+        arrives: Moment,
+        message: &Message,
+    ) -> Vec<(Moment, Message)> {
+        let (delay, holding) = (self.held_back[to], &mut self.holding[from][to]);
+        let Message::Append { term, previous, entries, .. } = message else {
+            return vec![(arrives, message.clone())];
+        };
+        holding.retain(|(due, of, _)| *due > arrives && of == term);
+        if holding.is_empty() && (delay.is_zero() || entries.is_empty()) {
+            return vec![(arrives, message.clone())];
+        }
+        let known = holding.front().map_or(*previous, |(.., known)| *known);
+        let mut heartbeat = message.clone();
+        if let Message::Append { previous, entries, .. } = &mut heartbeat {
+            (*previous, *entries) = (known, Vec::new());
+        }
+        let mut parts = vec![(arrives, heartbeat)];
+        if !entries.is_empty() {
+            let last = holding.back().map_or(arrives, |(due, ..)| *due);
+            let due = last.max(arrives + delay);
+            holding.push_back((due, *term, *previous));
+            parts.push((due, message.clone()));
+        }
+        parts
     }
 
     /// A network with faults as `random` has them.
@@ -94,7 +138,13 @@ impl Network {
     /// Keep what is cut in another state of the network.
     pub(crate) fn keep_cuts_of(&mut self, other: &Network) {
         self.cut = other.cut;
+        self.holding.clone_from(&other.holding);
         self.last = other.last;
+    }
+
+    /// Go on holding back what another state of the network did.
+    pub(crate) fn keep_delays_of(&mut self, other: &Network) {
+        self.held_back = other.held_back;
     }
 
     pub(crate) fn heal(&mut self) {

@@ -102,11 +102,14 @@ impl World {
         let shell = flaw.and_then(Flaw::shell);
         let places = scenario.members.max(scenario.other_size);
         let members: Vec<Member> =
-            (0..places).map(|at| Member::new(Ordinal(at), scenario.drift_max, shell, &mut random)).collect();
+            (0..places).map(|at| Member::new(Ordinal(at), scenario.drift_max, flaw, &mut random)).collect();
         let mixture = Mixture::draw(scenario.theme, &mut random);
         let fetch_takes_up_to = Duration::from_millis([20, 200, 2000][random.below(3) as usize]);
+        let one_change = scenario.consensus == Consensus::Majority;
         World {
-            clients: (0..scenario.clients).map(|number| Client::new(number, shell)).collect(),
+            clients: (0..scenario.clients)
+                .map(|number| Client::new(number, shell, scenario.has_messages()))
+                .collect(),
             slow: vec![false; members.len()],
             network: Network::calm(),
             authority: Authority::calm(),
@@ -129,7 +132,7 @@ impl World {
             lost_at: Moment(0),
             resized_at: Moment(0),
             committed_then: Index(0),
-            invariants: Invariants::new(scenario.consensus == Consensus::Majority),
+            invariants: Invariants::new(one_change, flaw.and_then(Flaw::logs)),
             history: Vec::new(),
             report: Report::default(),
             trace,
@@ -148,6 +151,10 @@ impl World {
         }
         self.after(Duration::from_millis(100), Event::Fault);
         self.run_until(Moment(0) + self.scenario.faults_for)?;
+        while self.invariants.messages().messages < self.scenario.messages_min {
+            let end = self.now + Duration::from_secs(1);
+            self.run_until(end)?;
+        }
         self.calm_down();
         let committed = self.invariants.committed();
         let rest = self.scenario.election_timeout * 20 + Duration::from_secs(2);
@@ -161,6 +168,7 @@ impl World {
         history::check(&self.history, &self.invariants)?;
         history::check_exactly_once(&self.invariants)?;
         self.report.operations = self.history.len() as u64;
+        self.report.messages = self.invariants.messages().messages;
         self.report.committed = self.invariants.committed().0;
         self.report.virtual_time = Duration::from_nanos(self.now.0);
         Ok(self.report)

@@ -7,6 +7,7 @@
 //! hash table.
 
 mod blocks;
+mod bug;
 mod checkpoint;
 mod command;
 mod digest;
@@ -29,6 +30,8 @@ mod tree;
 mod undo;
 mod version;
 
+#[cfg(feature = "seeded-bugs")]
+pub use bug::Bug;
 pub use checkpoint::CheckpointCursor;
 pub use command::{
     CodecError, Command, Compare, Expect, Keys, Operation, Relation, SessionId, Stamp, Target, Txn,

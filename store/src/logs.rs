@@ -22,6 +22,7 @@ pub use self::message::{Append, Message, MessageHash, Sequence};
 pub use self::read::{LogError, LogState, MessagesPage, MessagesQuery};
 pub(crate) use self::restoring::{Begun, Restored, RestoringLogs};
 pub use self::settings::{Deduplication, LogSettings, Setting};
+use crate::bug::seeded;
 use crate::undo::Marks;
 use crate::{LOG_NAME_BYTES_MAX, Limits, MESSAGE_BYTES_MAX, MESSAGE_KEY_BYTES_MAX, Outcome, Reason};
 
@@ -53,6 +54,8 @@ pub(crate) struct Logs {
     pruning: BTreeSet<Arc<str>>,
     /// What is left of logs that are deleted for good.
     garbage: VecDeque<Records>,
+    #[cfg(feature = "seeded-bugs")]
+    seeded: crate::bug::Seeded,
 }
 
 /// The name that these bytes are.
@@ -92,22 +95,43 @@ impl Logs {
         let name = checked_name(append.log)?;
         check_message(append)?;
         let hash = MessageHash::of(append.message);
-        if let Some(log) = self.logs.get(name)
-            && let Some((sequence, record)) = log.find(hash, append.key)
-        {
-            let time_ms = record.time_ms;
-            return match record {
-                record if record.hash != hash => Err(Reason::KeyReused { sequence }),
-                record if record.attempt == append.attempt => {
-                    Ok(Outcome::Appended { sequence, time_ms, hash })
-                }
-                _ => Ok(Outcome::Duplicate { sequence, time_ms, hash }),
-            };
+        #[cfg(feature = "seeded-bugs")]
+        let append = &self.seeded_time(name, append);
+        if let Some(known) = self.known(name, append, hash) {
+            return known;
         }
         let settings = LogSettings::default();
-        let after =
-            self.change(entry, marks, limits, name, Some(settings), |log| log.append(append, hash))?;
+        let goes_back = seeded!(self, TimeGoesBack);
+        let add = |log: &mut Log| log.append(append, hash, goes_back);
+        let after = self.change(entry, marks, limits, name, Some(settings), add)?;
         Ok(Outcome::Appended { sequence: Sequence(after.at.next.0 - 1), time_ms: after.at.time_ms, hash })
+    }
+
+    /// What to say of a message that is there already.
+    fn known(
+        &self,
+        name: &str,
+        append: &Append<&[u8]>,
+        hash: MessageHash,
+    ) -> Option<Result<Outcome, Reason>> {
+        #[cfg(feature = "seeded-bugs")]
+        if let Some((sequence, time_ms)) = self.seeded_undone(name, hash) {
+            return Some(Ok(Outcome::Duplicate { sequence, time_ms, hash }));
+        }
+        let log = self.logs.get(name)?;
+        let from = log.looks_back_to(seeded!(self, LooksBackInMemory));
+        let (sequence, record) = log.find(from, hash, append.key)?;
+        let time_ms = record.time_ms;
+        if record.hash != hash {
+            return Some(Err(Reason::KeyReused { sequence }));
+        }
+        if record.attempt == append.attempt && !seeded!(self, RetryToldDuplicate) {
+            let again = seeded!(self, RetryAppendedAgain);
+            return (!again).then_some(Ok(Outcome::Appended { sequence, time_ms, hash }));
+        }
+        let last = Sequence(log.state.at.next.0 - 1);
+        let sequence = if seeded!(self, DuplicateNamesLast) { last } else { sequence };
+        Some(Ok(Outcome::Duplicate { sequence, time_ms, hash }))
     }
 
     /// Give a log other settings.
@@ -252,7 +276,12 @@ impl Logs {
                     let (_, log) = self.deleted.pop_back().expect("a log for every deletion");
                     self.logs.insert(name, log);
                 }
-                (Some(before), Some(_)) => {
+                (Some(before), Some(after)) => {
+                    if seeded!(self, UndoneStaysInLog) && after.at.next > before.at.next {
+                        continue;
+                    }
+                    #[cfg(feature = "seeded-bugs")]
+                    self.seeded_undo(&name, &before, &after);
                     self.logs.get_mut(&name).expect("a log that was changed").undo(before);
                 }
                 (None, _) => {
@@ -289,6 +318,38 @@ impl Logs {
         let deleted = self.deleted.iter().find(|(deleted, _)| **deleted == *name).map(|(_, log)| log);
         let log = deleted.or_else(|| self.logs.get(name))?;
         Some((log, log.committed.as_ref()?))
+    }
+}
+
+#[cfg(feature = "seeded-bugs")]
+impl Logs {
+    /// Behave by a bug from now on; the clock of this member is so far ahead.
+    pub(crate) fn seed_bug(&mut self, bug: Option<crate::Bug>, ahead_ms: u64) {
+        (self.seeded.bug, self.seeded.ahead_ms) = (bug, ahead_ms);
+        if bug == Some(crate::Bug::WindowLostInCheckpoint) {
+            self.logs.values_mut().for_each(Log::seed_no_window);
+        }
+    }
+
+    fn seeded_time<'a>(&self, name: &str, append: &Append<&'a [u8]>) -> Append<&'a [u8]> {
+        let last = self.logs.get(name).map_or(0, |log| log.state.at.time_ms);
+        let time_ms = match self.seeded.bug {
+            Some(crate::Bug::TimeByOwnClock) => append.time_ms.max(last) + self.seeded.ahead_ms,
+            _ => append.time_ms,
+        };
+        Append { time_ms, ..append.clone() }
+    }
+
+    fn seeded_undone(&self, name: &str, hash: MessageHash) -> Option<(Sequence, u64)> {
+        self.seeded.undone.get(&(name.to_owned(), hash)).copied()
+    }
+
+    fn seeded_undo(&mut self, name: &str, before: &State, after: &State) {
+        if seeded!(self, UndoneStillFound) && after.at.next > before.at.next {
+            let sequence = before.at.next;
+            let hash = self.logs[name].records().get(sequence).hash;
+            self.seeded.undone.insert((name.to_owned(), hash), (sequence, after.at.time_ms));
+        }
     }
 }
 

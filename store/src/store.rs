@@ -390,6 +390,12 @@ impl Store {
         })
     }
 
+    /// Behave by a bug from now on; the clock of this member is so far ahead of the others'.
+    #[cfg(feature = "seeded-bugs")]
+    pub fn seed_bug(&mut self, bug: Option<crate::Bug>, ahead_ms: u64) {
+        self.logs.seed_bug(bug, ahead_ms);
+    }
+
     /// How many versions of a key are in memory, also those that nobody can read.
     #[cfg(test)]
     pub(crate) fn versions_in_memory(&self, key: &[u8]) -> usize {

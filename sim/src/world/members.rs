@@ -201,7 +201,9 @@ impl World {
             for arrives in self.network.transit(at, to, self.now, &mut self.random) {
                 let vote = matches!(message, Message::VoteReply { granted: true, .. });
                 let arrives = if vote { arrives + self.network.votes_late } else { arrives };
-                self.queue.push(arrives, Event::Deliver { to, from: me, message: message.clone() });
+                for (arrives, message) in self.network.hold(at, to, arrives, &message) {
+                    self.queue.push(arrives, Event::Deliver { to, from: me, message });
+                }
             }
         }
         if let Some((source, checkpoint)) = effects.fetch.take() {

@@ -50,6 +50,7 @@ impl World {
                 let cuts = self.network.clone();
                 self.network = Network::troubled(&mut self.random);
                 self.network.keep_cuts_of(&cuts);
+                self.network.keep_delays_of(&cuts);
             }
             Fault::SlowDisk => self.slow[any] = !self.slow[any],
             Fault::Checkpoint => self.checkpoint_at_risk(any)?,
@@ -75,6 +76,10 @@ impl World {
             Fault::AuthorityDown => {
                 self.authority.take_down(true);
                 self.after(down, Event::AuthorityBack);
+            }
+            Fault::HoldBack => {
+                let delay = if self.random.chance(0.3) { 0 } else { self.random.below(3_000) };
+                self.network.hold_back(any, Duration::from_millis(delay));
             }
             Fault::AuthorityWeather => self.authority.change_weather(&mut self.random),
         }

@@ -1,5 +1,7 @@
 //! Clients in the world: what they ask, and what reaches them.
 
+use std::time::Duration;
+
 use holdfast_engine::Role;
 
 use super::{Event, World};
@@ -28,6 +30,12 @@ impl World {
         let input = match what {
             What::Write { payload, concern, .. } => process.propose(request, concern, payload),
             What::Read { key } => process.ask(request, key),
+            What::List(query) => {
+                let answer = process.list(&query, &self.invariants)?;
+                self.report.lists += 1;
+                self.after(Duration::from_micros(100), Event::Answered { request, answer });
+                return Ok(());
+            }
         };
         self.step(to, input)
     }

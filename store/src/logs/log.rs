@@ -165,10 +165,20 @@ impl Log {
         }
     }
 
-    /// The message within the window that is the same one, or has the same key.
-    pub(crate) fn find(&self, hash: MessageHash, key: Option<&[u8]>) -> Option<(Sequence, &Record)> {
+    /// The first message that is looked at for duplicates. `in_memory` is a mistake: a member may still have more.
+    pub(crate) fn looks_back_to(&self, in_memory: bool) -> Sequence {
+        if in_memory { self.found } else { self.state.at.window }
+    }
+
+    /// The message from this one on that is the same one, or has the same key.
+    pub(crate) fn find(
+        &self,
+        from: Sequence,
+        hash: MessageHash,
+        key: Option<&[u8]>,
+    ) -> Option<(Sequence, &Record)> {
         let by = Log::found_by(&self.state.settings, hash, key)?;
-        let candidates = self.duplicates.candidates(by).filter(|sequence| *sequence >= self.state.at.window);
+        let candidates = self.duplicates.candidates(by).filter(|sequence| *sequence >= from);
         let mut records = candidates.map(|sequence| (sequence, self.records.get(sequence)));
         records.find(|(_, record)| match key {
             Some(key) if self.state.settings.deduplication == Deduplication::Key => record.key() == key,
@@ -176,11 +186,11 @@ impl Log {
         })
     }
 
-    /// Add a message.
-    pub(crate) fn append(&mut self, append: &Append<&[u8]>, hash: MessageHash) {
+    /// Add a message. That time goes back is a mistake.
+    pub(crate) fn append(&mut self, append: &Append<&[u8]>, hash: MessageHash, time_goes_back: bool) {
         let Positions { next, time_ms, content, keys, .. } = self.state.at;
         let key = append.key.unwrap_or_default();
-        let time_ms = time_ms.max(append.time_ms);
+        let time_ms = if time_goes_back { append.time_ms } else { time_ms.max(append.time_ms) };
         let mut record = Record::new(time_ms, append.attempt, hash);
         (record.content_before, record.keys_before) = (content, keys);
         record.set_content(key, append.message);
@@ -247,7 +257,7 @@ impl Log {
         let goes = |sequence: u64| {
             let record = self.records.get(Sequence(sequence));
             sequence < counted
-                || settings.retain_ms.is_some_and(|ms| at.time_ms - record.time_ms > ms)
+                || settings.retain_ms.is_some_and(|ms| at.time_ms.saturating_sub(record.time_ms) > ms)
                 || settings.retain_bytes.is_some_and(|bytes| at.content - record.content_before > bytes)
         };
         Sequence(first_that_stays(at.first.0, at.next.0 - 1, goes))
@@ -304,6 +314,12 @@ impl Log {
             pruned = true;
         }
         pruned
+    }
+
+    /// It looks back to nothing, though it should.
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) fn seed_no_window(&mut self) {
+        self.duplicates = Duplicates::default();
     }
 
     /// Its records, to be dropped.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::bug::seeded;
 use crate::logs::log::{Log, Positions, State};
 use crate::logs::{Logs, Message};
 use crate::{LogSettings, MESSAGES_BYTES_MAX, Sequence, View};
@@ -100,6 +101,10 @@ impl Logs {
     fn shown(&self, name: &[u8], view: View) -> Option<Shown<'_>> {
         let name = str::from_utf8(name).ok()?;
         match view {
+            View::Committed if seeded!(self, CommittedShowsTail) => {
+                let shown = Shown::executed(self.logs.get(name)?);
+                Some(Shown { committed_next: shown.state.at.next, ..shown })
+            }
             View::Committed => self.committed(name).map(Shown::committed),
             View::Executed => self.logs.get(name).map(Shown::executed),
         }
@@ -140,9 +145,10 @@ impl Logs {
         let shown = self.shown(&query.log, query.view).ok_or(LogError::NotFound)?;
         let Positions { first, next, .. } = shown.state.at;
         let from = query.from.max(first);
+        let gone = if seeded!(self, ForgottenBeforeCommit) { shown.log.state.at.first } else { first };
         let mut room = query.bytes_max.min(MESSAGES_BYTES_MAX);
         let mut messages = Vec::new();
-        for sequence in (from.0..next.0).map(Sequence).take(query.limit) {
+        for sequence in (from.max(gone).0..next.0).map(Sequence).take(query.limit) {
             let Some(message) = shown.message(sequence) else { break };
             let bytes = message.message.len() + message.key.as_ref().map_or(0, Bytes::len);
             if bytes > room && !messages.is_empty() {

@@ -296,3 +296,190 @@ fn exercise(store: Store) {
     }
     restore.finish().expect("as it was cut");
 }
+
+mod logs {
+    //! Forged message logs.
+
+    use super::*;
+    use crate::logs::checkpoint::{Content, LogItem, LogsFooter, MessageItem};
+    use crate::{Deduplication, LogSettings, MESSAGE_BYTES, MESSAGE_KEY_BYTES_MAX, MessageHash, Sequence};
+
+    const SETTINGS: LogSettings = LogSettings {
+        deduplication: Deduplication::Content,
+        deduplication_window: 3,
+        retain_messages: None,
+        retain_ms: None,
+        retain_bytes: None,
+    };
+
+    fn header() -> Item<'static> {
+        Item::Header(Header { format: LOGS_VERSION, index: Index(9), ..HEADER })
+    }
+
+    fn log(
+        name: &'static str,
+        settings: LogSettings,
+        [first, next, window, time_ms]: [u64; 4],
+    ) -> Item<'static> {
+        let (first, next, window) = (Sequence(first), Sequence(next), Sequence(window));
+        Item::Log(LogItem { settings, first, next, window, time_ms, name: Raw(name.as_bytes()) })
+    }
+
+    fn message(time_ms: u64, text: &'static str) -> Item<'static> {
+        let content = Content::Message(Raw(text.as_bytes()));
+        Item::Message(MessageItem { time_ms, attempt: 1, key: None, content })
+    }
+
+    fn keyed<'a>(key: &'a [u8], content: Content<'static>) -> Item<'a> {
+        Item::Message(MessageItem { time_ms: 1, attempt: 1, key: Some(Raw(key)), content })
+    }
+
+    fn hash(time_ms: u64, text: &str) -> Item<'static> {
+        let content = Content::Hash(MessageHash::of(text.as_bytes()));
+        Item::Message(MessageItem { time_ms, attempt: 1, key: None, content })
+    }
+
+    fn end(logs: u64, messages: u64, bytes: u64) -> Item<'static> {
+        Item::Logs(LogsFooter { logs, messages, bytes: messages * MESSAGE_BYTES + bytes })
+    }
+
+    /// The keys of the sound checkpoint, then these items.
+    fn check_logs(items: Vec<Item<'_>>, expected: &str) {
+        let mut all = but(0..1, vec![header()]);
+        all.extend(items);
+        check(&all, Limits::default(), expected);
+    }
+
+    #[test]
+    fn what_a_store_can_hold_is_fine() {
+        let sound = || {
+            vec![
+                log("a", SETTINGS, [3, 5, 2, 9]),
+                hash(5, "x"),
+                message(5, "y"),
+                message(9, "z"),
+                log("b", SETTINGS, [1, 1, 1, 0]),
+                end(2, 3, 2),
+            ]
+        };
+        let with = |place: std::ops::Range<usize>, items: Vec<Item<'static>>, expected| {
+            let mut all = sound();
+            all.splice(place, items);
+            check_logs(all, expected);
+        };
+        with(0..0, vec![], "fine");
+        // The log.
+        with(4..5, vec![log("a", SETTINGS, [1, 1, 1, 0])], "a log out of its place");
+        with(4..5, vec![log("b/c", SETTINGS, [1, 1, 1, 0])], "an impossible name");
+        with(4..5, vec![log("b", SETTINGS, [1, 1, 1, 7])], "an impossible log");
+        with(4..5, vec![log("b", SETTINGS, [1, 0, 1, 0])], "an impossible log");
+        with(4..5, vec![log("b", SETTINGS, [0, 1, 1, 0])], "an impossible log");
+        with(4..5, vec![log("b", SETTINGS, [1, 1, 2, 0])], "an impossible log");
+        with(
+            4..5,
+            vec![log("b", LogSettings { retain_ms: Some(0), ..SETTINGS }, [1, 1, 1, 0])],
+            "an impossible log",
+        );
+        with(4..5, vec![log("b", SETTINGS, [8, 8, 8, 7])], "an impossible log");
+        // Nine entries: three made a revision, four may have added messages, the others made logs.
+        with(4..5, vec![log("b", SETTINGS, [3, 3, 3, 7])], "fine");
+        with(4..5, vec![log("b", SETTINGS, [4, 4, 4, 7])], "an impossible log");
+        with(
+            5..6,
+            vec![log("c", SETTINGS, [1, 1, 1, 0]), log("d", SETTINGS, [1, 1, 1, 0])],
+            "an impossible log",
+        );
+        // Its messages.
+        with(3..4, vec![], "a log without all of its messages");
+        with(1..2, vec![message(5, "x")], "an impossible message");
+        with(2..3, vec![hash(5, "y")], "an impossible message");
+        with(2..3, vec![message(4, "y")], "an impossible message");
+        with(3..4, vec![message(8, "z")], "another time than its last message");
+        with(3..4, vec![message(10, "z")], "an impossible message");
+        with(4..4, vec![message(9, "more")], "a message out of its place");
+        with(0..1, vec![], "a message out of its place");
+        with(2..3, vec![message(5, "z")], "a message twice in one window");
+        with(1..2, vec![keyed(b"k", Content::Hash(MessageHash::of(b"x")))], "an impossible message");
+        // What its settings say.
+        with(
+            0..1,
+            vec![log("a", LogSettings { deduplication_window: 2, ..SETTINGS }, [3, 5, 2, 9])],
+            "settings say",
+        );
+        with(
+            0..1,
+            vec![log("a", LogSettings { retain_messages: Some(1), ..SETTINGS }, [3, 5, 2, 9])],
+            "settings say",
+        );
+        with(
+            0..1,
+            vec![log("a", LogSettings { retain_ms: Some(3), ..SETTINGS }, [3, 5, 2, 9])],
+            "settings say",
+        );
+        with(
+            0..1,
+            vec![log("a", LogSettings { retain_bytes: Some(1), ..SETTINGS }, [3, 5, 2, 9])],
+            "settings say",
+        );
+        // What stands behind them.
+        with(5..6, vec![], "a footer out of its place");
+        with(5..6, vec![end(1, 3, 2)], "other figures behind its logs");
+        with(5..6, vec![end(2, 4, 2)], "other figures behind its logs");
+        with(5..6, vec![end(2, 3, 1)], "other figures behind its logs");
+        with(6..6, vec![end(2, 3, 2)], "the end of the logs out of its place");
+        with(6..6, vec![log("c", SETTINGS, [1, 1, 1, 0])], "a log out of its place");
+        with(6..6, vec![Item::Key(Raw(b"z"))], "a key out of its place");
+        let outcome = Outcome::Compacted { revision: Revision(2) }.encode();
+        let mut all = sound();
+        all.push(session(1, 1, 1, &outcome));
+        check_logs(all, "a session out of its place");
+        check_logs(vec![end(0, 0, 0)], "the end of the logs out of its place");
+        let mut older = super::sound();
+        older.extend(sound());
+        check(&older, Limits::default(), "a log out of its place");
+    }
+
+    #[test]
+    fn keys_and_sizes_are_looked_at() {
+        let keys = LogSettings { deduplication: Deduplication::Key, ..SETTINGS };
+        let one = |item| vec![log("a", keys, [1, 2, 1, 1]), item, end(1, 1, 4)];
+        check_logs(one(keyed(b"key", Content::Message(Raw(b"m")))), "fine");
+        check_logs(one(keyed(b"", Content::Message(Raw(b"m")))), "a message's key of an impossible length");
+        let long = vec![b'k'; MESSAGE_KEY_BYTES_MAX + 1];
+        check_logs(one(keyed(&long, Content::Message(Raw(b"m")))), "a message's key of an impossible length");
+        let large: &'static [u8] = vec![0; crate::MESSAGE_BYTES_MAX + 1].leak();
+        check_logs(one(keyed(b"key", Content::Message(Raw(large)))), "a message of an impossible length");
+        let pair = |other: &'static [u8]| {
+            let message = |key| keyed(key, Content::Message(Raw(b"m")));
+            vec![log("a", keys, [1, 3, 1, 1]), message(b"key"), message(other), end(1, 2, 8)]
+        };
+        check_logs(pair(b"kex"), "fine");
+        check_logs(pair(b"key"), "a message twice in one window");
+        let mut all = but(0..1, vec![header()]);
+        all.extend(pair(b"kex"));
+        let live = ITEM_BYTES + 2;
+        let quota = live + 2 * MESSAGE_BYTES + 8;
+        check(&all, Limits { quota_bytes: quota, ..Limits::default() }, "fine");
+        check(&all, Limits { quota_bytes: quota - 1, ..Limits::default() }, "more than the limits allow");
+        check(
+            &all,
+            Limits { quota_bytes: 200, history_bytes: 1 << 20, ..Limits::default() },
+            "can hold: messages",
+        );
+        check(&all, Limits { logs: 0, ..Limits::default() }, "can hold: logs");
+    }
+
+    /// The bytes are a format: stores of other versions read them.
+    #[test]
+    fn the_bytes_stay_what_they_are() {
+        let limits = LogSettings { retain_messages: Some(2), retain_ms: Some(300), ..SETTINGS };
+        let bytes = encoded(&[log("ab", limits, [3, 5, 2, 9]), message(5, "y"), end(1, 3, 4)]);
+        let figures =
+            [&[5, 0, 3, 1, 2, 1, 0xac, 2, 0, 3, 5, 2, 9, 2, b'a', b'b'][..], &[6, 5, 1, 0, 0, 1, b'y']];
+        assert_eq!(bytes, [figures[0], figures[1], &[7, 1, 3, 0xc4, 4]].concat());
+        let hash = encoded(&[hash(5, "")]);
+        assert_eq!(hash[..5], [6, 5, 1, 0, 1]);
+        assert_eq!(hash[5..], MessageHash::of(b"").0);
+        assert!(MessageHash::of(b"").to_string().starts_with("e3b0c44298fc1c14"));
+    }
+}

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use holdfast_engine::{ENTRY_PAYLOAD_BYTES_MAX, Entry, EntryKind, Index, Position, Random, Term};
 use holdfast_store::{
-    Command, Compare, Expect, KEY_BYTES_MAX, Keys, Operation, Relation, Revision, SessionId, Stamp,
-    TXN_OPERATIONS_MAX, Target, Txn, TxnOperation, VALUE_BYTES_MAX,
+    Append, Command, Compare, Deduplication, Expect, KEY_BYTES_MAX, Keys, LogSettings, MESSAGE_KEY_BYTES_MAX,
+    Operation, Relation, Revision, Sequence, SessionId, Stamp, TXN_OPERATIONS_MAX, Target, Txn, TxnOperation,
+    VALUE_BYTES_MAX,
 };
 
 use crate::entry;
@@ -60,12 +61,67 @@ impl Commands {
     }
 
     fn operation(&mut self) -> Operation {
+        if self.random.chance(0.4) {
+            return self.log_operation();
+        }
         match self.random.below(20) {
             0..8 => Operation::Put { key: self.key(), value: self.value(), expect: self.expect() },
             8..11 => Operation::Delete { key: self.key(), expect: self.expect() },
             11..18 => Operation::Txn(self.txn()),
             _ => Operation::Compact { revision: self.a_revision() },
         }
+    }
+
+    fn log_operation(&mut self) -> Operation {
+        match self.random.below(20) {
+            0..14 => Operation::Append(self.append()),
+            14..17 => Operation::ConfigureLog { log: self.log(), settings: self.settings() },
+            17..19 => Operation::TrimLog { log: self.log(), before: Sequence(self.random.below(20)) },
+            _ => Operation::DeleteLog { log: self.log() },
+        }
+    }
+
+    fn log(&mut self) -> Bytes {
+        let names: [&[u8]; 6] = [b"a", b"a", b"a", b"b", b"b.c", b"d"];
+        let odd: [&[u8]; 5] = [b"", b".", b"..", b"a/b", b"\xff"];
+        let name = if self.random.chance(0.02) {
+            odd[self.random.below(5) as usize]
+        } else {
+            names[self.random.below(6) as usize]
+        };
+        Bytes::from_static(name)
+    }
+
+    fn append(&mut self) -> Append {
+        let message = if self.random.chance(0.9) {
+            Bytes::from(format!("{}", self.random.below(25)))
+        } else {
+            self.value()
+        };
+        let key = self.random.chance(0.5).then(|| match self.random.below(60) {
+            0 => Bytes::from(vec![b'k'; MESSAGE_KEY_BYTES_MAX + 1]),
+            1 => Bytes::new(),
+            draw => Bytes::from(format!("key-{}", draw % 15)),
+        });
+        let time_ms = self.random.below(1_000);
+        Append { log: self.log(), message, key, time_ms, attempt: self.random.below(3) }
+    }
+
+    fn settings(&mut self) -> LogSettings {
+        let mut limit = |most: u64| {
+            self.random.chance(0.3).then(|| self.random.below(most) + u64::from(!self.random.chance(0.03)))
+        };
+        let (retain_messages, retain_ms, retain_bytes) = (limit(12), limit(500), limit(60));
+        let deduplication = match self.random.below(5) {
+            0 | 1 => Deduplication::Content,
+            2 | 3 => Deduplication::Key,
+            _ => Deduplication::None,
+        };
+        let deduplication_window = match self.random.below(16) {
+            0 => 0,
+            draw => [1, 3, 8, 20, 1_000_000][draw as usize % 5],
+        };
+        LogSettings { deduplication, deduplication_window, retain_messages, retain_ms, retain_bytes }
     }
 
     pub(crate) fn key(&mut self) -> Bytes {

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use holdfast_engine::{Entry, Index, Random};
 use holdfast_store::{
-    CheckpointCursor, Event, Limits, Outcome, RESERVED, RangeQuery, Revision, Statistics, Store, View,
+    CheckpointCursor, Event, Limits, MessagesQuery, Outcome, RESERVED, RangeQuery, Revision, Sequence,
+    Statistics, Store, View,
 };
 
 use crate::checkpoints::{CHUNK_BYTES, cut, restore};
@@ -167,6 +168,13 @@ impl Wanderer {
 fn compare_reads(one: &Store, other: &Store) {
     for view in [View::Committed, View::Executed] {
         assert_eq!(one.revision(view), other.revision(view));
+        assert_eq!(one.logs(view), other.logs(view));
+        for log in one.logs(view) {
+            let log = Bytes::copy_from_slice(log.name.as_bytes());
+            let all = usize::MAX;
+            let query = MessagesQuery { log, from: Sequence(0), limit: all, bytes_max: all, view };
+            assert_eq!(one.messages(&query), other.messages(&query));
+        }
         for at in 0..=one.revision(view).0 + 1 {
             let at = Some(Revision(at));
             for prefix in [&b""[..], &[RESERVED]] {

@@ -4,6 +4,7 @@
 mod checkpoints;
 mod commands;
 mod interleaving;
+mod message_logs;
 mod model;
 mod reads;
 mod restores;

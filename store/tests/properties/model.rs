@@ -10,6 +10,8 @@ use holdfast_store::{
     TxnOperation, TxnResult, VALUE_BYTES_MAX, covers,
 };
 
+use crate::message_logs::{self, ModelLogs};
+
 type Map = BTreeMap<Bytes, KeyValue>;
 
 /// The state after one entry.
@@ -21,11 +23,13 @@ pub(crate) struct Model {
     pub(crate) compacted: u64,
     /// Session, sequence, outcome; the longest silent first.
     sessions: Vec<(SessionId, u64, Outcome)>,
+    pub(crate) logs: ModelLogs,
 }
 
 impl Model {
     pub(crate) fn new(limits: Limits) -> Model {
-        Model { limits, maps: vec![Map::new(), Map::new()], compacted: 0, sessions: Vec::new() }
+        let (maps, logs) = (vec![Map::new(), Map::new()], ModelLogs::new());
+        Model { limits, maps, compacted: 0, sessions: Vec::new(), logs }
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -110,7 +114,13 @@ impl Model {
                 self.compacted = revision.0;
                 Ok(Outcome::Compacted { revision })
             }
-            other => unreachable!("not drawn: {other:?}"),
+            operation => {
+                let quota = self.limits.quota_bytes;
+                let room = quota.saturating_sub(size(&map));
+                let done = message_logs::perform(&self.logs, operation, self.limits.logs, room, quota)?;
+                self.logs = done.0;
+                Ok(done.1)
+            }
         }
     }
 
@@ -128,8 +138,8 @@ impl Model {
         if map == *self.now() {
             return Ok(self.revision());
         }
-        let size = |map: &Map| map.values().map(|item| item_bytes(&item.key, &item.value)).sum::<u64>();
-        if size(&map) > self.limits.quota_bytes && size(&map) > size(self.now()) {
+        let all = size(&map) + message_logs::cost(&self.logs);
+        if all > self.limits.quota_bytes && size(&map) > size(self.now()) {
             return Err(Reason::QuotaExceeded { quota: self.limits.quota_bytes });
         }
         self.maps.push(map);
@@ -226,6 +236,10 @@ impl Model {
         }
         Ok(Outcome::Txn { revision: self.write(map)?, succeeded, results })
     }
+}
+
+fn size(map: &Map) -> u64 {
+    map.values().map(|item| item_bytes(&item.key, &item.value)).sum()
 }
 
 pub(crate) fn item_bytes(key: &[u8], value: &[u8]) -> u64 {

@@ -7,7 +7,7 @@ use holdfast_store::{Event, Limits, RangeQuery, ReadError, Revision, Statistics,
 
 use crate::commands::Commands;
 use crate::model::{Model, item_bytes};
-use crate::{SMALL, for_seeds};
+use crate::{SMALL, for_seeds, message_logs};
 
 #[test]
 fn outcomes_reads_events_and_figures_are_the_models() {
@@ -35,7 +35,9 @@ fn the_commands_meet_every_outcome_but_the_largest() {
     }
     // `ResultTooLarge` takes megabytes, and has a test of its own.
     for kind in "None Put Deleted Txn Compacted PreconditionFailed KeyEmpty KeyTooLarge ValueTooLarge \
-        TooManyOperations DuplicateKey QuotaExceeded SessionExpired StaleSequence FutureRevision Malformed"
+        TooManyOperations DuplicateKey QuotaExceeded SessionExpired StaleSequence FutureRevision Malformed \
+        Appended Duplicate LogConfigured LogDeleted LogTrimmed LogNameInvalid LogNotFound TooManyLogs \
+        MessageKeyInvalid KeyReused LogSettingInvalid FutureSequence"
         .split_whitespace()
     {
         assert!(kinds.contains(kind), "{kind} never came: {kinds:?}");
@@ -60,6 +62,8 @@ fn run(seed: u64, limits: Limits, entries: u64) {
         if random.chance(0.2) {
             for (view, at) in [(View::Committed, store.committed()), (View::Executed, store.executed())] {
                 check_reads(&store, &models[at.0 as usize], view, &mut commands, &mut random);
+                let committed = &models[store.committed().0 as usize].logs;
+                message_logs::check(&store, view, &models[at.0 as usize].logs, Some(committed));
             }
             check_events(&store, &models[store.committed().0 as usize], &mut commands, &mut random);
         }
@@ -73,12 +77,17 @@ fn commit(store: &mut Store, models: &[Model], random: &mut Random) {
     let (old, new) = (&models[before.0 as usize], &models[index.0 as usize]);
     assert_eq!(events, new.all_events(old.revision().0 + 1), "events of ({before}, {index}]");
     let now = new.maps.last().expect("at least revision 1");
-    let Statistics { revision, compacted, keys, live_bytes, history_bytes, .. } = store.statistics();
+    let Statistics {
+        revision, compacted, keys, live_bytes, history_bytes, logs, messages, log_bytes, ..
+    } = store.statistics();
     assert_eq!(revision, new.revision());
     assert_eq!(compacted.0, new.compacted);
     assert_eq!(keys, now.len() as u64);
     assert_eq!(live_bytes, now.values().map(|item| item_bytes(&item.key, &item.value)).sum::<u64>());
     assert_eq!(history_bytes, new.history_bytes());
+    assert_eq!((logs, log_bytes), (new.logs.len() as u64, message_logs::cost(&new.logs)));
+    let readable = store.logs(View::Committed).into_iter().map(|log| log.next.0 - log.first.0);
+    assert_eq!(messages, readable.sum::<u64>());
 }
 
 /// What a read at a revision should say.
