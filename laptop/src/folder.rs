@@ -112,6 +112,11 @@ impl Folder {
         self.root.join("settings.yaml")
     }
 
+    /// The settings that member `ordinal` follows, where members have settings of their own.
+    pub fn member_settings(&self, ordinal: u8) -> PathBuf {
+        self.root.join(format!("member-{ordinal}")).join("settings.yaml")
+    }
+
     /// What member `ordinal` keeps.
     pub fn member_data(&self, ordinal: u8) -> PathBuf {
         self.root.join(format!("member-{ordinal}")).join("data")

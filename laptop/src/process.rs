@@ -87,7 +87,7 @@ impl Program {
     }
 
     /// The path while it leads to the same file, else Linux' own handle to what we are.
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         let same = std::fs::metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file);
         if same || cfg!(not(target_os = "linux")) { &self.path } else { Path::new("/proc/self/exe") }
     }
@@ -101,6 +101,9 @@ impl Launch {
     pub fn start(&self) -> Result<Process, LaunchError> {
         let log = |source| LaunchError::Log { path: self.log.path().to_path_buf(), source };
         let (output, log_from) = self.log.open().map_err(log)?;
+        // The lock is the open file's, which the member shares: it is held until the member has ended, whoever else has.
+        // See `janitor`. A file system without locks has none, and then nobody waits for them.
+        let _ = output.try_lock_shared();
         let errors = output.try_clone().map_err(log)?;
         let program = self.program.path();
         let mut child = Command::new(program)
@@ -144,12 +147,17 @@ impl Process {
 
     /// Asks it to end, by SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         // The child is not reaped before `ended` says so, hence the number is still its own; a process that ended in
         // this instant needs no signal.
         if self.child.id().is_some()
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
         {
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
     }
 

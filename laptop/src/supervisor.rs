@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use holdfast_sidecar::process::REMOVED_CODE;
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -29,6 +30,8 @@ pub enum Order {
     Fail(oneshot::Sender<String>),
     /// Start the member if it does not run.
     Start(oneshot::Sender<String>),
+    /// Send the member a signal, if it runs; answers whether it did. One that dies of it is started again.
+    Signal(Signal, oneshot::Sender<bool>),
     /// End the member by SIGTERM, and by SIGKILL if it takes too long, and then end.
     Stop,
     /// End the member by SIGKILL, and then end.
@@ -115,6 +118,12 @@ impl Supervisor {
                         Some(Order::Fail(answer)) => self.fail(process, answer).await,
                         Some(Order::Start(answer)) => {
                             self.answer(answer, format!("{} runs already (pid {})", self.member, process.pid()));
+                            State::Running(process)
+                        }
+                        Some(Order::Signal(signal, answer)) => {
+                            process.signal(signal);
+                            // Whoever asked may have gone.
+                            let _ = answer.send(true);
                             State::Running(process)
                         }
                         Some(Order::Stop) => return self.stop(*process).await,
@@ -210,6 +219,10 @@ impl Supervisor {
                 };
                 self.answer(answer, text);
                 Some(Some(state))
+            }
+            Some(Order::Signal(_, answer)) => {
+                let _ = answer.send(false);
+                Some(None)
             }
             Some(Order::Fail(answer)) if self.report.borrow().phase == Phase::Failed => {
                 self.answer(answer, format!("{member} is down already"));

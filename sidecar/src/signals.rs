@@ -35,6 +35,11 @@ impl Signals {
     /// What the system says when a signal handler or a thread cannot be had.
     pub fn listen(lifeline: bool) -> std::io::Result<Signals> {
         let lifeline = if lifeline { Some(watch_standard_input()?) } else { None };
+        #[cfg(target_os = "linux")]
+        if lifeline.is_some() {
+            // A process that was stopped reads no lifeline: have it go on when its parent dies, and find the end there.
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;
+        }
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
