@@ -71,6 +71,14 @@ pub enum Verb {
     Validate(Validate),
     /// Print the version
     Version(Version),
+    /// Serve failure experiments over HTTP, on stores of its own
+    Lab(Lab),
+    /// Remove the folder of experiments when standard input ends (what `lab` and `experiment` run)
+    #[command(hide = true)]
+    Janitor {
+        /// The folder
+        folder: PathBuf,
+    },
     /// Be one member (what `up` runs)
     #[command(hide = true)]
     Member(holdfast_sidecar::Arguments),
@@ -99,6 +107,23 @@ pub struct Up {
     /// How to show what happens: a live table on a terminal, or one JSON object per event
     #[arg(short, long, value_enum, default_value_t = UpOutput::Table)]
     pub output: UpOutput,
+}
+
+/// `holdfast lab`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  holdfast lab &
+  curl -d '{\"strategy\": \"replication\", \"data_items\": 100}' localhost:8000/api/fault-tolerance/run-experiment
+
+It makes stores, kills their members, and removes them; other stores on this machine are left alone.")]
+pub struct Lab {
+    /// Where to listen
+    #[arg(long, env = "HOLDFAST_LAB_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
+    pub listen: std::net::SocketAddr,
+    /// Where its stores keep their data while they last
+    #[arg(long, value_name = "DIR", default_value = DATA_DEFAULT)]
+    pub data: PathBuf,
 }
 
 /// What `holdfast up` prints.

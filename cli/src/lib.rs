@@ -44,6 +44,10 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.verb {
         Verb::Member(member) => return holdfast_sidecar::main(member),
+        Verb::Janitor { folder } => {
+            holdfast_laptop::janitor::run(&folder).map(|()| Exit::Ok).map_err(Failure::general)
+        }
+        Verb::Lab(lab) => verb::lab::run(&lab),
         Verb::Up(up) => verb::up::run(&up),
         Verb::Status(status) => verb::status::run(&status),
         Verb::Kv(kv) => verb::kv::run(kv),

@@ -5,8 +5,10 @@
 //! | [`Configuration`] | a store as an experiment compares it, and the eight that are compared when nobody says otherwise |
 //! | [`Protocol`] | what is done to every store: how many items, which failure, with or without load |
 //! | [`FailureKind`] | the failures |
-//! | [`Testbed`] | runs one experiment; what it found is a [`Measurement`] |
+//! | [`Testbed`] | runs one experiment; what it found is a [`Measurement`]. [`Processes`] is the one of this machine |
+//! | `experiment` | what is done to a store, and how its recovery is measured |
 //! | [`Run`] | a measurement with its configuration, number and time: a row of the results |
+//! | [`rest`] | experiments over HTTP, as the research protocol has them |
 //! | [`Plan`] | which configurations, how often |
 //! | [`batch`] | measures what a plan asks for |
 //! | [`results`] | keeps runs on disk and reads them |
@@ -18,10 +20,12 @@
 
 pub mod batch;
 mod configuration;
+mod experiment;
 mod failure;
 pub mod plan;
 mod protocol;
 pub mod report;
+pub mod rest;
 pub mod results;
 mod run;
 pub mod statistics;
@@ -32,4 +36,4 @@ pub use failure::{FailureKind, FailureKindError};
 pub use plan::Plan;
 pub use protocol::{ITEMS_DEFAULT, Protocol};
 pub use run::{Measurement, Run};
-pub use testbed::{Testbed, TestbedError};
+pub use testbed::{Processes, Testbed, TestbedError};

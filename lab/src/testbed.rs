@@ -1,9 +1,14 @@
 //! Where experiments run: the one thing that the batch runner and the REST service ask for.
 
+mod processes;
+
 use std::error::Error;
 use std::future::Future;
 
 use crate::{Configuration, Measurement, Protocol};
+
+pub(crate) use processes::Bed;
+pub use processes::Processes;
 
 /// Where stores are made, failed and looked at.
 pub trait Testbed {

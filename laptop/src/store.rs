@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use holdfast_api::Settings;
 use holdfast_sidecar::arguments::ArgumentsError;
 use rustix::process::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use crate::event::Event;
@@ -53,7 +53,7 @@ pub struct Store {
     ports: Ports,
     members: Vec<Member>,
     links: Option<Links>,
-    supervisors: JoinSet<bool>,
+    supervisors: Mutex<JoinSet<bool>>,
 }
 
 /// Why a store does not run.
@@ -108,10 +108,10 @@ impl Store {
             let path = folder.member_settings(ordinal);
             replace(&path, settings.to_yaml().as_bytes())
                 .map_err(|source| StoreError::Write { path: path.clone(), source })?;
-            let place = Place { store: &store, folder: &folder, ports, settings: path, program, verb };
+            let place = Place { store: &store, folder: &folder, ports, settings: path, program, verb, also_clients: &[] };
             members.push(Member::start(ordinal, &place, events_in.clone(), &mut supervisors)?);
         }
-        Ok(Store { folder, _claim: claim, ports, members, links, supervisors })
+        Ok(Store { folder, _claim: claim, ports, members, links, supervisors: Mutex::new(supervisors) })
     }
 
     /// The members, by ordinal.
@@ -177,14 +177,20 @@ impl Store {
     ///
     /// # Errors
     /// The folder cannot be removed.
-    pub async fn discard(mut self) -> Result<(), StoreError> {
+    pub async fn discard(&self) -> Result<(), StoreError> {
         for member in &self.members {
             // A supervisor that is gone has no process either.
             let _ = member.orders().send(Order::Kill).await;
         }
-        while self.supervisors.join_next().await.is_some() {}
+        let mut supervisors = self.supervisors.lock().await;
+        while supervisors.join_next().await.is_some() {}
         let path = self.folder.root().to_path_buf();
-        std::fs::remove_dir_all(&path).map_err(|source| StoreError::Write { path, source })
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::Write { path, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn member(&self, ordinal: u8) -> &Member {

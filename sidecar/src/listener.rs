@@ -97,6 +97,12 @@ impl Listener {
         Listener { socket: socket.into(), native: None, limits, open, refused, port }
     }
 
+    /// As [`Listener::new`], for a port that is no member's: what it counts is shown nowhere.
+    pub fn apart(socket: impl Into<Socket>, limits: Limits) -> Listener {
+        let (open, refused) = (Gauge::apart(), Counter::apart());
+        Listener { socket: socket.into(), native: None, limits, open, refused, port: Port::Client }
+    }
+
     /// Also take connections that speak the binary protocol.
     pub(crate) fn with_native(self, native: native::Context) -> Listener {
         Listener { native: Some(native), ..self }

@@ -5,6 +5,7 @@ pub mod echo;
 pub mod experiment;
 pub mod fail;
 pub mod kv;
+pub mod lab;
 pub mod log;
 mod order;
 pub mod start;

@@ -60,6 +60,11 @@ pub(super) struct Families {
 }
 
 impl Counter {
+    /// One that belongs to no family.
+    pub(crate) fn apart() -> Counter {
+        Counter(prometheus::IntCounter::new("apart", "Shown nowhere.").expect("a name"))
+    }
+
     /// One more.
     pub fn increment(&self) {
         self.0.inc();
@@ -82,6 +87,11 @@ impl Counter {
 }
 
 impl Gauge {
+    /// One that belongs to no family.
+    pub(crate) fn apart() -> Gauge {
+        Gauge(prometheus::Gauge::new("apart", "Shown nowhere.").expect("a name"))
+    }
+
     /// It is `value` now.
     pub fn set(&self, value: f64) {
         self.0.set(value);

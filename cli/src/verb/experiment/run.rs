@@ -5,7 +5,7 @@ use std::time::Duration;
 use holdfast_figures::Machine;
 use holdfast_lab::batch::{self, Ended};
 use holdfast_lab::results::Journal;
-use holdfast_lab::{Testbed, TestbedError};
+use holdfast_lab::{Processes, Testbed, TestbedError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::planned;
@@ -22,8 +22,7 @@ const END_MAX: Duration = Duration::from_secs(5);
 /// # Errors
 /// The plan is wrong, the results are another experiment's, or a run could not be kept.
 pub fn run(arguments: &ExperimentRun) -> Result<Exit, Failure> {
-    let _ = arguments;
-    Err(Failure::general("there is no testbed on this machine yet"))
+    on(arguments, || Processes::new(&arguments.data))
 }
 
 /// Measures on a testbed, which is made when there is something to measure.

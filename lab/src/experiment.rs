@@ -1,0 +1,113 @@
+//! One experiment on one store: items are stored, the store fails, somebody reads until the data is there, every item is read.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`items`] | what is stored, and whether it came back |
+//! | [`fault`] | what fails, and how it is mended |
+//! | [`recovery`] | reads until somebody answers, and says when that was |
+//! | [`load`] | clients that go on writing |
+//! | [`cost`] | what members wrote to their disks |
+//!
+//! Refuses to wait for anything but the store: nothing between the failure and the end of the recovery sleeps.
+
+pub(crate) mod cost;
+pub(crate) mod fault;
+pub(crate) mod items;
+pub(crate) mod load;
+pub(crate) mod recovery;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use self::cost::Cost;
+use self::fault::Fault;
+use self::items::Stored;
+use self::load::Load;
+use self::recovery::Recovery;
+use crate::testbed::Bed;
+use crate::{Configuration, FailureKind, Measurement, Protocol, TestbedError};
+
+/// A store that does not answer for so long after a failure is given up: members that are started again are there within a second, those that
+/// wait for their next restart within ten.
+pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(30);
+
+/// A store that is not whole has so long for each page of items.
+const READ_MAX: Duration = Duration::from_secs(3);
+
+/// Whether connections have to go over lines that can be cut.
+pub(crate) fn needs_links(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Partition | FailureKind::Latency)
+}
+
+/// Runs one experiment on a store that is ready and empty. The store is whole again afterwards, as far as it can be.
+pub(crate) async fn run(
+    bed: &Bed,
+    configuration: &Configuration,
+    protocol: &Protocol,
+    run_id: u32,
+) -> Result<Measurement, TestbedError> {
+    let stored = items::store(bed, protocol.items, protocol.seed.wrapping_add(run_id.into())).await?;
+    let load = Load::begin(bed, protocol.writers).await?;
+    let chance = protocol.seed.wrapping_add(run_id.into());
+    let fault = Fault::choose(bed, protocol.failure_type, protocol.node_count, chance).await?;
+    let triggered = protocol.trigger_checkpoint && configuration.strategy.takes_checkpoints();
+    if triggered {
+        bed.take_checkpoint(fault.serving()).await?;
+    }
+    let at_risk = AtRisk::find(bed, &stored, protocol.items).await;
+    let recovery = Recovery::prepare(bed, &stored, &fault);
+
+    let injected = fault.inject(bed).await?;
+    let recovered = recovery.run(bed, &injected).await;
+
+    fault.mend(bed).await?;
+    // A store that cannot be whole again, such as one that lost a majority of its memories, is what is being measured.
+    let whole = bed.wait_until_well(RECOVERY_MAX).await.is_ok();
+    let load = load.end(bed, injected.began, whole).await;
+    let items_recovered = items::count(bed, &stored, if whole { RECOVERY_MAX } else { READ_MAX }).await;
+    let cost = stored.cost.as_ref().and_then(Cost::bytes_per_write);
+    Ok(Measurement {
+        recovery_time_seconds: recovered.took.as_secs_f64(),
+        data_recovery_rate: Measurement::rate(protocol.items.into(), items_recovered),
+        items_recovered,
+        store_time_seconds: stored.took.as_secs_f64(),
+        failure_type: Some(protocol.failure_type),
+        data_items: Some(protocol.items.into()),
+        checkpoint_triggered: Some(triggered),
+        checkpoint_age_seconds: at_risk.checkpoint_age,
+        items_at_risk: Some(at_risk.items),
+        gap_seconds: load.as_ref().and_then(|load| load.gap).map(|gap| gap.as_secs_f64()),
+        acknowledged_writes: load.as_ref().map(|load| load.acknowledged),
+        lost_acknowledged_writes: load.as_ref().and_then(|load| load.lost),
+        write_latency_p50_seconds: stored.latency(0.5).map(|latency| latency.as_secs_f64()),
+        write_latency_p99_seconds: stored.latency(0.99).map(|latency| latency.as_secs_f64()),
+        bytes_per_write: cost,
+        note: recovered.note(bed, &fault, whole),
+    })
+}
+
+/// What a failure could take.
+struct AtRisk {
+    items: u64,
+    checkpoint_age: Option<f64>,
+}
+
+impl AtRisk {
+    async fn find(bed: &Bed, stored: &Stored, items: u32) -> AtRisk {
+        let leader = bed.leader().await;
+        let checkpoint = leader.as_ref().and_then(|leader| leader.last_checkpoint);
+        let checkpoint_age = checkpoint.map(|checkpoint| {
+            let age = checkpoint.time.duration_until(Timestamp::now());
+            age.as_secs_f64().max(0.0)
+        });
+        // With other members, or a log on disk, every acknowledged item is somewhere else too.
+        let items = if bed.strategy().replicates() {
+            0
+        } else {
+            let held = checkpoint.map_or(0, |checkpoint| checkpoint.index);
+            stored.indexes_after(held).min(items.into())
+        };
+        AtRisk { items, checkpoint_age }
+    }
+}
