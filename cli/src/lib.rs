@@ -52,6 +52,7 @@ pub fn main() -> ExitCode {
         Verb::Status(status) => verb::status::run(&status),
         Verb::Kv(kv) => verb::kv::run(kv),
         Verb::Log(log) => verb::log::run(log),
+        Verb::Files(files) => verb::files::run(files),
         Verb::Fail(member) => verb::fail::run(&member),
         Verb::Start(member) => verb::start::run(&member),
         Verb::Delay(delay) => verb::delay::run(&delay),

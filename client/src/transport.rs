@@ -199,7 +199,7 @@ impl Transport {
     }
 }
 
-fn name(url: &Url) -> String {
+pub(crate) fn name(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 

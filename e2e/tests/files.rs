@@ -24,6 +24,7 @@ use serde_json::Value;
 const TESTS: &[Test<()>] = &[
     ("names_are_data_and_ranges_are_checked", |()| names_and_ranges()),
     ("the_four_scenarios_of_the_guide", |()| four_scenarios()),
+    ("an_upload_in_parts_goes_on_where_it_broke_off", |()| in_parts()),
     ("a_file_on_some_members_is_found_through_all", |()| placement()),
     ("what_is_deleted_while_a_member_is_down_goes_there_too", |()| deleted_while_down()),
     ("flipped_bits_are_never_served_and_are_repaired", |()| flipped_bits()),
@@ -52,7 +53,7 @@ fn three_members() -> anyhow::Result<Laptop> {
 
 /// Bytes that nobody can mistake for those of another seed.
 fn content(seed: usize, length: usize) -> Bytes {
-    let mut state = seed as u64 * 0x9e37_79b9_7f4a_7c15 + 1;
+    let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
         state ^= state << 13;
         state ^= state >> 7;
@@ -206,6 +207,35 @@ fn four_scenarios() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn in_parts() -> anyhow::Result<()> {
+    let store = three_members()?;
+    let http = Http::default();
+    let url = format!("{}/files/large", store.base(1));
+    let bytes = content(3, 3_000_000);
+    let part = |range: &str, bytes: Bytes| -> anyhow::Result<(u16, String)> {
+        let request = http.raw().put(&url).header("content-range", range.to_owned()).body(bytes);
+        let response = runtime().block_on(request.send())?;
+        let received = response.headers().get("range").map(|range| range.to_str().map(str::to_owned));
+        Ok((response.status().as_u16(), received.transpose()?.unwrap_or_default()))
+    };
+    let first = "bytes=0-999999".to_owned();
+    let answer = part("bytes 0-999999/3000000", bytes.slice(..1_000_000))?;
+    ensure!(answer == (308, first.clone()), "{answer:?}");
+    let answer = part("bytes 0-999999/3000000", bytes.slice(..1_000_000))?;
+    ensure!(answer == (416, first.clone()), "the same part again: {answer:?}");
+    let absent = runtime().block_on(files::get(&http, &store.base(0), "large"));
+    ensure!(absent == Download::Absent, "it is there already");
+    store.signal(1, Signal::KILL)?;
+    let (answer, _) = wait::until("member 1 is back", PATIENCE, || part("bytes */3000000", Bytes::new()))?;
+    ensure!(answer == (308, first), "after a kill: {answer:?}");
+    store.wait_until_ready()?;
+    let answer = part("bytes 1000000-2999999/3000000", bytes.slice(1_000_000..))?;
+    ensure!(answer.0 == 200, "{answer:?}");
+    let read = whole(runtime().block_on(files::get(&http, &store.base(0), "large")))?;
+    ensure!(read == bytes, "it is another");
+    Ok(())
+}
+
 fn placement() -> anyhow::Result<()> {
     let store = three_members()?;
     let http = Http::default();
@@ -330,13 +360,13 @@ fn killing() -> anyhow::Result<()> {
             })
             .collect();
         let kills = scope.spawn(|| kill_all(&store, &done));
-        let loads: Vec<_> = clients.into_iter().map(|client| client.join().expect("no panic")).collect();
+        let loads: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
         done.store(true, Relaxed);
         let kills = kills.join().expect("no panic")?;
         let mut acknowledged = BTreeMap::new();
         let (mut unsure, mut reads) = (0, 0);
         for load in loads {
-            let load = load?;
+            let load = load.map_err(|_| anyhow::anyhow!("a client panicked"))??;
             acknowledged.extend(load.acknowledged);
             unsure += load.unsure;
             reads += load.reads;

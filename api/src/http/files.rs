@@ -73,6 +73,15 @@ pub struct UploadReply {
     pub node_latency_ms: Option<u64>,
 }
 
+/// A part of a file came, and the rest is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartReply {
+    /// How many bytes of it are here.
+    pub received: u64,
+    /// How many it is to have.
+    pub size: u64,
+}
+
 /// Copies on the other members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replication {

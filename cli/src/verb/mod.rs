@@ -4,6 +4,7 @@ pub mod delay;
 pub mod echo;
 pub mod experiment;
 pub mod fail;
+pub mod files;
 pub mod kv;
 pub mod lab;
 pub mod log;

@@ -172,9 +172,14 @@ impl Blobs {
     }
 
     /// Whether there is room for so many bytes more.
-    fn check_room(&self, bytes: u64) -> Result<(), BlobError> {
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), BlobError> {
         let (free, kept) = self.free()?;
         if free < kept.saturating_add(bytes) { Err(BlobError::Full { free, kept }) } else { Ok(()) }
+    }
+
+    /// Where the files are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.0.path
     }
 
     fn path_of(&self, digest: &Digest) -> PathBuf {

@@ -77,3 +77,9 @@ pub(crate) const SPACE_KEPT_PART: u64 = 20;
 
 /// And never more than this: what a log of the usual length and a checkpoint need.
 pub(crate) const SPACE_KEPT_MAX: u64 = 512 * 1024 * 1024;
+
+/// Uploads in parts that a member keeps at a time.
+pub(crate) const PARTIALS_MAX: usize = 64;
+
+/// For so long after its last part an upload in parts stays.
+pub(crate) const PARTIAL_TIME: Duration = Duration::from_secs(24 * 3600);

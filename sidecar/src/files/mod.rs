@@ -7,7 +7,7 @@
 //! | [`blobs`], [`writing`] | bytes on the disk, named by their digest, checked whenever they are read |
 //! | [`promises`] | keeps bytes that no record refers to yet |
 //! | [`calls`], [`answers`] | members ask each other for bytes, on connections of their own |
-//! | [`upload`], [`reading`], [`removal`] | what clients want |
+//! | [`upload`], [`partial`], [`reading`], [`removal`] | what clients want |
 //! | [`recovery`], [`scrub`] | copies that are missing or damaged are made again |
 //! | [`nodes`] | who is there, and who is best asked |
 //!
@@ -21,6 +21,7 @@ mod calls;
 pub(crate) mod catalogue;
 pub(crate) mod limits;
 pub(crate) mod nodes;
+pub(crate) mod partial;
 mod promises;
 pub(crate) mod reading;
 pub(crate) mod records;
@@ -43,6 +44,7 @@ use self::blobs::{BlobError, Blobs};
 use self::calls::Calls;
 use self::catalogue::Catalogue;
 use self::limits::{CALLS_MAX, DOWNLOADS_MAX, UPLOADS_MAX};
+use self::partial::Partials;
 use self::promises::Promises;
 use self::recovery::Rounds;
 use crate::core::Handle;
@@ -81,6 +83,7 @@ struct Inner {
     catalogue: Catalogue,
     calls: Calls,
     promises: Promises,
+    partials: Partials,
     places: Places,
     rounds: Rounds,
     /// There may be something to recover.
@@ -131,6 +134,7 @@ impl Files {
             blobs: Blobs::open(data.join("files"))?,
             catalogue: Catalogue::new(core.clone()),
             promises: Promises::new(),
+            partials: Partials::default(),
             places,
             rounds: Rounds::default(),
             wake: Notify::new(),

@@ -256,6 +256,7 @@ impl Files {
         }
         self.0.counted.store(files, Relaxed);
         self.sweep(&kept).await?;
+        self.remove_old_partials();
         self.tidy_queue().await?;
         let mut last = self.0.rounds.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = (last.0 + 1, round);

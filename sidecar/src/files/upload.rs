@@ -74,6 +74,9 @@ pub(crate) enum UploadError {
     /// What came is not what the client said.
     #[error("{0}")]
     Mismatch(String),
+    /// The part does not begin where the last one ended.
+    #[error("{received} bytes of it are here; the next part begins with the one after them")]
+    Offset { received: u64 },
     /// There is a file of this name.
     #[error("there is a file of this name, with SHA-256 {}", to_hex(.0))]
     Exists(Digest),

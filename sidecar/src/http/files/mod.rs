@@ -140,6 +140,10 @@ impl From<UploadError> for Problem {
             UploadError::Body(_) | UploadError::Stalled => Code::BadRequest,
             UploadError::Mismatch(_) => Code::DigestMismatch,
             UploadError::Exists(_) => Code::FileExists,
+            UploadError::Offset { received } => {
+                let problem = Problem::new(Code::RangeNotSatisfiable, error.to_string());
+                return problem.with_header(http::header::RANGE, upload::received(received));
+            }
             UploadError::TooMany => Code::QuotaExceeded,
             UploadError::Replicas { .. } => Code::ConcernTooHigh,
             UploadError::TooFew { .. } => Code::TooFewCopies,

@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Buf;
 use futures::Stream;
-use holdfast_api::http::files::{Replication, ReplicationDetail, UploadReply};
+use holdfast_api::http::files::{PartReply, Replication, ReplicationDetail, UploadReply};
 use holdfast_api::http::query::CONCERN;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyDataStream;
 use hyper::body::Incoming;
@@ -19,6 +19,7 @@ use super::{Head, Query, check_name, json};
 use crate::files::Files;
 use crate::files::blobs::to_hex;
 use crate::files::nodes;
+use crate::files::partial::Progress;
 use crate::files::upload::{Uploaded, Wish, check_size};
 use crate::listener::chain;
 use crate::problem::{Code, Problem};
@@ -112,11 +113,51 @@ pub(super) async fn raw(
     let query = Query::parse(&head.query, &[REPLICAS, CONCERN])?;
     let original = name.rsplit('/').next().filter(|last| !last.is_empty()).unwrap_or(&name).to_owned();
     let wish = wish(&query, &head.headers, name, original)?;
+    if let Some(range) = head.headers.get(CONTENT_RANGE) {
+        return part(files, wish, range, body).await;
+    }
     check_size(wish.size)?;
     let uploaded = files.upload(wish.clone(), data(body)).await?;
     let reply =
         UploadReply { replication: Some(replication(files, &uploaded)), ..reply_to(files, &wish, &uploaded) };
     Ok(tagged(json(StatusCode::OK, &reply), &uploaded))
+}
+
+/// Take a part of a file: `Content-Range: bytes 0-99/1000`, or `bytes */1000` to ask how many bytes are here.
+async fn part(files: &Files, wish: Wish, range: &HeaderValue, body: Incoming) -> Result<Response, Problem> {
+    let wrong = || Problem::invalid("Content-Range is not bytes FIRST-LAST/SIZE, or bytes */SIZE");
+    let (from, size) = range.to_str().ok().and_then(part_of).ok_or_else(wrong)?;
+    match files.part(wish.clone(), size, from, data(body)).await? {
+        Progress::Uploaded(uploaded) => {
+            let replication = Some(replication(files, &uploaded));
+            let reply = UploadReply { replication, ..reply_to(files, &wish, &uploaded) };
+            Ok(tagged(json(StatusCode::OK, &reply), &uploaded))
+        }
+        Progress::Received(bytes) => {
+            let mut response = json(StatusCode::PERMANENT_REDIRECT, &PartReply { received: bytes, size });
+            if bytes > 0 {
+                response.headers_mut().insert(RANGE, received(bytes));
+            }
+            Ok(response)
+        }
+    }
+}
+
+/// Where a part begins, if it is one, and how long all of it is.
+fn part_of(range: &str) -> Option<(Option<u64>, u64)> {
+    let (part, size) = range.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let size: u64 = size.parse().ok()?;
+    if part == "*" {
+        return Some((None, size));
+    }
+    let (first, last) = part.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last && last < size).then_some((Some(first), size))
+}
+
+/// What has come of a file, as a range.
+pub(super) fn received(bytes: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("bytes=0-{}", bytes.saturating_sub(1))).expect("digits and signs")
 }
 
 fn data(body: Incoming) -> impl Stream<Item = Result<impl Buf, hyper::Error>> {
@@ -256,6 +297,16 @@ fn tagged(mut response: Response, uploaded: &Uploaded) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_says_where_it_begins_and_what_it_is_of() {
+        assert_eq!(part_of("bytes 0-99/1000"), Some((Some(0), 1000)));
+        assert_eq!(part_of("bytes 5-5/6"), Some((Some(5), 6)));
+        assert_eq!(part_of("bytes */7"), Some((None, 7)));
+        for wrong in ["bytes 5-4/9", "bytes 0-9/9", "bytes 0-1/*", "0-1/2", "bytes -1/2", ""] {
+            assert_eq!(part_of(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn ids_have_the_form_that_clients_know() {
