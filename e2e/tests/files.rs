@@ -35,7 +35,7 @@ const TESTS: &[Test<()>] = &[
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Files in the test that kills members, if nobody says how many.
-const FILES: usize = 60;
+const FILES: usize = 200;
 
 /// Clients that upload and download at a time.
 const CLIENTS: usize = 4;
@@ -214,7 +214,7 @@ fn in_parts() -> anyhow::Result<()> {
     let bytes = content(3, 3_000_000);
     let part = |range: &str, bytes: Bytes| -> anyhow::Result<(u16, String)> {
         let request = http.raw().put(&url).header("content-range", range.to_owned()).body(bytes);
-        let response = runtime().block_on(request.send())?;
+        let response = runtime().block_on(async { request.send().await })?;
         let received = response.headers().get("range").map(|range| range.to_str().map(str::to_owned));
         Ok((response.status().as_u16(), received.transpose()?.unwrap_or_default()))
     };
@@ -452,15 +452,20 @@ fn load(client: usize, count: usize, next: &AtomicUsize, bases: &[String]) -> an
     }
 }
 
-/// Kill one member after the other, at any moment; the runner starts them again.
+/// Kill one member after the other, at any moment, and the next when it is back: the runner starts it again.
 fn kill_all(store: &Laptop, done: &AtomicBool) -> anyhow::Result<usize> {
+    let http = Http::default();
     let mut kills = 0;
     while !done.load(Relaxed) {
-        std::thread::sleep(Duration::from_millis(1500 + (kills as u64 * 977) % 2000));
+        std::thread::sleep(Duration::from_millis((kills as u64 * 977) % 700));
         let ordinal = (kills * 2 % 3) as u8;
-        if store.signal(ordinal, Signal::KILL).is_ok() {
-            kills += 1;
-        }
+        store.signal(ordinal, Signal::KILL)?;
+        kills += 1;
+        wait::until("a killed member is back", PATIENCE, || {
+            let status = runtime().block_on(http.status(&store.base(ordinal)))?;
+            ensure!(status.leader.is_some(), "it follows nobody");
+            Ok(())
+        })?;
     }
     Ok(kills)
 }
