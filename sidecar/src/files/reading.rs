@@ -39,7 +39,9 @@ pub(crate) struct Reading {
     source: Option<Source>,
     /// Counts against the member that it comes from.
     transfer: Option<Transfer>,
-    /// Who has failed, and why.
+    /// Where the source began.
+    began_at: u64,
+    /// Who has given nothing, and why.
     failed: Vec<(Ordinal, String)>,
     _place: OwnedSemaphorePermit,
 }
@@ -73,6 +75,7 @@ impl Files {
             to,
             source: None,
             transfer: None,
+            began_at: from,
             failed: Vec::new(),
             _place: place,
         };
@@ -144,6 +147,7 @@ impl Reading {
 
     /// Find somebody who has the next byte: this member, or the best of the others.
     async fn begin(&mut self) -> Result<(), ReadError> {
+        self.began_at = self.at;
         let me = self.files.me().ordinal;
         if !self.has_failed(me) {
             match self.files.open(self.record.digest).await {
@@ -200,7 +204,11 @@ impl Reading {
     fn give_up(&mut self, ordinal: Ordinal, why: String) {
         self.source = None;
         self.transfer = None;
-        self.failed.push((ordinal, why));
+        // One that broke off on the way may go on: a slow client makes everybody wait. If it has nothing more, the next try
+        // shows it.
+        if self.at == self.began_at || ordinal == self.files.me().ordinal {
+            self.failed.push((ordinal, why));
+        }
     }
 
     /// This member's copy cannot be read: have it made again.

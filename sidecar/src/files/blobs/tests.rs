@@ -140,3 +140,50 @@ fn digests_are_written_in_digits() {
         assert_eq!(from_hex(wrong), None, "{wrong}");
     }
 }
+
+/// A file system in memory that ends with the mount.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    /// Nothing if this process may not mount.
+    fn mount(bytes: u64) -> Option<Small> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let size = std::ffi::CString::new(format!("size={bytes}")).expect("no zero");
+        let flags = rustix::mount::MountFlags::empty();
+        if let Err(error) = rustix::mount::mount("tmpfs", folder.path(), "tmpfs", flags, size.as_c_str()) {
+            assert!(std::env::var_os("CI").is_none(), "left out, because nothing can be mounted: {error}");
+            return None;
+        }
+        Some(Small(folder))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_room_for_the_log_and_nothing_of_the_file() {
+    let Some(disk) = Small::mount(24 * 1024 * 1024) else { return };
+    let blobs = Blobs::open(disk.0.path().join("files")).expect("a folder");
+    let (before, kept) = blobs.free().expect("a volume");
+    assert!(kept > 1024 * 1024 && before > 23 * 1024 * 1024, "{before} free, {kept} kept");
+    let too_large = blobs.begin(Some(before));
+    assert!(matches!(too_large, Err(BlobError::Full { .. })), "{too_large:?}");
+    let mut incoming = blobs.begin(None).expect("room for some");
+    let full = (0..24).find_map(|_| incoming.write(&[7; 1024 * 1024]).err());
+    assert!(matches!(full, Some(BlobError::Full { .. })), "{full:?}");
+    assert!(blobs.free().expect("a volume").0 >= kept, "the log's room was taken");
+    drop(incoming);
+    // Somebody else takes the room while it is written.
+    let mut incoming = blobs.begin(None).expect("room again");
+    let ballast = fs::write(disk.0.path().join("ballast"), vec![1; before as usize - 512 * 1024]);
+    ballast.expect("it has so much");
+    let full = (0..24).find_map(|_| incoming.write(&[7; 256 * 1024]).err());
+    assert!(matches!(full, Some(BlobError::Full { .. })), "{full:?}");
+    drop(incoming);
+    fs::remove_file(disk.0.path().join("ballast")).expect("removed");
+    assert_eq!(blobs.free().expect("a volume").0, before, "something is left");
+}
