@@ -36,7 +36,7 @@ pub(crate) struct Problem {
     /// The message that the code is about.
     id: Option<u64>,
     /// The reason in the words that clients of message logs look for.
-    error: Option<String>,
+    error: Option<Box<str>>,
     /// Headers beside the usual ones.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -80,7 +80,7 @@ impl Problem {
 
     /// With a member `error` in the body: in these words, or in the detail's if it has none yet.
     pub(crate) fn with_error(self, error: Option<&str>) -> Problem {
-        let error = error.map(str::to_owned).or(self.error).or_else(|| Some(self.detail.clone()));
+        let error = error.map(Box::from).or(self.error).or_else(|| Some(self.detail.as_str().into()));
         Problem { error, ..self }
     }
 
@@ -175,7 +175,7 @@ impl Problem {
             retryable: self.retryable,
             retry_after_ms: retry_after.map(|pause| pause.as_millis() as u64),
             revision: self.revision.map(|revision| revision.0),
-            error: self.error,
+            error: self.error.map(String::from),
             id: self.id,
             ..dto::Problem::new(self.code, self.detail, request_id)
         };
