@@ -68,11 +68,6 @@ impl Problem {
         self
     }
 
-    /// With the text in `error` too, as clients of files read it.
-    pub(crate) fn as_error(self) -> Problem {
-        self.with_error(None)
-    }
-
     /// About this message.
     pub(crate) fn about(self, id: u64) -> Problem {
         Problem { id: Some(id), ..self }

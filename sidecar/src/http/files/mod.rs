@@ -52,7 +52,7 @@ pub(super) async fn serve(context: &Context, request: Request<Incoming>) -> Resp
         headers: parts.headers,
     };
     let answered = answer(context, &parts.method, &head, body).await;
-    settle(answered.map_err(Problem::as_error))
+    settle(answered.map_err(|problem| problem.with_error(None)))
 }
 
 async fn answer(
