@@ -1,7 +1,9 @@
-//! What the state costs: nanoseconds per put, bytes per key, and how fast a checkpoint is cut and restored.
+//! What the state costs: nanoseconds per put and per message, bytes per key and per message, and how fast a checkpoint
+//! is cut and restored.
 //!
 //! ```text
 //! cargo run --release -p holdfast-store --example figures -- [KEYS] [VALUE_BYTES] [PUTS]
+//! cargo run --release -p holdfast-store --example figures -- messages [MESSAGES] [MESSAGE_BYTES]
 //! ```
 //!
 //! It refuses to judge: machines differ, and what counts are ratios of one run.
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_engine::{Entry, EntryKind, Index, Position, Random, Term};
-use holdfast_store::{Command, Expect, Operation, Restore, Store};
+use holdfast_store::{Append, Command, Expect, Operation, Restore, Store};
 
 /// As large as a member's own chunks.
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -23,6 +25,9 @@ const BATCH: u64 = 10_000;
 
 fn main() {
     let arguments: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    if std::env::args().any(|argument| argument == "messages") {
+        return messages(arguments.first().copied(), arguments.get(1).copied());
+    }
     let keys = arguments.first().copied().unwrap_or(100_000);
     let value_bytes = arguments.get(1).copied().unwrap_or(256) as usize;
     let before = resident_bytes();
@@ -108,17 +113,40 @@ fn processor_time() -> Duration {
     Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
+/// As many messages as puts of new keys, each of them new.
+fn messages(messages: Option<u64>, bytes: Option<u64>) {
+    let (messages, bytes) = (messages.unwrap_or(1_000_000), bytes.unwrap_or(256) as usize);
+    let before = resident_bytes();
+    let mut store = Store::new();
+    let took = run(&mut store, messages, |number| {
+        let mut message = vec![b'm'; bytes];
+        let text = format!("{number:016}");
+        message[..text.len().min(bytes)].copy_from_slice(&text.as_bytes()[..text.len().min(bytes)]);
+        let (log, message) = (Bytes::from_static(b"messages"), Bytes::from(message));
+        Operation::Append(Append { log, message, key: None, time_ms: number, attempt: number })
+    });
+    took.report("append", messages);
+    println!("memory: {} bytes for each message", (resident_bytes() - before) / messages);
+    let mut puts = Store::new();
+    put(&mut puts, messages, |number| number, bytes).report("put, new keys in order", messages);
+}
+
 fn put(store: &mut Store, puts: u64, mut key: impl FnMut(u64) -> u64, value_bytes: usize) -> Took {
-    let mut took = Took::default();
     let value = vec![b'v'; value_bytes];
+    run(store, puts, |number| {
+        let key = Bytes::from(format!("some/path/key-{:08}", key(number)));
+        Operation::Put { key, value: Bytes::copy_from_slice(&value), expect: Expect::Any }
+    })
+}
+
+fn run(store: &mut Store, puts: u64, mut operation: impl FnMut(u64) -> Operation) -> Took {
+    let mut took = Took::default();
     let mut number = 0;
     while number < puts {
         let first = store.executed().next();
         let batch: Vec<Entry> = (0..BATCH.min(puts - number))
             .map(|offset| {
-                let key = Bytes::from(format!("some/path/key-{:08}", key(number + offset)));
-                let value = Bytes::copy_from_slice(&value);
-                let command = Command::new(Operation::Put { key, value, expect: Expect::Any });
+                let command = Command::new(operation(number + offset));
                 let position = Position::new(Term(1), Index(first.0 + offset));
                 Entry::new(position, EntryKind::Command, &command.encode())
             })
