@@ -89,6 +89,9 @@ const CLIENTS_BATCHED: &[usize] = &[16];
 /// Clients that read.
 const CLIENTS_READING: &[usize] = &[1, 256];
 
+/// Clients that append to a message log.
+const CLIENTS_APPENDING: &[usize] = &[1, 64];
+
 /// Keys whose bytes are a gigabyte.
 const CHECKPOINT_KEYS: u64 = 3_700_000;
 
@@ -104,6 +107,7 @@ impl Arguments {
             (Scenario::Pipelined, CLIENTS_PIPELINED.to_vec()),
             (Scenario::Batched, CLIENTS_BATCHED.to_vec()),
             (Scenario::Read, or(&[], CLIENTS_READING, &[256])),
+            (Scenario::Append, CLIENTS_APPENDING.to_vec()),
         ];
         let chosen = |(load, _): &(Scenario, Vec<usize>)| self.loads.is_empty() || self.loads.contains(load);
         let number =

@@ -36,6 +36,8 @@ pub(crate) enum Scenario {
     Batched,
     /// Linearizable reads, one in flight per client.
     Read,
+    /// Messages to a log, one in flight per client; where there are no logs, durable writes.
+    Append,
 }
 
 /// One side of a comparison.
@@ -64,7 +66,7 @@ enum Drive {
 }
 
 /// All that are compared, in the order of the tables.
-pub(crate) static ALL: [Contender; 8] = [
+pub(crate) static ALL: [Contender; 12] = [
     Contender {
         name: "holdfast-native",
         title: "Holdfast, binary protocol",
@@ -83,8 +85,32 @@ pub(crate) static ALL: [Contender; 8] = [
         system: System::Holdfast,
         drive: library,
     },
+    Contender {
+        name: "holdfast-log-1",
+        title: "Holdfast, message log, w=1",
+        system: System::Holdfast,
+        drive: log_one,
+    },
+    Contender {
+        name: "holdfast-log-majority",
+        title: "Holdfast, message log, w=majority",
+        system: System::Holdfast,
+        drive: log_majority,
+    },
+    Contender {
+        name: "holdfast-log-all",
+        title: "Holdfast, message log, w=all",
+        system: System::Holdfast,
+        drive: log_all,
+    },
     Contender { name: "holdfast-http", title: "Holdfast, HTTP", system: System::Holdfast, drive: http },
     Contender { name: "etcd", title: "etcd", system: System::Etcd, drive: etcd },
+    Contender {
+        name: "nats-one",
+        title: "NATS JetStream R1, sync always",
+        system: System::NatsOne,
+        drive: nats_one,
+    },
     Contender {
         name: "nats-always",
         title: "NATS JetStream R3, sync always",
@@ -100,12 +126,34 @@ pub(crate) static ALL: [Contender; 8] = [
     Contender { name: "redis", title: "Redis, AOF always, WAIT 1²", system: System::Redis, drive: redis },
 ];
 
+fn log_one(scenario: Scenario) -> Option<Drive> {
+    append(scenario, "1")
+}
+
+fn log_majority(scenario: Scenario) -> Option<Drive> {
+    append(scenario, "\"majority\"")
+}
+
+fn log_all(scenario: Scenario) -> Option<Drive> {
+    append(scenario, "\"all\"")
+}
+
+fn append(scenario: Scenario, concern: &'static str) -> Option<Drive> {
+    (scenario == Scenario::Append).then(|| Drive::Bare(Box::new(Http::HoldfastAppend(concern)), 1))
+}
+
+/// One server has each message: what `w=1` is beside it.
+fn nats_one(scenario: Scenario) -> Option<Drive> {
+    (scenario == Scenario::Append).then(|| Drive::Bare(Box::new(Publish), 1))
+}
+
 fn native(scenario: Scenario) -> Option<Drive> {
     Some(match scenario {
         Scenario::Write => Drive::Bare(Box::new(Native::put()), 1),
         Scenario::Pipelined => Drive::Bare(Box::new(Native::put()), DEPTH),
         Scenario::Batched => Drive::Bare(Box::new(Native::txn(BATCH)), 1),
         Scenario::Read => Drive::Bare(Box::new(Native::get()), 1),
+        Scenario::Append => return None,
     })
 }
 
@@ -122,7 +170,7 @@ fn http(scenario: Scenario) -> Option<Drive> {
     match scenario {
         Scenario::Write => Some(Drive::Bare(Box::new(Http::HoldfastPut), 1)),
         // Clients of HTTP/1.1 do not pipeline.
-        Scenario::Pipelined => None,
+        Scenario::Pipelined | Scenario::Append => None,
         Scenario::Batched => Some(Drive::Bare(Box::new(Http::HoldfastTxn(BATCH)), 1)),
         Scenario::Read => Some(Drive::Bare(Box::new(Http::HoldfastGet), 1)),
     }
@@ -130,7 +178,7 @@ fn http(scenario: Scenario) -> Option<Drive> {
 
 fn etcd(scenario: Scenario) -> Option<Drive> {
     match scenario {
-        Scenario::Write => Some(Drive::Benchmark(&["put"])),
+        Scenario::Write | Scenario::Append => Some(Drive::Benchmark(&["put"])),
         // Its tool has one request in flight per client.
         Scenario::Pipelined => None,
         Scenario::Batched => Some(Drive::Benchmark(&["txn-put"])),
@@ -140,7 +188,7 @@ fn etcd(scenario: Scenario) -> Option<Drive> {
 
 fn nats(scenario: Scenario) -> Option<Drive> {
     match scenario {
-        Scenario::Write => Some(Drive::Bare(Box::new(Publish), 1)),
+        Scenario::Write | Scenario::Append => Some(Drive::Bare(Box::new(Publish), 1)),
         Scenario::Pipelined => Some(Drive::Bare(Box::new(Publish), DEPTH)),
         // A read of a stream need not show the last acknowledged message.
         Scenario::Batched | Scenario::Read => None,
@@ -153,8 +201,8 @@ fn redis(scenario: Scenario) -> Option<Drive> {
         // WAIT holds its connection up, so a client that pipelines sends several SET and one WAIT.
         Scenario::Pipelined => Some(Drive::Bare(Box::new(SetAndWait { sets: DEPTH as u64 }), 1)),
         Scenario::Batched => Some(Drive::Bare(Box::new(SetAndWait { sets: BATCH }), 1)),
-        // A primary that was replaced without knowing it answers with what it has.
-        Scenario::Read => None,
+        // A primary that was replaced without knowing it answers with what it has. Its streams are not measured.
+        Scenario::Read | Scenario::Append => None,
     }
 }
 
@@ -166,6 +214,7 @@ impl Scenario {
             Scenario::Pipelined => "pipelined",
             Scenario::Batched => "batched",
             Scenario::Read => "read",
+            Scenario::Append => "append",
         }
     }
 }
@@ -227,10 +276,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_takes_part_in_writes_and_names_are_unique() {
+    fn everybody_else_takes_part_in_writes_and_names_are_unique() {
         let names: std::collections::BTreeSet<_> = ALL.iter().map(|contender| contender.name).collect();
         assert_eq!(names.len(), ALL.len());
-        assert!(ALL.iter().all(|contender| contender.can(Scenario::Write)));
+        let only: Vec<_> = ALL.iter().filter(|one| !one.can(Scenario::Write)).map(|one| one.name).collect();
+        assert_eq!(only, ["holdfast-log-1", "holdfast-log-majority", "holdfast-log-all", "nats-one"]);
         let readers: Vec<_> = ALL.iter().filter(|one| one.can(Scenario::Read)).map(|one| one.name).collect();
         assert_eq!(readers, ["holdfast-native", "holdfast-http", "etcd"]);
     }

@@ -34,6 +34,8 @@ pub(crate) enum System {
     Holdfast,
     /// etcd.
     Etcd,
+    /// NATS JetStream, a stream on one of three servers, a flush for every write.
+    NatsOne,
     /// NATS JetStream, a stream of three replicas, a flush for every write.
     NatsAlways,
     /// NATS JetStream, a stream of three replicas, a flush every two minutes.
@@ -133,7 +135,7 @@ pub(crate) fn position(system: System, port: u16) -> anyhow::Result<u64> {
         System::Holdfast => holdfast::applied(port),
         System::Etcd => etcd::applied(port),
         System::Redis => redis::keys(port),
-        System::NatsAlways | System::NatsDefault => {
+        System::NatsOne | System::NatsAlways | System::NatsDefault => {
             anyhow::bail!("a stream is read when somebody asks for it")
         }
     }
@@ -141,14 +143,21 @@ pub(crate) fn position(system: System, port: u16) -> anyhow::Result<u64> {
 
 impl System {
     /// All of them.
-    pub(crate) const ALL: [System; 5] =
-        [System::Holdfast, System::Etcd, System::NatsAlways, System::NatsDefault, System::Redis];
+    pub(crate) const ALL: [System; 6] = [
+        System::Holdfast,
+        System::Etcd,
+        System::NatsOne,
+        System::NatsAlways,
+        System::NatsDefault,
+        System::Redis,
+    ];
 
     /// Its name in tables.
     pub(crate) fn title(self) -> &'static str {
         match self {
             System::Holdfast => "Holdfast",
             System::Etcd => "etcd",
+            System::NatsOne => "NATS JetStream R1, sync always",
             System::NatsAlways => "NATS JetStream R3, sync always",
             System::NatsDefault => "NATS JetStream R3, default",
             System::Redis => "Redis, AOF always, WAIT 1",
@@ -165,8 +174,9 @@ impl System {
         let mut cluster: Box<dyn Cluster> = match self {
             System::Holdfast => Box::new(holdfast::Holdfast::new(&programs.sidecar, folder)?),
             System::Etcd => Box::new(etcd::Etcd::new(&programs.tools, folder)?),
-            System::NatsAlways => Box::new(nats::Nats::new(&programs.tools, folder, true)?),
-            System::NatsDefault => Box::new(nats::Nats::new(&programs.tools, folder, false)?),
+            System::NatsOne => Box::new(nats::Nats::new(&programs.tools, folder, 1, true)?),
+            System::NatsAlways => Box::new(nats::Nats::new(&programs.tools, folder, MEMBERS, true)?),
+            System::NatsDefault => Box::new(nats::Nats::new(&programs.tools, folder, MEMBERS, false)?),
             System::Redis => Box::new(redis::Redis::new(&programs.redis, folder)?),
         };
         for process in cluster.processes() {
@@ -185,7 +195,9 @@ impl System {
         let (program, flag) = match self {
             System::Holdfast => (programs.sidecar.clone(), "--version"),
             System::Etcd => (programs.tools.join("etcd"), "--version"),
-            System::NatsAlways | System::NatsDefault => (programs.tools.join("nats-server"), "--version"),
+            System::NatsOne | System::NatsAlways | System::NatsDefault => {
+                (programs.tools.join("nats-server"), "--version")
+            }
             System::Redis => (programs.redis.clone(), "--version"),
         };
         let said = crate::process::run(&program, &[flag.to_owned()], Duration::from_secs(10))?;

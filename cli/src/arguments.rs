@@ -574,5 +574,11 @@ mod tests {
         parse("holdfast log read --from 7 --limit 2 --read committed").expect("a page");
         parse("holdfast log follow orders --from 0 --count 1 --local").expect("a stream");
         parse("holdfast log append a b c").expect_err("too much");
+        let Verb::Log(Log::Append(append)) =
+            parse("holdfast log append m --port-base=7500").expect("valid").verb
+        else {
+            panic!("another verb");
+        };
+        assert_eq!((append.words, append.reach.target.port_base), (vec!["m".to_owned()], Some(7500)));
     }
 }

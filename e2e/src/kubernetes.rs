@@ -111,6 +111,39 @@ impl Kubernetes {
         serde_json::from_str(&json).with_context(|| format!("{object} is no JSON"))
     }
 
+    /// Do something where Services can be reached: on a thread in the network of a node.
+    ///
+    /// # Errors
+    ///
+    /// If the thread cannot get there, or what is done there fails.
+    pub fn on_node<T: Send>(
+        &self,
+        node: usize,
+        act: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        let network = self.cluster.node_network(node);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                enter(&network).context("cannot enter the node's network")?;
+                act()
+            });
+            thread.join().map_err(|_| anyhow::anyhow!("the thread on the node panicked"))?
+        })
+    }
+
+    /// Where clients of a Service connect.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such Service, or it has no address.
+    pub fn service_base(&self, service: &str) -> anyhow::Result<String> {
+        let spec = &self.get(&format!("service/{service}"))?["spec"];
+        let address = spec["clusterIP"].as_str().filter(|address| *address != "None");
+        let address = address.with_context(|| format!("{service} has no address"))?;
+        let port = spec["ports"][0]["port"].as_u64().with_context(|| format!("{service} has no port"))?;
+        Ok(format!("http://{address}:{port}"))
+    }
+
     /// All objects of some kinds, such as `pods,services`, that belong to a store.
     ///
     /// # Errors

@@ -84,7 +84,9 @@ impl Kind {
     fn selection(self) -> &'static [&'static str] {
         match self {
             Kind::Unit => &[],
-            Kind::Process => &[MACHINE, "--test=bad_input", "--test=laptop", "--test=demonstration"],
+            Kind::Process => {
+                &[MACHINE, "--test=bad_input", "--test=laptop", "--test=demonstration", "--test=messages"]
+            }
             Kind::Faults => &[MACHINE, "--test=faults"],
             Kind::Prometheus => &[MACHINE, "--test=prometheus"],
             Kind::Kubernetes => &[MACHINE, "--test=kubernetes"],

@@ -2,6 +2,7 @@
 //! Holdfast's own API and etcd's JSON gateway.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Malformed, Message, Protocol, VALUE, VALUE_BYTES, line, reply, write_key};
 
@@ -14,11 +15,16 @@ pub(crate) enum Http {
     HoldfastGet,
     /// So many writes to Holdfast in one transaction.
     HoldfastTxn(u64),
+    /// One message to Holdfast's message log, with this write concern as JSON has it.
+    HoldfastAppend(&'static str),
     /// One write to etcd's JSON gateway.
     EtcdPut,
     /// So many writes to etcd's JSON gateway in one transaction.
     EtcdTxn(u64),
 }
+
+/// Messages that were made in this process.
+static APPENDED: AtomicU64 = AtomicU64::new(0);
 
 /// [`VALUE`] in Base64: 85 groups of three equal letters and one of the rest.
 const VALUE_BASE64: &str = const {
@@ -55,6 +61,14 @@ impl Protocol for Http {
                 body.extend_from_slice(b"]}");
                 post("/v1/txn", &body, out);
             }
+            Http::HoldfastAppend(concern) => {
+                // The log takes the same message once, so that each has a number.
+                let number = APPENDED.fetch_add(1, Ordering::Relaxed);
+                let mut body = format!("{{\"w\":{concern},\"message\":\"{number:016x}").into_bytes();
+                body.extend_from_slice(&VALUE[16..]);
+                body.extend_from_slice(b"\"}");
+                post("/messages", &body, out);
+            }
             Http::EtcdPut => post("/v3/kv/put", etcd_put(keys()).as_bytes(), out),
             Http::EtcdTxn(puts) => {
                 let puts: Vec<String> =
@@ -67,7 +81,8 @@ impl Protocol for Http {
     fn read(&self, bytes: &[u8]) -> Result<Option<Message>, Malformed> {
         let Some(response) = response(bytes)? else { return Ok(None) };
         // A read of a key that was never written is an answer, too.
-        let done = response.status == 200 || (*self == Http::HoldfastGet && response.status == 404);
+        let ok = if matches!(self, Http::HoldfastAppend(_)) { 201 } else { 200 };
+        let done = response.status == ok || (*self == Http::HoldfastGet && response.status == 404);
         Ok(reply(response.head + response.body, done))
     }
 
@@ -196,6 +211,22 @@ mod tests {
         check(&Http::EtcdTxn(1), chunked, done);
         assert!(Http::HoldfastPut.read(b"+OK\r\n").is_err());
         assert!(Http::HoldfastPut.read(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn every_message_is_another_one() {
+        let body = |text: String| {
+            let (_, body) = text.split_once("\r\n\r\n").expect("a body");
+            let json: serde_json::Value = serde_json::from_str(body).expect("JSON");
+            (json["message"].as_str().expect("a text").to_owned(), json["w"].clone())
+        };
+        let (one, w) = body(written(Http::HoldfastAppend("1")));
+        let (other, majority) = body(written(Http::HoldfastAppend("\"majority\"")));
+        assert_ne!(one, other);
+        assert_eq!((one.len(), w, majority), (VALUE_BYTES, 1.into(), "majority".into()));
+        let reply = |status| format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n\r\n{{}}");
+        check(&Http::HoldfastAppend("1"), &reply(201), What::Reply { done: true, tag: None });
+        check(&Http::HoldfastAppend("1"), &reply(202), What::Reply { done: false, tag: None });
     }
 
     #[test]

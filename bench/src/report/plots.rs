@@ -35,7 +35,7 @@ fn system_colour(system: System) -> &'static str {
     colour(match system {
         System::Holdfast => "holdfast",
         System::Etcd => "etcd",
-        System::NatsAlways => "nats-always",
+        System::NatsOne | System::NatsAlways => "nats-always",
         System::NatsDefault => "nats-default",
         System::Redis => "redis",
     })

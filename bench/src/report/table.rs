@@ -112,6 +112,7 @@ fn loads(results: &Results, page: &mut String) {
         ("pipelined", format!("Durable writes, {DEPTH} in flight per client"), "writes/s"),
         ("batched", format!("Durable writes, {BATCH} in one request"), "writes/s"),
         ("read", "Linearizable reads".to_owned(), "reads/s"),
+        ("append", "Messages to a log".to_owned(), "messages/s"),
     ];
     let mut any = false;
     for (scenario, title, unit) in sections {

@@ -1,4 +1,4 @@
-//! Three servers of NATS with JetStream, and one stream of three replicas that keeps everything. A key-value bucket would also
+//! Three servers of NATS with JetStream, and one stream of three replicas, or of one, that keeps everything. A key-value bucket would also
 //! have to forget the earlier value of each key, which makes it slower; the stream is the best that NATS has.
 
 use std::path::Path;
@@ -19,6 +19,8 @@ const STRIDE: u16 = 2;
 pub(super) struct Nats {
     processes: Vec<Process>,
     port_base: u16,
+    /// Servers that have the stream.
+    replicas: usize,
     always: bool,
     /// Set once the stream exists.
     stream: OnceLock<()>,
@@ -26,7 +28,7 @@ pub(super) struct Nats {
 
 impl Nats {
     /// Servers that are not started yet. With `always` they flush each write before they acknowledge it.
-    pub(super) fn new(tools: &Path, folder: &Path, always: bool) -> anyhow::Result<Nats> {
+    pub(super) fn new(tools: &Path, folder: &Path, replicas: usize, always: bool) -> anyhow::Result<Nats> {
         let port_base = ports::free(STRIDE * MEMBERS as u16)?;
         let port = |at: usize| port_base + STRIDE * at as u16;
         let routes: Vec<String> =
@@ -52,7 +54,7 @@ impl Nats {
                 folder.join(format!("m{at}.log")),
             ));
         }
-        Ok(Nats { processes, port_base, always, stream: OnceLock::new() })
+        Ok(Nats { processes, port_base, replicas, always, stream: OnceLock::new() })
     }
 
     fn make_stream(&self) -> anyhow::Result<()> {
@@ -61,7 +63,7 @@ impl Nats {
         }
         let configuration = serde_json::json!({
             "name": STREAM, "subjects": ["bench.*"], "retention": "limits", "storage": "file",
-            "num_replicas": MEMBERS,
+            "num_replicas": self.replicas,
         });
         let subject = format!("$JS.API.STREAM.CREATE.{STREAM}");
         exchange::jetstream(self.port(0), &subject, &configuration.to_string())?;
@@ -99,8 +101,11 @@ impl Cluster for Nats {
         self.make_stream()?;
         let info = self.stream(None)?;
         ensure!(info["cluster"]["leader"].is_string(), "nobody leads the stream");
+        if self.replicas == 1 {
+            return Ok(());
+        }
         let replicas = info["cluster"]["replicas"].as_array().context("the stream has no replicas")?;
-        ensure!(replicas.len() == MEMBERS - 1, "the stream has {} followers", replicas.len());
+        ensure!(replicas.len() == self.replicas - 1, "the stream has {} followers", replicas.len());
         let current = |replica: &serde_json::Value| {
             replica["current"] == true
                 && replica["offline"] != true
@@ -117,6 +122,6 @@ impl Cluster for Nats {
     fn settings(&self) -> String {
         let sync =
             if self.always { "sync_interval: always" } else { "its default sync_interval (2 minutes)" };
-        format!("stream of 3 replicas on file without limits, {sync}")
+        format!("stream of {} replicas on file without limits, {sync}", self.replicas)
     }
 }

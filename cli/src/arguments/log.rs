@@ -31,8 +31,9 @@ Exit code 3: the message is stored, but not as many members as asked for had it 
 Exit code 1 also says that the log has the message already."
 )]
 pub struct LogAppend {
-    /// The message, behind the log's name if it is not for the log "messages"; - is standard input to its end
-    #[arg(num_args = 0..=2, value_names = ["LOG", "MESSAGE"], allow_hyphen_values = true)]
+    /// The message, behind the log's name if it is not for the log "messages"; - is standard input to its end. Write -- before a
+    /// message that begins with a hyphen
+    #[arg(num_args = 0..=2, value_names = ["LOG", "MESSAGE"])]
     pub words: Vec<String>,
     /// Append every line of standard input that is not empty as a message of its own, one after the other
     #[arg(long)]

@@ -4,6 +4,7 @@
 mod changes;
 mod faults;
 mod kinds;
+mod messages;
 mod operator;
 mod serving;
 mod shared;
@@ -16,6 +17,7 @@ use shared::Shared;
 const TESTS: &[Test<Shared>] = &[
     ("needs_cluster_operator_and_three_members_are_ready_within_15_seconds", serving::installed),
     ("needs_cluster_a_write_through_one_pod_is_read_through_another", serving::written_here_read_there),
+    ("needs_cluster_messages_are_appended_and_read_through_the_services", messages::through_services),
     ("needs_cluster_an_invalid_store_is_refused_by_the_api_server", serving::invalid_refused),
     ("needs_cluster_a_crashed_leader_is_replaced_within_a_second", faults::leader_crashed),
     ("needs_cluster_a_deleted_leader_hands_over", faults::leader_deleted),

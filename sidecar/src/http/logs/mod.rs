@@ -10,11 +10,12 @@
 //! Clients written for other replicated logs find the fields, status codes and words that they know, and with every problem
 //! a member `error`. What is new beside them refuses, as everywhere, what it does not understand.
 
-pub(super) mod append;
+mod append;
 mod change;
 mod item;
 mod read;
 mod stream;
+mod wanted;
 
 use bytes::Bytes;
 use holdfast_api::http::LOG_DEFAULT;

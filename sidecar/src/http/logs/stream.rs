@@ -136,12 +136,17 @@ impl Position {
             return Step::Undone(self.next);
         }
         self.safe = self.safe.max(tail.committed_next.min(self.next));
-        if self.next < limit(tail, self.local) { Step::Read } else { Step::Wait }
+        if self.next.max(Sequence(1)) < limit(tail, self.local) { Step::Read } else { Step::Wait }
     }
 
-    /// Whether a page does not begin with the message that comes next, because that one is gone.
-    fn lacks(&self, messages: &[Message]) -> bool {
-        self.next > Sequence(0) && messages.first().is_some_and(|first| first.sequence > self.next)
+    /// Whether the message that comes next is gone, because the log begins with `first`.
+    fn lacks(&self, first: Sequence) -> bool {
+        Sequence(0) < self.next && self.next < first
+    }
+
+    /// The log begins with `first`, which whoever asked for the oldest message did not know.
+    fn read(&mut self, first: Sequence) {
+        self.next = self.next.max(first);
     }
 
     /// These messages are sent.
@@ -211,7 +216,7 @@ impl Following {
         }
     }
 
-    async fn page(&self) -> Result<Vec<Message>, LogEnd> {
+    async fn page(&mut self) -> Result<Vec<Message>, LogEnd> {
         let consistency = if self.position.local { Consistency::Local } else { Consistency::Committed };
         loop {
             let query = CoreQuery::Messages {
@@ -222,13 +227,16 @@ impl Following {
             };
             let request = ReadRequest { query, consistency, timeout: PAGE_TIME_MAX };
             match self.handle.read(request).await.map(|reply| reply.answer) {
-                Ok(Answer::Messages(Ok(page))) if self.position.lacks(&page.messages) => {
+                Ok(Answer::Messages(Ok(page))) if self.position.lacks(page.first) => {
                     let first = page.first;
                     let detail =
                         format!("the log does not keep what comes next; its first message is {}", first.0);
                     return Err(self.end("Trimmed", &detail, first));
                 }
-                Ok(Answer::Messages(Ok(page))) => return Ok(page.messages),
+                Ok(Answer::Messages(Ok(page))) => {
+                    self.position.read(page.first);
+                    return Ok(page.messages);
+                }
                 Ok(Answer::Messages(Err(LogError::NotFound))) => return Ok(Vec::new()),
                 Ok(_) => unreachable!("messages are answered by messages"),
                 Err(Failure::Refused { code: crate::core::RefusalCode::Overloaded, .. }) => {
@@ -303,6 +311,17 @@ mod tests {
         assert_eq!(local.step(tail(5, 8, 0)), Step::Read);
         local.next = Sequence(8);
         assert_eq!(local.step(tail(5, 8, 0)), Step::Wait);
+    }
+
+    #[test]
+    fn the_oldest_message_is_waited_for_if_there_is_none() {
+        let mut oldest = Position::new(Some(Sequence(0)), tail(1, 1, 0), false);
+        assert_eq!(oldest.step(tail(1, 1, 0)), Step::Wait);
+        assert_eq!(oldest.step(tail(5, 5, 0)), Step::Read);
+        assert!(!oldest.lacks(Sequence(5)), "it asked for no particular one");
+        oldest.read(Sequence(5));
+        assert_eq!(oldest.step(tail(5, 5, 0)), Step::Wait, "all of them are trimmed");
+        assert!(oldest.lacks(Sequence(6)) && !oldest.lacks(Sequence(5)));
     }
 
     #[test]
