@@ -40,6 +40,9 @@ pub struct Settings {
     pub strategy: Strategy,
     /// Which members must hold a write before it is committed.
     pub consensus: Consensus,
+    /// With consensus InSync so many members stay in sync, whatever happens; in `[1, replicas]`.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub min_in_sync: u8,
     /// Where members keep their log.
     pub durability: Durability,
     /// What an acknowledgement waits for if the request does not say.
@@ -55,6 +58,15 @@ pub struct Settings {
     /// The faults that members may have on purpose. Only `holdfast up` writes it.
     #[serde(default, skip_serializing_if = "FaultSettings::is_disabled")]
     pub faults: FaultSettings,
+}
+
+fn one() -> u8 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+fn is_one(number: &u8) -> bool {
+    *number == 1
 }
 
 /// Which store.
@@ -212,8 +224,15 @@ impl Settings {
         if self.replicas > 1 && !self.strategy.replicates() {
             wrong.add("replicas", format!("strategy {strategy} has one member; write replicas: 1"));
         }
-        if self.consensus == Consensus::InSync {
-            wrong.add("consensus", "InSync does not exist yet; write Majority");
+        if self.consensus == Consensus::InSync && self.replicas < 2 {
+            wrong.add(
+                "consensus",
+                "InSync needs at least two members; write replicas: 2 or more, or Majority",
+            );
+        }
+        let most = if self.consensus == Consensus::InSync { self.replicas.max(1) } else { 1 };
+        if !(1..=most).contains(&self.min_in_sync) {
+            wrong.add("minInSync", format!("{} is not one of 1 to {most}", self.min_in_sync));
         }
         // Replication with several members is safe without a log: one that stops comes back as another member.
         let replicated = self.strategy == Strategy::Replication && self.replicas > 1;
@@ -302,6 +321,7 @@ impl Settings {
         };
         fixed("store", self.store.to_string(), next.store.to_string())?;
         fixed("consensus", format!("{:?}", self.consensus), format!("{:?}", next.consensus))?;
+        fixed("minInSync", self.min_in_sync.to_string(), next.min_in_sync.to_string())?;
         fixed("durability", format!("{:?}", self.durability), format!("{:?}", next.durability))?;
         if self.strategy.replicates() && next.strategy.replicates() {
             return Ok(());
@@ -395,7 +415,12 @@ peers:
             "checkpoint: strategy Replication takes no checkpoints",
         );
         check("strategy: Hybrid", "strategy: hybrid", "unknown variant `hybrid`");
-        check("consensus: Majority", "consensus: InSync", "consensus: InSync does not exist yet");
+        check("consensus: Majority", "consensus: InSync\nminInSync: 4", "minInSync: 4 is not one of 1 to 3");
+        check(
+            "consensus: Majority",
+            "consensus: Majority\nminInSync: 2",
+            "minInSync: 2 is not one of 1 to 1",
+        );
         check("durability: Disk", "durability: Memory", "durability: strategy Hybrid goes with Disk");
         check("writeConcern: majority", "writeConcern: most", "write \"majority\", \"all\", or a number");
         check("writeConcern: majority", "writeConcern: 4", "writeConcern: 4 is not one of 1 to 3");

@@ -28,7 +28,8 @@ pub enum Consensus {
     /// A majority of the members (Raft).
     #[default]
     Majority,
-    /// Every in-sync member (PacificA). Does not exist yet.
+    /// Every member that is in sync (PacificA): with three members the store survives the loss of two, by an authority
+    /// outside that decides who leads.
     InSync,
 }
 

@@ -77,7 +77,8 @@ fn contradictions() -> anyhow::Result<()> {
         ("{replicas: 3, strategy: Replication, checkpoint: {interval: 1m}}", "checkpoint"),
         ("{replicas: 3, heartbeat: {interval: 100ms, timeout: 200ms}}", "timeout"),
         ("{replicas: 3, strategy: Hybrid, durability: Memory}", "Hybrid"),
-        ("{replicas: 3, consensus: InSync}", "InSync"),
+        ("{replicas: 1, consensus: InSync}", "InSync"),
+        ("{replicas: 3, minInSync: 2}", "minInSync"),
         ("{replicas: 8}", "7"),
     ] {
         refused_manifest(&MANIFEST.replace("{replicas: 3}", spec), &[words])?;

@@ -28,6 +28,7 @@ const TESTS: &[Test<()>] = &[
     ("a_terminated_leader_hands_over", |()| leader_terminated()),
     ("a_leader_that_hangs_is_replaced_and_follows_when_it_wakes_up", |()| leader_paused()),
     ("all_members_killed_at_once_come_back_with_all_data", |()| all_killed()),
+    ("three_members_in_sync_survive_two_faults", |()| in_sync()),
     ("a_baseline_store_that_lost_everything_says_so", |()| baseline()),
     ("a_checkpointing_store_comes_back_from_its_last_checkpoint", |()| checkpointing()),
     ("100_kills_of_the_leader_under_load_lose_no_acknowledged_write", |()| leader_killed()),
@@ -280,6 +281,48 @@ fn all_killed() -> anyhow::Result<()> {
     wait_for_writes(&load, before + 200)?;
     let history = load.stop()?;
     store.wait_until_ready()?;
+    verify(&store, history)
+}
+
+/// Members die one after the other, whoever leads; the last one goes on alone, and a store without any stands still.
+fn in_sync() -> anyhow::Result<()> {
+    let store = Laptop::up(&manifest("trio", "{replicas: 3, consensus: InSync}"))?;
+    let http = Http::default();
+    let load = Load::start(&store.bases(), "load/", WRITERS);
+    wait_for_writes(&load, 100)?;
+    let mut down = Vec::new();
+    let mut gaps = Vec::new();
+    for _ in 0..2 {
+        let (leader, _) = wait::until("somebody leads", PATIENCE, || store.leader(&http))?;
+        let term = leader.term.max(load.term());
+        let killed = Instant::now();
+        command::capture(&mut store.cli(&["fail", &leader.member.to_string()]))?;
+        gaps.push(acknowledged_after(&load, term)?.duration_since(killed));
+        down.push(leader.member);
+    }
+    note(format_args!("an order to kill the primary to the next write: {gaps:.1?} (goal: 50ms)"));
+    let (last, _) = wait::until("the last member leads", PATIENCE, || store.leader(&http))?;
+    let acknowledged = load.acknowledged();
+    wait_for_writes(&load, acknowledged + 100)?;
+    ensure!(last.voters == [last.member], "{:?} are in sync", last.voters);
+    command::capture(&mut store.cli(&["fail", &last.member.to_string()]))?;
+    down.push(last.member);
+    let history = load.stop()?;
+    // The first one that died has not seen the end: it waits for one that has.
+    command::capture(&mut store.cli(&["start", &down[0].to_string()]))?;
+    std::thread::sleep(Duration::from_secs(3));
+    let alone = runtime().block_on(http.status(&store.base(down[0])))?;
+    ensure!(alone.role != Role::Leader, "a member that was not in sync leads: {alone:?}");
+    for member in &down[1..] {
+        command::capture(&mut store.cli(&["start", &member.to_string()]))?;
+    }
+    let leader = store.wait_until_ready()?;
+    wait::until("all are in sync again", PATIENCE, || {
+        let leader = store.leader(&http)?;
+        ensure!(leader.voters == [0, 1, 2], "{:?} are in sync", leader.voters);
+        Ok(())
+    })?;
+    ensure!(leader.member == last.member, "{} leads, {} was the last", leader.member, last.member);
     verify(&store, history)
 }
 

@@ -117,6 +117,11 @@ impl Folder {
         self.root.join(format!("member-{ordinal}")).join("settings.yaml")
     }
 
+    /// What decides in a store with consensus InSync.
+    pub fn authority(&self) -> PathBuf {
+        self.root.join("authority")
+    }
+
     /// What member `ordinal` keeps.
     pub fn member_data(&self, ordinal: u8) -> PathBuf {
         self.root.join(format!("member-{ordinal}")).join("data")

@@ -142,6 +142,7 @@ impl Place<'_> {
             admin_address: self.ports.admin(ordinal),
             log_format: LogFormat::Text,
             lifeline: true,
+            authority: Some(self.folder.authority()),
             segment_bytes: None,
             files_recovery_interval: FILES_RECOVERY_INTERVAL,
             files_scrub_interval: FILES_SCRUB_INTERVAL,

@@ -108,7 +108,15 @@ impl Store {
             let path = folder.member_settings(ordinal);
             replace(&path, settings.to_yaml().as_bytes())
                 .map_err(|source| StoreError::Write { path: path.clone(), source })?;
-            let place = Place { store: &store, folder: &folder, ports, settings: path, program, verb, also_clients: &[] };
+            let place = Place {
+                store: &store,
+                folder: &folder,
+                ports,
+                settings: path,
+                program,
+                verb,
+                also_clients: &[],
+            };
             members.push(Member::start(ordinal, &place, events_in.clone(), &mut supervisors)?);
         }
         Ok(Store { folder, _claim: claim, ports, members, links, supervisors: Mutex::new(supervisors) })

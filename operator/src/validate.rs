@@ -6,7 +6,7 @@
 use holdfast_api::kind::{ServiceSpec, StorageSpec, TemplateMetadata};
 use holdfast_api::names::peer_address;
 use holdfast_api::validate::ManifestError;
-use holdfast_api::{ReplicatedStore, Settings, SettingsError, Violation};
+use holdfast_api::{Consensus, ReplicatedStore, Settings, SettingsError, Violation};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
 use kube::ResourceExt as _;
@@ -85,6 +85,10 @@ pub fn validate(store: &ReplicatedStore, surrounding: &Surrounding<'_>) -> Resul
         Ok(()) => {}
         Err(ManifestError::Invalid(violations)) => wrong.extend(violations),
         Err(error) => wrong.push(Violation { path: String::new(), message: error.to_string() }),
+    }
+    if store.spec.consensus == Consensus::InSync {
+        let message = "InSync works with `holdfast up` so far, not on Kubernetes: write consensus: Majority";
+        wrong.push(Violation { path: "spec.consensus".to_owned(), message: message.to_owned() });
     }
     if !wrong.is_empty() {
         return Err(Refusal(wrong));

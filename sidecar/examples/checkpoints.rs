@@ -79,6 +79,7 @@ async fn start(folder: &Path) -> anyhow::Result<Member> {
             checkpoint_compression: holdfast_storage::Compression::None,
         },
         faults: holdfast_sidecar::core::Faults::default(),
+        in_sync: None,
         metrics: Metrics::example(),
         peer_listener: tokio::net::TcpListener::bind("127.0.0.1:0").await?,
     };

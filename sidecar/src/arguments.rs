@@ -110,6 +110,10 @@ pub struct Arguments {
         num_args = 1
     )]
     pub also_client_address: Vec<SocketAddr>,
+    /// The file that decides, in a store with consensus InSync, who leads and who must have a write: the same one for all
+    /// members. Made if it is not there, in a folder that is.
+    #[arg(long, env = "HOLDFAST_AUTHORITY", value_name = "FILE")]
+    pub authority: Option<PathBuf>,
     /// Faults on purpose, for demonstrations and tests.
     #[command(flatten)]
     pub faults: FaultArguments,
@@ -165,6 +169,8 @@ pub struct Options {
     pub segment_bytes: Option<u64>,
     /// Further addresses at which applications reach it.
     pub also_client_addresses: Vec<SocketAddr>,
+    /// The file that decides in a store with consensus InSync.
+    pub authority: Option<PathBuf>,
     /// Faults on purpose.
     pub faults: FaultArguments,
     /// How often it is looked for copies of files that are missing; 0: only when somebody asks for it.
@@ -227,6 +233,7 @@ impl Arguments {
             lifeline: self.lifeline,
             segment_bytes: self.segment_bytes,
             also_client_addresses: self.also_client_address,
+            authority: self.authority,
             faults: self.faults,
             files_recovery_interval: self.files_recovery_interval,
             files_scrub_interval: self.files_scrub_interval,
@@ -258,6 +265,9 @@ impl Options {
         }
         for address in &self.also_client_addresses {
             flag(ALSO_CLIENT.flag, address.to_string().into());
+        }
+        if let Some(path) = &self.authority {
+            flag("--authority", path.clone().into());
         }
         if self.faults.allowed == FaultsAllowed::Enabled {
             flag("--faults", "enabled".into());

@@ -17,6 +17,7 @@
 mod admin;
 mod advice;
 pub mod arguments;
+pub mod authority;
 pub mod core;
 pub mod ending;
 pub mod files;

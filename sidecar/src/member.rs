@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use holdfast_engine::{Config, MEMBERS_MAX, MemberId, Ordinal};
+use holdfast_engine::{Config, Consensus, MEMBERS_MAX, MemberId, Ordinal};
 use holdfast_storage::{
     CheckpointError, CheckpointFile, CheckpointReader, Flushed, LogPolicy, OpenError, Opened,
     Options as LogOptions, Pace, Scrubbed,
@@ -18,6 +18,7 @@ use holdfast_store::{RestoreError, Store};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 
+use crate::authority::{Asker, InSync};
 pub use crate::core::Broken;
 use crate::core::Damage;
 use crate::core::event::Event;
@@ -70,6 +71,8 @@ pub struct MemberOptions {
     pub timing: Timing,
     /// What it does wrong on purpose.
     pub faults: Faults,
+    /// What decides in the store, if that is not a majority.
+    pub in_sync: Option<InSync>,
     /// Where durations and events are counted.
     pub metrics: Metrics,
     /// Where the other members connect to; already bound, so that a taken port is found before anything is opened.
@@ -340,8 +343,13 @@ fn assemble(
     let lost = "everything this store held is lost: its strategy keeps nothing when the member stops; it began again, empty";
     let note = found.lost_everything.then(|| lost.to_owned()).or_else(|| found.repaired.clone());
     tracing::info!(member = %me, members, store = options.store, "starting");
+    let authority = options.in_sync.as_ref().map(|in_sync| Asker::start(in_sync, queue.clone())).transpose();
+    let authority = authority.map_err(|source| StartError::Thread { thread: "authority", source })?;
     let core = Core::new(CoreOptions {
-        config: config(me, sees_to, options.log, &options.timing),
+        config: Config {
+            consensus: consensus(options.in_sync.as_ref()),
+            ..config(me, sees_to, options.log, &options.timing)
+        },
         members,
         restored: opened.restored,
         store,
@@ -360,6 +368,7 @@ fn assemble(
         },
         store_name: options.store,
         faults: options.faults,
+        authority,
         note,
         queue: queue.clone(),
         peers: peers.shared().clone(),
@@ -392,6 +401,11 @@ fn hear(scrubbed: Scrubbed, metrics: &Metrics, queue: &Queue) {
         Scrubbed::Failed { path, source } => Damage::Unreadable { path, source },
     };
     let _ = queue.push_always(Event::Damaged { damage });
+}
+
+/// What commits, and who may lead.
+fn consensus(in_sync: Option<&InSync>) -> Consensus {
+    in_sync.map_or(Consensus::Majority, |in_sync| Consensus::InSync { min: in_sync.min })
 }
 
 #[allow(
@@ -453,6 +467,7 @@ mod tests {
                 checkpoint_compression: holdfast_storage::Compression::None,
             },
             faults: Faults::default(),
+            in_sync: None,
             metrics: Metrics::example(),
             peer_listener: tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port"),
         }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use holdfast_api::{Durability, Settings};
+use holdfast_api::{Consensus, Durability, Settings};
 use holdfast_engine::Ordinal;
 use holdfast_storage::{LogPolicy, Options as LogOptions};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use crate::advice::advice;
 use crate::arguments::{
     ADMIN, ALSO_CLIENT, Arguments, ArgumentsError, CLIENT, FaultArguments, FaultsAllowed, Options, PEER,
 };
+use crate::authority::InSync;
 use crate::core::Faults;
 use crate::ending::{End, Ending, ending};
 use crate::files::{Files, FilesOptions, FilesTasks};
@@ -94,6 +95,12 @@ pub enum RunError {
          none; write HOLDFAST_FAULTS=enabled too, or take them away"
     )]
     FaultsDisabled,
+    /// Nothing decides in this store.
+    #[error(
+        "the settings say consensus InSync, for which an authority must decide who leads: give all members the same file by \
+         --authority (HOLDFAST_AUTHORITY); `holdfast up` does that by itself"
+    )]
+    NoAuthority,
     /// A port cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -171,7 +178,9 @@ pub async fn run(options: Options) -> Result<Exit, RunError> {
     let (end, ending) = ending();
     let socket = options.client_socket.clone();
     let files = (options.data.clone(), files_options(&options));
-    let options = MemberOptions { faults, ..member_options(&options, &settings, ports.peer, &metrics) };
+    let in_sync = in_sync(&options, &settings)?;
+    let options =
+        MemberOptions { faults, in_sync, ..member_options(&options, &settings, ports.peer, &metrics) };
     let running = Running::new(settings, ending.clone(), metrics);
     let admin = Admin::start(ports.admin, &running);
     let progress = running.progress().clone();
@@ -251,8 +260,20 @@ fn member_options(
         },
         timing: settings_file::timing(settings),
         faults: Faults::default(),
+        in_sync: None,
         metrics: metrics.clone(),
         peer_listener,
+    }
+}
+
+/// What decides in the store, if that is not a majority.
+fn in_sync(options: &Options, settings: &Settings) -> Result<Option<InSync>, RunError> {
+    match (settings.consensus, &options.authority) {
+        (Consensus::Majority, _) => Ok(None),
+        (Consensus::InSync, None) => Err(RunError::NoAuthority),
+        (Consensus::InSync, Some(authority)) => {
+            Ok(Some(InSync { authority: authority.clone(), min: settings.min_in_sync }))
+        }
     }
 }
 

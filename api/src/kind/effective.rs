@@ -50,6 +50,7 @@ impl ReplicatedStore {
             replicas: spec.replicas,
             strategy: spec.strategy,
             consensus: spec.consensus,
+            min_in_sync: spec.min_in_sync,
             durability: spec.durability(),
             write_concern: spec.write_concern,
             heartbeat: HeartbeatSettings {

@@ -74,6 +74,12 @@ use crate::{Compression, Span, WriteConcern};
     validation = Rule::new("!has(self.durability) || self.durability != 'Disk' || self.strategy in ['Replication', 'Hybrid']")
         .field_path(".durability")
         .message("strategies Baseline and Checkpointing keep no log: remove durability, or write strategy: Replication or Hybrid"),
+    validation = Rule::new("self.consensus != 'InSync' || self.replicas >= 2")
+        .field_path(".consensus")
+        .message("consensus InSync needs at least two members: write replicas: 2 or more, or consensus: Majority"),
+    validation = Rule::new("self.minInSync == 1 || (self.consensus == 'InSync' && self.minInSync <= self.replicas)")
+        .field_path(".minInSync")
+        .message("minInSync goes with consensus InSync, from 1 to replicas: remove it, or write consensus: InSync"),
     validation = Rule::new("string(self.writeConcern) in ['majority', 'all'] || (string(self.writeConcern) in ['1', '2', '3', '4', '5', '6', '7'] && int(self.writeConcern) <= self.replicas)")
         .field_path(".writeConcern")
         .message("write majority, all, or a number of members from 1 to replicas"),
@@ -99,14 +105,22 @@ pub struct ReplicatedStoreSpec {
         .message("strategy can change between Replication and Hybrid only: create another store and copy the data"))]
     pub strategy: Strategy,
 
-    /// Which members must hold a write before it is committed. Majority: more than half of them. InSync does not exist
-    /// yet. Cannot change after creation.
+    /// Which members must hold a write before it is committed. Majority: more than half of them. InSync: every member that
+    /// is in sync, so that the store goes on while one of them lives; so far with `holdfast up` only, not on Kubernetes.
+    /// Cannot change after creation.
     #[serde(default)]
     #[x_kube(
-        validation = Rule::new("self != 'InSync'").message("consensus InSync does not exist yet: write consensus: Majority"),
         validation = Rule::new("self == oldSelf").message("consensus cannot change after creation: create another store and copy the data")
     )]
     pub consensus: Consensus,
+
+    /// With consensus InSync: so many members stay in sync, whatever happens, from 1 to replicas. With 1 the last member
+    /// that lives goes on alone; with more, writes wait until so many live.
+    /// Cannot change after creation.
+    #[serde(default = "min_in_sync")]
+    #[schemars(range(min = 1, max = 7))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("minInSync cannot change after creation: create another store and copy the data"))]
+    pub min_in_sync: u8,
 
     /// Where members keep their log. Disk: an acknowledged write is on the disk. Memory: nowhere. If it is left out,
     /// Disk for Replication and Hybrid, Memory for Baseline and Checkpointing. Cannot change after creation.
@@ -259,6 +273,7 @@ impl Default for ReplicatedStoreSpec {
             replicas: replicas(),
             strategy: Strategy::default(),
             consensus: Consensus::default(),
+            min_in_sync: min_in_sync(),
             durability: None,
             write_concern: WriteConcern::default(),
             heartbeat: HeartbeatSpec::default(),
@@ -295,6 +310,10 @@ impl Default for ServiceSpec {
     fn default() -> ServiceSpec {
         ServiceSpec { type_: ServiceType::default(), annotations: BTreeMap::new(), port: service_port() }
     }
+}
+
+fn min_in_sync() -> u8 {
+    1
 }
 
 fn replicas() -> u8 {

@@ -89,6 +89,7 @@ fn settings(port_base: u16) -> Settings {
         replicas: MEMBERS as u8,
         strategy: Strategy::Replication,
         consensus: Consensus::Majority,
+        min_in_sync: 1,
         durability: Durability::Disk,
         write_concern: WriteConcern::Majority,
         heartbeat: HeartbeatSettings { interval: Span::from_millis(100), timeout: Span::from_secs(1) },

@@ -50,7 +50,7 @@ pub(crate) fn invalid_refused(shared: &mut Shared) -> anyhow::Result<()> {
     for (spec, words) in [
         ("{replicas: 3, strategy: Baseline}", "replicas: 1"),
         ("{replicas: 3, strategy: Hybrid, durability: Memory}", "Hybrid"),
-        ("{replicas: 3, consensus: InSync}", "InSync"),
+        ("{replicas: 1, consensus: InSync}", "InSync"),
         ("{replicas: 3, heartbeat: {interval: 100ms, timeout: 200ms}}", "timeout"),
         ("{replicas: 8}", "7"),
         ("{replicas: 3, replicaz: 3}", "replicaz"),

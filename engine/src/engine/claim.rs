@@ -7,12 +7,13 @@
 
 use std::time::Duration;
 
+use super::tickets::Wait;
 use super::{Engine, State};
 use crate::bug::seeded;
 use crate::quorum::OrdinalSet;
 use crate::{
-    CampaignCause, Configuration, Consensus, Effects, Index, MemberId, Membership, Message, Moment, Question,
-    QuestionToken, Term, Verdict,
+    CampaignCause, Configuration, Consensus, Effects, HardState, Index, MemberId, Membership, Message,
+    Moment, Question, QuestionToken, Term, Verdict,
 };
 
 /// After a lost connection the others are asked this often in quick succession: they may notice the same loss a little
@@ -21,6 +22,10 @@ const QUICK_TRIES: u32 = 10;
 
 /// How long a quick try waits for them.
 const QUICK_WAIT: Duration = Duration::from_millis(2);
+
+/// Members that neither answer nor are known to be gone are asked so often before they are not waited for any longer. A
+/// member that is cut off itself hears nobody: by then its leader has taken it out, and is not deposed by it.
+const SILENT_TRIES: u32 = 8;
 
 /// How long nobody claims after it has let another one go first: about what a change at the authority takes there.
 const AFTER_YOU: Duration = Duration::from_millis(50);
@@ -32,6 +37,8 @@ pub(super) const ASK_AGAIN: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Claim {
     cause: CampaignCause,
+    /// The leader that fell silent: it is not waited for.
+    lost: Option<MemberId>,
     stage: Stage,
     /// Attempts since the last leader, this one not counted.
     tries: u32,
@@ -47,6 +54,8 @@ enum Stage {
     Reading(QuestionToken),
     /// Asking to be primary.
     Changing(QuestionToken, Box<Configuration>),
+    /// Made primary; the term is on its way to the disk.
+    Made(Box<Configuration>),
 }
 
 impl Engine {
@@ -72,33 +81,34 @@ impl Engine {
 
     /// A claim's deadline, or that of waiting for a leader, has come.
     pub(super) fn claim(&mut self, now: Moment, effects: &mut Effects) {
-        let (cause, tries) = match &self.state {
-            State::Claiming(Claim { stage: Stage::Others { refused: false, .. }, .. }) => {
+        let (cause, lost, tries) = match &self.state {
+            State::Claiming(Claim { stage: Stage::Others { refused: false, .. }, tries, .. })
+                if *tries >= SILENT_TRIES =>
+            {
                 return self.read_authority(now, effects);
             }
-            State::Claiming(Claim { cause, tries, stage: Stage::Others { .. }, .. }) => (*cause, tries + 1),
+            State::Claiming(Claim { cause, lost, tries, stage: Stage::Others { .. }, .. }) => {
+                (*cause, *lost, tries + 1)
+            }
             State::Claiming(Claim { stage: Stage::Reading(_), .. }) => {
                 return self.read_authority(now, effects);
             }
+            State::Claiming(Claim { stage: Stage::Made(_), .. }) => return,
             State::Claiming(Claim { stage: Stage::Changing(_, to), .. }) => {
                 let to = **to;
                 return self.ask_to_lead(now, to, effects);
             }
             // Without a leader the connection was lost, or there never was one; with one, it fell silent.
-            _ if self.leader.is_none() => (CampaignCause::ConnectionLost, 0),
-            _ => (CampaignCause::Timeout, 0),
+            _ if self.leader.is_none() => (CampaignCause::ConnectionLost, None, 0),
+            _ => (CampaignCause::Timeout, self.leader, 0),
         };
         self.leader = None;
-        self.ask_the_others(now, cause, tries, effects);
-    }
-
-    fn ask_the_others(&mut self, now: Moment, cause: CampaignCause, tries: u32, effects: &mut Effects) {
         let timeout = self.config.election_timeout;
         let quick = cause == CampaignCause::ConnectionLost && tries < QUICK_TRIES;
         let (from, to) = if quick { (QUICK_WAIT, 4 * QUICK_WAIT) } else { (timeout / 8, timeout / 4) };
         let deadline = now + self.random.between(from, to);
         let stage = Stage::Others { lost_it_too: OrdinalSet::default(), refused: false };
-        self.state = State::Claiming(Claim { cause, stage, tries, deadline });
+        self.state = State::Claiming(Claim { cause, lost, stage, tries, deadline });
         let message = Message::PreVote { term: self.hard_state.term.next(), last: self.log.last(), cause };
         effects.send.extend(self.others().map(|ordinal| (ordinal, message.clone())));
         self.read_if_all_lost_it(now, effects);
@@ -120,13 +130,14 @@ impl Engine {
 
     /// Who cannot be reached is not waited for.
     fn read_if_all_lost_it(&mut self, now: Moment, effects: &mut Effects) {
-        let State::Claiming(Claim { stage: Stage::Others { lost_it_too, refused: false }, .. }) = &self.state
+        let State::Claiming(Claim { stage: Stage::Others { lost_it_too, refused: false }, lost, .. }) =
+            &self.state
         else {
             return;
         };
-        let all =
-            self.others().all(|ordinal| lost_it_too.contains(ordinal) || self.cut_off.contains(ordinal));
-        if all {
+        let gone =
+            |ordinal| self.cut_off.contains(ordinal) || lost.is_some_and(|lost| lost.ordinal == ordinal);
+        if self.others().all(|ordinal| lost_it_too.contains(ordinal) || gone(ordinal)) {
             self.read_authority(now, effects);
         }
     }
@@ -155,14 +166,14 @@ impl Engine {
         self.leader = None;
         let stage = Stage::Others { lost_it_too: OrdinalSet::default(), refused: false };
         let cause = CampaignCause::HandOver;
-        self.state = State::Claiming(Claim { cause, stage, tries: 0, deadline: now });
+        self.state = State::Claiming(Claim { cause, lost: None, stage, tries: 0, deadline: now });
         self.read_authority(now, effects);
     }
 
     /// Whether this member has asked to lead, so that it may lead already: nothing of the term before counts any more.
     pub(super) fn may_have_claimed(&self) -> bool {
         let State::Claiming(claim) = &self.state else { return false };
-        matches!(claim.stage, Stage::Changing(..)) || claim.cause == CampaignCause::HandOver
+        matches!(claim.stage, Stage::Changing(..) | Stage::Made(_)) || claim.cause == CampaignCause::HandOver
     }
 
     /// The authority has answered a claim.
@@ -185,9 +196,9 @@ impl Engine {
                 let pause = pause.min(self.config.election_timeout / 4);
                 claim.deadline = now + self.random.between(pause, 2 * pause);
             }
-            (Verdict::Changed, Some(to)) => self.lead_in(now, to, effects),
+            (Verdict::Changed, Some(to)) => self.made_primary(now, to, effects),
             // An earlier request of the same content has come through.
-            (Verdict::Holds(Some(holds)), Some(to)) if *holds == to => self.lead_in(now, to, effects),
+            (Verdict::Holds(Some(holds)), Some(to)) if *holds == to => self.made_primary(now, to, effects),
             (Verdict::Holds(Some(holds)), _) => self.consider(now, *holds, effects),
             (Verdict::Holds(None), None) => self.consider_first(now, effects),
             (Verdict::Holds(None) | Verdict::Changed, _) => self.give_way(now, Term(0), effects),
@@ -216,9 +227,9 @@ impl Engine {
         let own = self.formation.as_ref().is_some_and(|formation| formation.store == holds.store);
         // A term that is lower than one that was seen is not what the authority once held.
         let gone_back = holds.term < self.hard_state.term && !seeded!(self, BelievesOlderAuthority);
-        let in_sync = holds.in_sync.is_voter(me)
-            || seeded!(self, AnyoneClaims)
-            || seeded!(self, AmnesiacClaims) && holds.in_sync.voter(me.ordinal).is_some();
+        let known_as_another = holds.in_sync.voter(me.ordinal).is_some();
+        let mistaken = seeded!(self, AmnesiacClaims) && known_as_another;
+        let in_sync = holds.in_sync.is_voter(me) || mistaken || seeded!(self, AnyoneClaims);
         // There is a newer primary than the one that was lost: it makes itself heard.
         let newer = holds.term > self.hard_state.term
             && holds.primary != me
@@ -244,13 +255,26 @@ impl Engine {
         self.follow(now, term.max(self.hard_state.term), None, effects);
     }
 
-    fn lead_in(&mut self, now: Moment, configuration: Configuration, effects: &mut Effects) {
+    /// Nothing of the new term leaves before the term is durable. A member that forgot it would acknowledge the former
+    /// primary's entries again, after others have replaced theirs by its own.
+    fn made_primary(&mut self, now: Moment, configuration: Configuration, effects: &mut Effects) {
         if configuration.term <= self.hard_state.term && !seeded!(self, SecondLifeKeepsTerm) {
             return self.give_way(now, configuration.term, effects); // overtaken while it waited
         }
-        let hard_state = crate::HardState { term: configuration.term, voted_for: None };
-        self.set_hard_state(hard_state, super::tickets::Wait::Nothing, effects);
-        self.lead_as(now, configuration, effects);
+        let term = configuration.term;
+        let State::Claiming(claim) = &mut self.state else { return };
+        claim.stage = Stage::Made(Box::new(configuration));
+        claim.deadline = Moment(u64::MAX);
+        self.set_hard_state(HardState { term, voted_for: None }, Wait::Primary { term }, effects);
+    }
+
+    /// The term that this member was made primary in is durable.
+    pub(super) fn lead_in(&mut self, now: Moment, term: Term, effects: &mut Effects) {
+        let State::Claiming(Claim { stage: Stage::Made(configuration), .. }) = &self.state else { return };
+        if configuration.term == term && self.hard_state.term == term {
+            let configuration = **configuration;
+            self.lead_as(now, configuration, effects);
+        }
     }
 
     /// Another member goes first: it has asked whether this one lost the leader too, and it has.

@@ -146,10 +146,21 @@ impl Engine {
             }
             return;
         }
+        if self.config.me.ordinal.0 >= self.config.members {
+            // The next primary takes this one out.
+            return self.leave(now, effects);
+        }
         if let Some(smaller) = self.without_the_lost(now) {
             return self.ask_for_change(now, smaller, effects);
         }
         self.take_in(now, effects);
+    }
+
+    fn leave(&mut self, now: Moment, effects: &mut Effects) {
+        let State::Leading(leading) = &self.state else { return };
+        if !leading.is_handing_over() {
+            self.hand_over(now, None, effects);
+        }
     }
 
     /// The configuration without who is not there, or not to be there, any more; `None` if it is the same.

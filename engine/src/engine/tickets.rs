@@ -19,6 +19,8 @@ pub(super) enum Wait {
     Vote { to: MemberId, term: Term },
     /// Our own vote counts.
     OwnVote { term: Term },
+    /// This member leads, as the authority has it.
+    Primary { term: Term },
     /// The store is formed, as far as this member is concerned.
     Formation,
 }
@@ -114,6 +116,7 @@ impl Engine {
                     }
                 }
                 Wait::OwnVote { term } => self.own_vote_counts(now, term, effects),
+                Wait::Primary { term } => self.lead_in(now, term, effects),
                 Wait::Formation => self.formed(now, effects),
             }
         }

@@ -228,6 +228,7 @@ fn settings(configuration: &Configuration) -> Settings {
         replicas,
         strategy,
         consensus: Consensus::Majority,
+        min_in_sync: 1,
         durability: durability.unwrap_or(strategy.durability()),
         write_concern: WriteConcern::Majority,
         heartbeat: HeartbeatSettings {

@@ -22,6 +22,11 @@ impl Core {
             let mut effects = std::mem::take(&mut self.effects);
             let durable = self.persist(&mut effects)?;
             self.send(&mut effects);
+            for (token, question) in effects.questions.drain(..) {
+                if let Some(authority) = &self.authority {
+                    authority.ask(token, question);
+                }
+            }
             self.leave_former_terms(&effects);
             for apply in effects.apply.drain(..) {
                 self.apply(apply)?;
@@ -252,6 +257,7 @@ fn is_empty(effects: &Effects) -> bool {
         && effects.refused.is_empty()
         && effects.reads.is_empty()
         && effects.fetch.is_none()
+        && effects.questions.is_empty()
         && effects.progress.is_none()
         && effects.role.is_none()
         && effects.outcast.is_none()

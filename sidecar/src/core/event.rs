@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_api::http::{FaultsStatus, Status};
-use holdfast_engine::{Given, Index, MemberId, Message, Ordinal, Position, Ticket, WriteConcern};
+use holdfast_engine::{
+    Given, Index, MemberId, Message, Ordinal, Position, QuestionToken, Ticket, Verdict, WriteConcern,
+};
 use holdfast_storage::{CheckpointFile, WriteError};
 use holdfast_store::Revision;
 use holdfast_wire::Fingerprint;
@@ -80,6 +82,8 @@ pub(crate) enum Event {
     /// The connection from a peer ended.
     Lost { peer: MemberId },
 
+    /// The authority has answered.
+    Authority { token: QuestionToken, verdict: Verdict },
     /// The disk has done all writes up to this one, or has failed.
     Durable { result: Result<Ticket, WriteError> },
     /// Reading the disk again found something that is not as it was written, or cannot be read.

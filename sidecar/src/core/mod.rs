@@ -63,6 +63,7 @@ use self::stopping::Stopping;
 use self::terms::Terms;
 use self::watches::Watches;
 use self::writes::{Done, Writes};
+use crate::authority::Asker;
 use crate::metrics::Metrics;
 use crate::native::Unsent;
 use crate::peers::{Shared, Transfer};
@@ -90,6 +91,8 @@ pub(crate) struct CoreOptions {
     pub(crate) store_name: String,
     /// What it does wrong on purpose.
     pub(crate) faults: Faults,
+    /// The way to what decides in the store, if that is not a majority.
+    pub(crate) authority: Option<Asker>,
     /// What a person should know about this start.
     pub(crate) note: Option<String>,
     /// The way in.
@@ -129,6 +132,7 @@ pub(crate) struct Core {
     log_kept: bool,
     /// What it holds back on purpose.
     delays: Delays,
+    authority: Option<Asker>,
     disk: Disk,
     store: Store,
     terms: Terms,
@@ -192,6 +196,7 @@ impl Core {
             election_timeout,
             log_kept: options.log_kept,
             delays: Delays::new(options.faults),
+            authority: options.authority,
             disk: Disk::new(options.writer),
             store: options.store,
             terms: Terms::after(start),

@@ -157,6 +157,7 @@ impl Core {
                 self.step(Input::Durable { ticket });
                 self.disk.submit(Vec::new())?;
             }
+            Event::Authority { token, verdict } => self.step(Input::Authority { token, verdict }),
             Event::Damaged { damage } => return Err(Broken::Damaged(damage)),
             Event::CheckpointWritten { result } => self.checkpoint_written(result),
             Event::CheckpointFetched { transfer, result } => self.checkpoint_fetched(transfer, result),

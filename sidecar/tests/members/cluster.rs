@@ -92,6 +92,7 @@ impl Cluster {
             log_options: Options { segment_bytes: 64 * 1024 },
             timing: self.timing,
             faults: self.faults[usize::from(ordinal)],
+            in_sync: None,
             metrics: Metrics::new("orders", Ordinal(ordinal), self.members.len() as u8, false),
             peer_listener: listener,
         }
