@@ -42,6 +42,16 @@ async fn took(cluster: &Cluster, leader: u8, key: &str, members: u8) -> Duration
     began.elapsed()
 }
 
+/// Wait until a member shows a key to local reads.
+async fn wait_for(cluster: &Cluster, member: u8, key: &'static str) {
+    let shown = async {
+        while get(&cluster.handle(member), key, Consistency::Local).await.as_deref() != Some(key.as_bytes()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), shown).await.expect("it comes");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_member_acknowledges_late_and_stays_a_healthy_follower() {
     let (cluster, leader, [near, far]) = cluster().await;
@@ -56,7 +66,8 @@ async fn a_delayed_member_acknowledges_late_and_stays_a_healthy_follower() {
     assert!(held >= 1, "{held}");
     let two = took(&cluster, leader, "two", 2).await;
     assert!(two >= Duration::from_millis(1000) && two < Duration::from_millis(2800), "{two:?}");
-    assert_eq!(get(&cluster.handle(near), "one", Consistency::Local).await.as_deref(), Some(&b"one"[..]));
+    // It has it, and shows it once it hears that it is committed.
+    wait_for(&cluster, near, "one").await;
     assert_eq!(get(&cluster.handle(far), "one", Consistency::Local).await, None);
     let three = took(&cluster, leader, "three", 3).await;
     assert!(three >= Duration::from_millis(3000), "{three:?}");

@@ -95,6 +95,8 @@ async fn a_learner_is_asked_to_lead_in_vain() {
     let mut cluster = Cluster::start(1).await;
     cluster.leader().await;
     let handle = cluster.handle(0);
+    // Who votes is known once something is committed.
+    write(&handle, put("key", "value")).await.expect("one voter serves alone");
     // Two are wanted, and the second one does not start.
     let addresses = [cluster.addresses[0].clone(), "127.0.0.1:1".to_owned()];
     handle.resize(2, addresses.to_vec()).await.expect("it runs");

@@ -228,7 +228,12 @@ impl World {
         }
         disks[at].damage(damage);
         let offers: Vec<_> = disks.iter().map(|disk| disk.offer(false)).collect();
-        let good = |other: usize| membership.is_voter(self.members[other].id());
+        // Who is to find that it lost its name drops the rest, too.
+        let nobody: Vec<bool> = disks
+            .iter_mut()
+            .map(|disk| matches!(disk.condition(), Condition::NotItself | Condition::Nobodys))
+            .collect();
+        let good = |other: usize| membership.is_voter(self.members[other].id()) && !nobody[other];
         for (member, disk) in disks.iter_mut().enumerate() {
             while let Condition::Lacking(need) = disk.condition() {
                 let mut others = (0..offers.len()).filter(|&other| other != member && good(other));

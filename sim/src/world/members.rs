@@ -324,8 +324,8 @@ impl World {
 
     pub(super) fn fetched(&mut self, at: usize, source: usize, checkpoint: Checkpoint) -> Result<(), Broken> {
         let unreachable = self.network.is_cut(source, at) || self.members[source].process.is_none();
-        // A connection may end at any time.
-        let unreachable = unreachable || self.random.chance(0.2);
+        // A connection may end at any time, as long as there are faults.
+        let unreachable = unreachable || (!self.calm && self.random.chance(0.2));
         let file = self.members[source].disk.checkpoint().cloned();
         match file.filter(|file| !unreachable && file.checkpoint.position >= checkpoint.position) {
             Some(file) => {

@@ -72,6 +72,11 @@ impl World {
             Fault::Coup => {
                 self.authority.cut(leader, true);
                 self.network.split(|member| member == other && member != leader);
+                // It may be told at once that it is alone.
+                let told = self.random.chance(0.7);
+                for member in (0..members).filter(|member| told && *member != other) {
+                    self.disconnect(other, member);
+                }
             }
             Fault::AuthorityDown => {
                 self.authority.take_down(true);
