@@ -84,9 +84,15 @@ impl Kind {
     fn selection(self) -> &'static [&'static str] {
         match self {
             Kind::Unit => &[],
-            Kind::Process => {
-                &[MACHINE, "--test=bad_input", "--test=laptop", "--test=demonstration", "--test=messages"]
-            }
+            Kind::Process => &[
+                MACHINE,
+                "--test=bad_input",
+                "--test=laptop",
+                "--test=demonstration",
+                "--test=messages",
+                "--test=files",
+                "--test=lab",
+            ],
             Kind::Faults => &[MACHINE, "--test=faults"],
             Kind::Prometheus => &[MACHINE, "--test=prometheus"],
             Kind::Kubernetes => &[MACHINE, "--test=kubernetes"],
