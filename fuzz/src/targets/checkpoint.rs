@@ -35,7 +35,8 @@ fn executed(count: usize) -> Store {
 }
 
 fn checkpoints() -> Vec<Vec<u8>> {
-    let cases = [(0, 1000), (3, 1000), (7, 60), (7, 1000), (10, 1000), (10, 30)];
+    let cases =
+        [(0, 1000), (3, 1000), (7, 60), (7, 1000), (10, 1000), (10, 30), (16, 1000), (17, 40), (20, 1000)];
     cases.map(|(count, bytes_max)| joined(chunks(&executed(count), bytes_max))).to_vec()
 }
 

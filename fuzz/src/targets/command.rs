@@ -5,9 +5,9 @@
 use bytes::Bytes;
 use holdfast_engine::{ENTRY_PAYLOAD_BYTES_MAX, Entry, EntryKind, Index, Position, Term};
 use holdfast_store::{
-    Command, Compare, Expect, KeyValue, Keys, Limits, Operation, Outcome, RESERVED, RangeQuery, Reason,
-    Relation, Restore, Revision, SessionId, Stamp, Store, Target as CompareTarget, Txn, TxnOperation,
-    TxnResult, View,
+    Append, Command, Compare, Deduplication, Expect, KeyValue, Keys, Limits, LogSettings, MessagesQuery,
+    Operation, Outcome, RESERVED, RangeQuery, Reason, Relation, Restore, Revision, Sequence, SessionId,
+    Stamp, Store, Target as CompareTarget, Txn, TxnOperation, TxnResult, View,
 };
 
 use super::{POSTCARD, memory};
@@ -112,7 +112,33 @@ pub(super) fn commands() -> Vec<Command> {
         Command::new(Operation::Compact { revision: Revision(4) }),
         put("a", "again", Expect::Absent).stamped(SessionId(8), 1),
         put("e", "", Expect::Any).stamped(SessionId(9), 1),
+        append("1", None, 7),
+        append("1", None, 8),
+        append("2", Some("k"), 9).stamped(SessionId(9), 2),
+        configure(Deduplication::Key, Some(2)),
+        append("3", Some("k"), 10),
+        append("4", Some("k"), 11),
+        append("4", Some("l"), 12),
+        configure(Deduplication::None, None),
+        Command::new(Operation::TrimLog { log: key("log"), before: Sequence(3) }),
+        Command::new(Operation::DeleteLog { log: key("other") }),
     ]
+}
+
+fn append(message: &'static str, key: Option<&'static str>, attempt: u64) -> Command {
+    let (log, message, key) = (self::key("log"), self::key(message), key.map(self::key));
+    Command::new(Operation::Append(Append { log, message, key, time_ms: 300 * attempt, attempt }))
+}
+
+fn configure(deduplication: Deduplication, retain: Option<u64>) -> Command {
+    let settings = LogSettings {
+        deduplication,
+        deduplication_window: 3,
+        retain_messages: retain,
+        retain_ms: retain.map(|many| many * 1_000),
+        retain_bytes: retain.map(|many| many * 100),
+    };
+    Command::new(Operation::ConfigureLog { log: key("log"), settings })
 }
 
 fn logs() -> Vec<Vec<u8>> {
@@ -216,7 +242,8 @@ fn check_command(store: &mut Store, entry: &Entry) -> Outcome {
 /// What limits are for.
 fn check_bounds(store: &Store) {
     let statistics = store.statistics();
-    assert!(statistics.live_bytes <= SMALL_LIMITS.quota_bytes, "{statistics:?}");
+    assert!(statistics.live_bytes + statistics.log_bytes <= SMALL_LIMITS.quota_bytes, "{statistics:?}");
+    assert!(statistics.logs <= SMALL_LIMITS.logs as u64, "{statistics:?}");
     assert!(statistics.sessions <= SMALL_LIMITS.sessions as u64, "{statistics:?}");
     assert!(
         statistics.revision.0 - statistics.compacted.0 <= SMALL_LIMITS.history_revisions,
@@ -239,7 +266,7 @@ pub(super) fn chunks(store: &Store, bytes_max: usize) -> Vec<Bytes> {
     std::iter::from_fn(|| cursor.chunk(bytes_max)).collect()
 }
 
-/// All that can be read of a store: every key at every revision, and every event.
+/// All that can be read of a store: every key at every revision, every event, and every message.
 pub(super) fn everything(store: &Store) -> String {
     let at = |at| {
         [&b""[..], &[RESERVED]].map(|prefix| {
@@ -252,5 +279,20 @@ pub(super) fn everything(store: &Store) -> String {
     let revisions = (compacted.0..=newest.0).rev().take(20);
     let pages = revisions.map(|revision| at(Some(Revision(revision)))).collect::<Vec<_>>();
     let events = [&b""[..], &[RESERVED]].map(|prefix| store.events(compacted.next(), prefix, 1000));
-    format!("{:?} {pages:?} {events:?}", at(None))
+    let logs = store.logs(View::Committed);
+    let messages = logs.iter().map(|log| {
+        let query = MessagesQuery {
+            log: Bytes::copy_from_slice(log.name.as_bytes()),
+            from: Sequence(0),
+            limit: 100,
+            bytes_max: usize::MAX,
+            view: View::Committed,
+        };
+        let page = store.messages(&query).expect("a log of the list");
+        let places = (log.first.0..log.next.0).take(100);
+        assert!(page.messages.iter().map(|message| message.sequence.0).eq(places), "{page:?}");
+        page
+    });
+    let messages = messages.collect::<Vec<_>>();
+    format!("{:?} {pages:?} {events:?} {logs:?} {messages:?}", at(None))
 }
