@@ -88,6 +88,8 @@ pub(crate) struct World {
     lost_at: Moment,
     /// When the wanted number of members changed last.
     resized_at: Moment,
+    /// When a client asked the leader for a write, the first time since that is of interest.
+    write_asked: Option<Moment>,
     /// What was committed when a hand-over to nobody should have been given up.
     committed_then: Index,
     invariants: Invariants,
@@ -131,6 +133,7 @@ impl World {
             fetch_takes_up_to,
             lost_at: Moment(0),
             resized_at: Moment(0),
+            write_asked: None,
             committed_then: Index(0),
             invariants: Invariants::new(one_change, flaw.and_then(Flaw::logs)),
             history: Vec::new(),

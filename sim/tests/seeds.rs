@@ -15,7 +15,7 @@ const FIXED_IN_SYNC: u64 = 300;
 const FIXED_MESSAGE_LOGS: u64 = 300;
 
 /// Fresh seeds for each run of the tests.
-const FRESH: u64 = 20;
+const FRESH: u64 = 150;
 
 /// Run `count` seeds from `first` on two threads, and fail with the first seed that does.
 fn hold(first: u64, count: u64) {

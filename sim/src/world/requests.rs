@@ -28,7 +28,12 @@ impl World {
         let member = &mut self.members[to];
         let Some(process) = &mut member.process else { return Ok(()) };
         let input = match what {
-            What::Write { payload, concern, .. } => process.propose(request, concern, payload),
+            What::Write { payload, concern, .. } => {
+                if process.engine.role().is_leader() {
+                    self.write_asked.get_or_insert(self.now);
+                }
+                process.propose(request, concern, payload)
+            }
             What::Read { key } => process.ask(request, key),
             What::List(query) => {
                 let answer = process.list(&query, &self.invariants)?;
