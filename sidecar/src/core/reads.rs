@@ -19,9 +19,15 @@ pub(super) const READS_MAX: usize = 16 * 1024;
 /// The pause before asking again when nobody could be asked. A new leader ends it.
 const ASK_PAUSE: Duration = Duration::from_millis(20);
 
-/// After so long an answer is taken for lost and the question asked again. Some tens of round trips in any network
-/// that members should be in.
-const ANSWER_TIME_MAX: Duration = Duration::from_millis(250);
+/// After so long an answer is taken for lost and the question asked again, as long as nothing else is known. Some tens
+/// of round trips in any network that members should be in.
+const ANSWER_TIME: Duration = Duration::from_millis(250);
+
+/// An answer is never waited for longer: twice the round trip of the slowest link that a store still works over.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
+
+/// How many times longer than the last answer took the next one may take.
+const ANSWER_TIME_SLACK: u32 = 4;
 
 /// One read.
 #[derive(Debug)]
@@ -48,13 +54,43 @@ pub(super) struct Reads {
     count: usize,
     /// No deadline of what waits is earlier.
     earliest: Option<Moment>,
+    patience: Patience,
+}
+
+/// How long an answer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Patience(Duration);
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience(ANSWER_TIME)
+    }
+}
+
+impl Patience {
+    /// After an answer that was waited for with this patience was lost: doubled, so that one is heard over any link.
+    fn doubled(self) -> Patience {
+        Patience((self.0 * 2).min(ANSWER_TIME_MAX))
+    }
+
+    /// After an answer that took this long.
+    fn from_answer(after: Duration) -> Patience {
+        Patience((after * ANSWER_TIME_SLACK).clamp(ANSWER_TIME, ANSWER_TIME_MAX))
+    }
 }
 
 #[derive(Debug)]
 struct Round {
     token: ReadToken,
     asked: Moment,
+    patience: Patience,
     reads: Vec<Read>,
+}
+
+impl Round {
+    fn lost_at(&self) -> Moment {
+        self.asked + self.patience.0
+    }
 }
 
 impl Reads {
@@ -78,7 +114,8 @@ impl Reads {
     /// The question for all that wait is named `token`.
     pub(super) fn ask(&mut self, token: ReadToken, now: Moment) {
         self.ask_at = None;
-        self.asked.push_back(Round { token, asked: now, reads: std::mem::take(&mut self.waiting) });
+        let reads = std::mem::take(&mut self.waiting);
+        self.asked.push_back(Round { token, asked: now, patience: self.patience, reads });
     }
 
     /// A question was answered: with the index to come to, or by nobody.
@@ -86,7 +123,10 @@ impl Reads {
         let Some(place) = self.asked.iter().position(|round| round.token == token) else { return };
         let Some(round) = self.asked.remove(place) else { return };
         match index {
-            Some(index) => self.confirmed.entry(index).or_default().extend(round.reads),
+            Some(index) => {
+                self.patience = Patience::from_answer(now - round.asked);
+                self.confirmed.entry(index).or_default().extend(round.reads);
+            }
             None => {
                 self.waiting.extend(round.reads);
                 self.ask_at = Some(now + ASK_PAUSE);
@@ -111,8 +151,9 @@ impl Reads {
 
     /// Ask again for what was asked too long ago, and give back the reads whose time is up.
     pub(super) fn expire(&mut self, now: Moment) -> Vec<Read> {
-        while let Some(round) = self.asked.pop_front_if(|round| now - round.asked >= ANSWER_TIME_MAX) {
+        while let Some(round) = self.asked.pop_front_if(|round| round.lost_at() <= now) {
             self.waiting.extend(round.reads);
+            self.patience = self.patience.max(round.patience.doubled());
         }
         if self.earliest.is_none_or(|earliest| now < earliest) {
             return Vec::new();
@@ -136,7 +177,7 @@ impl Reads {
 
     /// When there is something to do at the earliest.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        let lost = self.asked.front().map(|round| round.asked + ANSWER_TIME_MAX);
+        let lost = self.asked.front().map(Round::lost_at);
         let ask = if self.waiting.is_empty() { None } else { Some(self.ask_at.unwrap_or_default()) };
         [self.earliest, lost, ask].into_iter().flatten().min()
     }
@@ -204,7 +245,7 @@ mod tests {
     fn a_lost_answer_is_asked_for_again_and_its_late_coming_ignored() {
         let mut reads = with(1);
         reads.ask(ReadToken(1), Moment(0));
-        let later = Moment(0) + ANSWER_TIME_MAX;
+        let later = Moment(0) + ANSWER_TIME;
         assert_eq!(reads.deadline(), Some(later));
         assert!(reads.expire(later).is_empty());
         assert!(reads.wants_to_ask(later));
@@ -213,6 +254,45 @@ mod tests {
         assert_eq!(reads.take_ready(Index(9)).len(), 0);
         reads.answered(ReadToken(2), Some(Index(1)), later);
         assert_eq!(reads.take_ready(Index(9)).len(), 1);
+    }
+
+    /// The answer to every question comes after `round_trip`; when the read is answered.
+    fn answered_after(reads: &mut Reads, round_trip: Duration) -> Moment {
+        let mut now = Moment(0);
+        let mut on_the_way = VecDeque::new();
+        for token in 1.. {
+            reads.ask(ReadToken(token), now);
+            on_the_way.push_back((now + round_trip, ReadToken(token)));
+            while !reads.wants_to_ask(now) {
+                let next = reads.deadline().expect("a read waits");
+                match on_the_way.pop_front_if(|(comes, _)| *comes <= next) {
+                    Some((comes, token)) => {
+                        now = comes;
+                        reads.answered(token, Some(Index(1)), now);
+                        if !reads.take_ready(Index(1)).is_empty() {
+                            return now;
+                        }
+                    }
+                    None => {
+                        now = next;
+                        assert!(reads.expire(now).is_empty(), "the read's time was up");
+                    }
+                }
+            }
+        }
+        unreachable!("a read is answered or expires")
+    }
+
+    #[test]
+    fn an_answer_is_heard_however_long_its_way() {
+        let round_trip = Duration::from_secs(2);
+        let mut reads = Reads::default();
+        for _ in 0..2 {
+            reads.add(read(Moment(0) + Duration::from_secs(10))).expect("room");
+            let first = answered_after(&mut reads, round_trip);
+            assert!(first <= Moment(0) + Duration::from_secs(6), "{first:?}");
+        }
+        assert_eq!(reads.patience.0, ANSWER_TIME_MAX, "the next is not asked twice");
     }
 
     #[test]
