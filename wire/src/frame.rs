@@ -58,6 +58,11 @@ pub enum Frame {
         /// How long the sender's client still waits, in milliseconds.
         timeout_ms: u32,
     },
+    /// "I am about to end, and have answered what you passed on. Pass nothing on to me any more." Answered by a
+    /// [`Frame::Farewell`].
+    Leaving,
+    /// The answer to a [`Frame::Leaving`]: "I have heard your answers, and nothing comes to you any more."
+    Farewell,
     /// A piece of a checkpoint, in order. At most [`CHUNK_BYTES_MAX`] bytes and at least one.
     CheckpointChunk {
         /// The piece; its checksum travels with it and is checked on arrival.
@@ -156,6 +161,8 @@ pub(crate) mod kind {
     pub(crate) const FORWARD: u8 = 32;
     pub(crate) const FORWARD_REPLY: u8 = 33;
     pub(crate) const HAND_OVER: u8 = 34;
+    pub(crate) const LEAVING: u8 = 35;
+    pub(crate) const FAREWELL: u8 = 36;
     pub(crate) const CHECKPOINT_CHUNK: u8 = 48;
     pub(crate) const CHECKPOINT_END: u8 = 49;
     pub(crate) const PING: u8 = 64;
@@ -213,6 +220,8 @@ impl Frame {
                 out.put_u32_le(*timeout_ms);
                 kind::HAND_OVER
             }
+            Frame::Leaving => kind::LEAVING,
+            Frame::Farewell => kind::FAREWELL,
             Frame::CheckpointChunk { bytes } => {
                 out.put_u32_le(crc32c::crc32c(bytes));
                 out.put_slice(bytes);
@@ -274,6 +283,8 @@ impl Frame {
             }
             kind::FORWARD_REPLY => return Ok(Frame::ForwardReply { id: b.u64()?, body: body.rest() }),
             kind::HAND_OVER => Frame::HandOver { id: b.u64()?, to: ordinal(b)?, timeout_ms: b.u32()? },
+            kind::LEAVING => Frame::Leaving,
+            kind::FAREWELL => Frame::Farewell,
             kind::CHECKPOINT_CHUNK => return chunk(body),
             kind::CHECKPOINT_END => Frame::CheckpointEnd { chunks: b.u64()?, bytes: b.u64()? },
             kind::PING => {

@@ -7,12 +7,12 @@ use holdfast_api::http::{FaultsStatus, Status};
 use holdfast_engine::{
     Given, Index, MemberId, Message, Ordinal, Position, QuestionToken, Ticket, Verdict, WriteConcern,
 };
-use holdfast_storage::{CheckpointFile, WriteError};
+use holdfast_storage::WriteError;
 use holdfast_store::Revision;
 use holdfast_wire::Fingerprint;
 use tokio::sync::oneshot;
 
-use super::cutting::CheckpointFailure;
+use super::cutting::{CheckpointFailure, Cut};
 use super::follows::Follower;
 use super::handle::{
     CheckpointTaken, Failure, FaultsChange, Figures, HandedOver, ReadReply, ReadRequest, Timing,
@@ -71,6 +71,10 @@ pub(crate) enum Event {
     HandOverForwarded { from: Ordinal, id: u64, to: Option<Ordinal>, timeout_ms: u32 },
     /// A peer answers what this member passed on.
     ForwardReplied { from: Ordinal, id: u64, body: Bytes },
+    /// A peer is about to end and has answered what it was passed on.
+    Leaving { from: Ordinal },
+    /// A peer has heard that this member is, and passes nothing on to it any more.
+    Farewell { from: Ordinal },
     /// A peer tells what its state was.
     Fingerprint { from: Ordinal, fingerprint: Fingerprint },
     /// A peer repairs its log and lacks the entries after `after` up to `anchor`.
@@ -89,7 +93,7 @@ pub(crate) enum Event {
     /// Reading the disk again found something that is not as it was written, or cannot be read.
     Damaged { damage: Damage },
     /// A checkpoint of this member's own is durable, or is not.
-    CheckpointWritten { result: Result<CheckpointFile, CheckpointFailure> },
+    CheckpointWritten { result: Result<Cut, CheckpointFailure> },
     /// A checkpoint of another member is durable here, and its state is ready; or it is not.
     CheckpointFetched {
         /// Which of the core's wishes this was.

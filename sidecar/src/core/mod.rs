@@ -158,6 +158,8 @@ pub(crate) struct Core {
     fetched: Option<(Checkpoint, Box<Store>)>,
     /// When each peer was last heard of, and who it was.
     heard: [Option<(MemberId, Moment)>; MEMBERS_MAX],
+    /// Peers that are about to end, by ordinal: nothing is passed on to them.
+    leaving: [bool; MEMBERS_MAX],
     /// Peers that something was put into the buffer for, by ordinal.
     unflushed: [bool; MEMBERS_MAX],
     /// Names for proposals and reads.
@@ -216,6 +218,7 @@ impl Core {
             fetching: None,
             fetched: None,
             heard: Default::default(),
+            leaving: Default::default(),
             unflushed: Default::default(),
             // Never used again after a restart: a late answer must not meet another question of the same name.
             last_token: crate::peers::random() >> 1,

@@ -134,7 +134,7 @@ impl Core {
 
     fn forward(&mut self, write: Write, leader: MemberId) {
         let link = self.peers.link(leader.ordinal);
-        if !link.is_connected() {
+        if !link.is_connected() || self.leaving[usize::from(leader.ordinal.0)] {
             return self.hold(write);
         }
         if self.forwarded.is_full() {

@@ -190,11 +190,14 @@ impl Core {
                 self.hand_over(HandOver { to, deadline, asker: Asker::Member { ordinal: from, id } });
             }
             Event::ForwardReplied { from, id, body } => self.forward_replied(from, id, &body),
+            Event::Leaving { from } => self.peer_leaves(from),
+            Event::Farewell { from } => self.farewell_heard(from),
             Event::Fingerprint { from, fingerprint } => self.compare(from, fingerprint)?,
             Event::LostEntries { anchor, after, reply } => {
                 let _ = reply.send(self.engine.give(anchor, after, REPAIR_BYTES_MAX));
             }
             Event::Reachable { peer } => {
+                self.leaving[usize::from(peer.ordinal.0)] = false;
                 self.step(Input::Connected { peer });
                 self.reads.ask_now();
                 self.release_held();

@@ -1,13 +1,20 @@
-//! The end of a member that is told to stop: hand over, finish what is under way, answer what cannot be finished.
+//! The end of a member that is told to stop: hand over, finish what is under way, answer what cannot be finished, and
+//! take leave of the others.
+//!
+//! Taking leave is for requests that were passed on to this member at the last moment, when it did not lead any more or
+//! had answered already: a connection that just ends may take an answer with it, or bring a request to nobody, and then
+//! nobody could tell what became of it.
 
 use std::time::Duration;
 
-use holdfast_engine::{Input, Moment};
+use holdfast_engine::{Input, MEMBERS_MAX, Moment, Ordinal};
+use holdfast_wire::Frame;
 use tokio::sync::oneshot;
 
 use super::Core;
 use super::handle::Failure;
 use super::held::Request;
+use crate::peers::Pushed;
 
 /// How long, beyond an election timeout, a hand-over may take before the member stops as the leader that it is.
 const HAND_OVER_MARGIN: Duration = Duration::from_millis(300);
@@ -20,6 +27,9 @@ const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
 /// before is lost.
 const LAST_CHECKPOINT_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// How long the others may take to say farewell. They have nothing to do but answer.
+const FAREWELL_TIME_MAX: Duration = Duration::from_millis(500);
+
 /// How often to look whether everything is done.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
@@ -30,6 +40,15 @@ pub(super) struct Stopping {
     hand_over_until: Moment,
     finish_until: Moment,
     checkpoint_until: Moment,
+    leave: Option<Leave>,
+}
+
+/// A member that takes leave.
+#[derive(Debug)]
+struct Leave {
+    /// Who has not said farewell, by ordinal.
+    waits_for: [bool; MEMBERS_MAX],
+    until: Moment,
 }
 
 impl Stopping {
@@ -50,6 +69,7 @@ impl Core {
             hand_over_until: self.now + self.election_timeout + HAND_OVER_MARGIN,
             finish_until: self.now + FINISH_TIME_MAX,
             checkpoint_until: self.now + LAST_CHECKPOINT_TIME_MAX,
+            leave: None,
         });
         self.watches.end();
         self.follows.end();
@@ -79,9 +99,10 @@ impl Core {
         let waits_for_leader = self.held.count() > 0 && has_time;
         let finishes = self.writes.count() + self.forwarded.count() + self.reads.count() > 0
             && now < stopping.finish_until;
-        if hands_over || waits_for_leader || finishes {
+        if hands_over || waits_for_leader || finishes || !self.has_taken_leave() {
             return false;
         }
+        let Some(stopping) = &self.stopping else { return false };
         let (checkpoint_until, committed) = (stopping.checkpoint_until, self.committed_position());
         if !self.log_kept && self.members == 1 && now < checkpoint_until {
             // What was written until now is in it, and nothing is written any more.
@@ -89,6 +110,42 @@ impl Core {
             return !self.checkpoints.is_busy();
         }
         true
+    }
+
+    /// Whether nobody passes anything on to this member any more, or has had the time to say so. Tells them when it is
+    /// asked for the first time.
+    fn has_taken_leave(&mut self) -> bool {
+        let now = self.now;
+        let Some(stopping) = &mut self.stopping else { return true };
+        if let Some(Leave { waits_for, until }) = &stopping.leave {
+            let connected = |ordinal: usize| self.peers.link(Ordinal(ordinal as u8)).is_connected();
+            return now >= *until
+                || !(0..MEMBERS_MAX).any(|ordinal| waits_for[ordinal] && connected(ordinal));
+        }
+        let mut waits_for = [false; MEMBERS_MAX];
+        for voter in self.voters.voters().filter(|voter| *voter != self.me) {
+            let ordinal = usize::from(voter.ordinal.0);
+            waits_for[ordinal] = self.peers.link(voter.ordinal).push(&Frame::Leaving) == Pushed::Sent;
+            self.unflushed[ordinal] = true;
+        }
+        stopping.leave = Some(Leave { waits_for, until: now + FAREWELL_TIME_MAX });
+        self.flush();
+        !waits_for.contains(&true)
+    }
+
+    /// A peer is about to end.
+    pub(super) fn peer_leaves(&mut self, from: Ordinal) {
+        let ordinal = usize::from(from.0);
+        self.leaving[ordinal] = true;
+        self.peers.link(from).push(&Frame::Farewell);
+        self.unflushed[ordinal] = true;
+    }
+
+    /// A peer has heard that this member is about to end.
+    pub(super) fn farewell_heard(&mut self, from: Ordinal) {
+        if let Some(Stopping { leave: Some(leave), .. }) = &mut self.stopping {
+            leave.waits_for[usize::from(from.0)] = false;
+        }
     }
 
     /// Answer everybody who still waits, and end the writer's thread; `renounce` the member's identity if it must not

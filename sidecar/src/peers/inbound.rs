@@ -213,6 +213,8 @@ fn take_frames(
             Frame::HandOver { id, to, timeout_ms } => {
                 events.push(Event::HandOverForwarded { from: from.ordinal, id, to, timeout_ms });
             }
+            Frame::Leaving => events.push(Event::Leaving { from: from.ordinal }),
+            Frame::Farewell => events.push(Event::Farewell { from: from.ordinal }),
             Frame::Ping { nonce, fingerprint } => {
                 if let Some(fingerprint) = fingerprint {
                     events.push(Event::Fingerprint { from: from.ordinal, fingerprint });

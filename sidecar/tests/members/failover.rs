@@ -1,5 +1,7 @@
 //! Members that die, stop, and come back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -66,6 +68,38 @@ async fn a_stopped_leader_hands_over_and_no_client_notices() {
     assert_eq!(cluster.status(now).await.term, term + 1, "one election, by hand-over");
     let acknowledged = load.end().await;
     check_all(&cluster, &acknowledged).await;
+}
+
+/// Requests without a session cannot be asked twice: each must be answered by the leader that took it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_leaves_answers_what_was_passed_on_to_it_at_the_last_moment() {
+    const TIMES: usize = 15;
+    const CLIENTS: usize = 8;
+    let mut cluster = Cluster::start(3).await;
+    for time in 0..TIMES {
+        let leader = cluster.leader().await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let others = cluster.running().into_iter().filter(|&ordinal| ordinal != leader);
+        let handles: Vec<_> = others.map(|ordinal| cluster.handle(ordinal)).cycle().take(CLIENTS).collect();
+        let clients = handles.into_iter().map(|handle| {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                while !stop.load(Relaxed) {
+                    write(&handle, put("key", "value")).await?;
+                }
+                Ok::<(), Failure>(())
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        cluster.stop(leader).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stop.store(true, Relaxed);
+        for client in clients {
+            client.await.expect("no panic").unwrap_or_else(|failure| panic!("time {time}: {failure}"));
+        }
+        cluster.restart(leader).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

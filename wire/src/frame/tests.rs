@@ -72,6 +72,8 @@ fn samples() -> Vec<Frame> {
         Frame::ForwardReply { id: 18, body: Bytes::new() },
         Frame::HandOver { id: 3, to: None, timeout_ms: 1 },
         Frame::HandOver { id: 3, to: Some(Ordinal(6)), timeout_ms: u32::MAX },
+        Frame::Leaving,
+        Frame::Farewell,
         Frame::CheckpointChunk { bytes: Bytes::from_static(b"piece") },
         Frame::CheckpointEnd { chunks: 3, bytes: 12 },
         Frame::Ping { nonce: 5, fingerprint: None },
