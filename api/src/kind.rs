@@ -12,8 +12,8 @@ pub(crate) use effective::NAMESPACE_DEFAULT;
 pub use laptop::{LaptopFaults, LaptopSpec};
 pub(crate) use schema::{IMAGE_PATTERN, SIZE_PATTERN};
 pub use spec::{
-    CheckpointSpec, HeartbeatSpec, ReplicatedStore, ReplicatedStoreSpec, ServiceSpec, ServiceType,
-    StorageSpec,
+    CheckpointSpec, HeartbeatSpec, OutsideSpec, ReplicatedStore, ReplicatedStoreSpec, ServiceSpec,
+    ServiceType, StorageSpec,
 };
 pub use status::{LastCheckpoint, MemberStatus, Phase, ReplicatedStoreStatus};
 pub(crate) use template::path_under;

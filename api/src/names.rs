@@ -46,10 +46,14 @@ pub const CONTAINER: &str = "holdfast";
 pub const DATA_VOLUME: &str = "holdfast-data";
 /// The volume that holds the settings file.
 pub const SETTINGS_VOLUME: &str = "holdfast-settings";
+/// The volume that holds checkpoints outside of the members.
+pub const OUTSIDE_VOLUME: &str = "holdfast-outside";
 /// Names of containers and volumes that begin so are ours; an application's template may not use them.
 pub const RESERVED_PREFIX: &str = "holdfast";
 /// Where the data volume is mounted.
 pub const DATA_FOLDER: &str = "/var/lib/holdfast";
+/// Where the volume outside of the members is mounted; each store has the folder NAMESPACE/NAME there.
+pub const OUTSIDE_FOLDER: &str = "/var/lib/holdfast-outside";
 /// Where the settings volume is mounted.
 pub const SETTINGS_FOLDER: &str = "/etc/holdfast";
 /// The settings file's name, in its folder and in its ConfigMap.

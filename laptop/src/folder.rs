@@ -122,6 +122,11 @@ impl Folder {
         self.root.join("authority")
     }
 
+    /// Checkpoints that are kept outside of the members, in a store with strategy Hybrid.
+    pub fn outside(&self) -> PathBuf {
+        self.root.join("outside")
+    }
+
     /// What member `ordinal` keeps.
     pub fn member_data(&self, ordinal: u8) -> PathBuf {
         self.root.join(format!("member-{ordinal}")).join("data")

@@ -143,6 +143,7 @@ impl Place<'_> {
             log_format: LogFormat::Text,
             lifeline: true,
             authority: Some(self.folder.authority()),
+            checkpoints_outside: Some(self.folder.outside()),
             segment_bytes: None,
             files_recovery_interval: FILES_RECOVERY_INTERVAL,
             files_scrub_interval: FILES_SCRUB_INTERVAL,

@@ -3,7 +3,7 @@
 //!
 //! Pure: no client. It refuses to correct anything.
 
-use holdfast_api::kind::{ServiceSpec, StorageSpec, TemplateMetadata};
+use holdfast_api::kind::{CheckpointSpec, ServiceSpec, StorageSpec, TemplateMetadata};
 use holdfast_api::names::peer_address;
 use holdfast_api::validate::ManifestError;
 use holdfast_api::{Consensus, ReplicatedStore, Settings, SettingsError, Violation};
@@ -34,6 +34,8 @@ pub struct Valid {
     pub settings: Settings,
     /// The members' volumes.
     pub storage: StorageSpec,
+    /// The claim in which checkpoints are kept outside of the members.
+    pub outside_claim: Option<String>,
     /// What the sidecar's container requests and may use.
     pub resources: Option<ResourceRequirements>,
     /// The sidecar's image, if the store names one.
@@ -110,11 +112,16 @@ pub fn validate(store: &ReplicatedStore, surrounding: &Surrounding<'_>) -> Resul
         voters: surrounding.voters,
         settings,
         storage: spec.storage.clone(),
+        outside_claim: spec.checkpoint.as_ref().and_then(outside_claim),
         resources: spec.resources.clone(),
         image: spec.image.clone(),
         service: spec.service.clone(),
         application,
     })
+}
+
+fn outside_claim(checkpoint: &CheckpointSpec) -> Option<String> {
+    checkpoint.outside.as_ref().map(|outside| outside.claim_name.clone())
 }
 
 impl Valid {

@@ -114,6 +114,11 @@ pub struct Arguments {
     /// members. Made if it is not there, in a folder that is.
     #[arg(long, env = "HOLDFAST_AUTHORITY", value_name = "FILE")]
     pub authority: Option<PathBuf>,
+    /// For strategy Hybrid: a folder outside of the members' own, the same one for all of them, where the member that leads
+    /// keeps a copy of each of its checkpoints. A store all of whose members are empty begins from the newest one there. Made if it is
+    /// not there.
+    #[arg(long, env = "HOLDFAST_CHECKPOINTS_OUTSIDE", value_name = "FOLDER")]
+    pub checkpoints_outside: Option<PathBuf>,
     /// Faults on purpose, for demonstrations and tests.
     #[command(flatten)]
     pub faults: FaultArguments,
@@ -171,6 +176,8 @@ pub struct Options {
     pub also_client_addresses: Vec<SocketAddr>,
     /// The file that decides in a store with consensus InSync.
     pub authority: Option<PathBuf>,
+    /// The folder outside of the members where checkpoints are kept too.
+    pub checkpoints_outside: Option<PathBuf>,
     /// Faults on purpose.
     pub faults: FaultArguments,
     /// How often it is looked for copies of files that are missing; 0: only when somebody asks for it.
@@ -234,6 +241,7 @@ impl Arguments {
             segment_bytes: self.segment_bytes,
             also_client_addresses: self.also_client_address,
             authority: self.authority,
+            checkpoints_outside: self.checkpoints_outside,
             faults: self.faults,
             files_recovery_interval: self.files_recovery_interval,
             files_scrub_interval: self.files_scrub_interval,
@@ -268,6 +276,9 @@ impl Options {
         }
         if let Some(path) = &self.authority {
             flag("--authority", path.clone().into());
+        }
+        if let Some(path) = &self.checkpoints_outside {
+            flag("--checkpoints-outside", path.clone().into());
         }
         if self.faults.allowed == FaultsAllowed::Enabled {
             flag("--faults", "enabled".into());
@@ -336,7 +347,7 @@ mod tests {
     fn a_command_line_says_what_the_options_say() {
         let line = "member --ordinal 1 --data /d --segment-bytes 8192 --lifeline --also-client-address 127.0.0.1:5000 \
                     --also-client-address 127.0.0.1:5001 --faults enabled --replication-delay 2.0 \
-                    --replication-failure 0.1 --files-recovery-interval 2s --files-scrub-interval 5s"
+                    --replication-failure 0.1 --checkpoints-outside /o --files-recovery-interval 2s --files-scrub-interval 5s"
             .split_whitespace();
         let options = Line::parse_from(line).arguments.options().expect("valid");
         assert!(options.lifeline);

@@ -28,6 +28,7 @@ pub mod logging;
 pub mod member;
 pub mod metrics;
 mod native;
+mod outside;
 mod peers;
 mod problem;
 pub mod process;

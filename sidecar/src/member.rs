@@ -4,7 +4,7 @@
 //! started it ends the process then, and whatever runs the process starts the next one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use holdfast_engine::{Config, Consensus, MEMBERS_MAX, MemberId, Ordinal};
 use holdfast_storage::{
     CheckpointError, CheckpointFile, CheckpointReader, Flushed, LogPolicy, OpenError, Opened,
-    Options as LogOptions, Pace, Scrubbed,
+    Options as LogOptions, Outside, Pace, Scrubbed,
 };
 use holdfast_store::{RestoreError, Store};
 use tokio::runtime::{self, Runtime};
@@ -26,6 +26,7 @@ use crate::core::queue::Queue;
 use crate::core::{CheckpointSettings, Core, CoreOptions, Faults, Handle, Timing, wanted};
 use crate::loading::{LoadError, Taking, load};
 use crate::metrics::Metrics;
+use crate::outside;
 use crate::peers::{Peers, PeersOptions, Shared, Source, random};
 use crate::repair::{self, Progress, Ready};
 
@@ -73,6 +74,9 @@ pub struct MemberOptions {
     pub faults: Faults,
     /// What decides in the store, if that is not a majority.
     pub in_sync: Option<InSync>,
+    /// The folder outside of the members where checkpoints are kept too, and from which a store begins that lost all of
+    /// its members.
+    pub checkpoints_outside: Option<PathBuf>,
     /// Where durations and events are counted.
     pub metrics: Metrics,
     /// Where the other members connect to; already bound, so that a taken port is found before anything is opened.
@@ -133,6 +137,15 @@ pub enum StartError {
         #[source]
         source: RestoreError,
     },
+    /// The checkpoints outside of the members cannot be used.
+    #[error("this member's folder is empty, and the checkpoints of its store in {} cannot be used", path.display())]
+    Outside {
+        /// Where they are.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CheckpointError,
+    },
     /// The store was formed before, takes checkpoints, and none is there.
     #[error(
         "this store was formed before, but there is no checkpoint of it in {}; bring the checkpoints back, or remove \
@@ -180,7 +193,8 @@ impl Member {
     /// [`StartError`]; nothing is left running then.
     pub async fn start_and_tell(options: MemberOptions, progress: &Progress) -> Result<Member, StartError> {
         check(&options)?;
-        let Ready { opened, taking, repaired } = repair::open(&options, progress).await?;
+        let ready = repair::open(&options, progress).await?;
+        let Ready { opened, taking, repaired } = outside::begin(&options, ready, progress).await?;
         let (data, log, alone) = (options.data.clone(), options.log, options.peers.len() == 1);
         let restoring = tokio::task::spawn_blocking(move || restore(*opened, taking, data, log, alone));
         let restored = restoring.await.map_err(|_| StartError::Ending)??;
@@ -300,6 +314,11 @@ fn found(options: &MemberOptions, restored: &Restored) -> Result<Found, StartErr
 
 type CoreEnd = oneshot::Receiver<Result<(), Broken>>;
 
+/// The store's checkpoints outside of its members.
+fn outside(folder: Option<&Path>, store: &str) -> Option<Outside> {
+    folder.map(|folder| Outside::new(folder, store))
+}
+
 /// Start everything that runs.
 fn assemble(
     options: MemberOptions,
@@ -363,6 +382,7 @@ fn assemble(
             compression: options.timing.checkpoint_compression,
             ordinal: me.ordinal,
             newest,
+            outside: outside(options.checkpoints_outside.as_deref(), &options.store),
             queue: queue.clone(),
             metrics: options.metrics.clone(),
         },
@@ -450,7 +470,7 @@ mod tests {
     use crate::core::{Failure, RefusalCode, WriteRequest};
 
     /// Options of member `ordinal` of so many, where nobody else answers.
-    async fn options(folder: &std::path::Path, ordinal: u8, members: usize, log: LogPolicy) -> MemberOptions {
+    async fn options(folder: &Path, ordinal: u8, members: usize, log: LogPolicy) -> MemberOptions {
         MemberOptions {
             store: "test/orders".to_owned(),
             ordinal: Ordinal(ordinal),
@@ -468,12 +488,13 @@ mod tests {
             },
             faults: Faults::default(),
             in_sync: None,
+            checkpoints_outside: None,
             metrics: Metrics::example(),
             peer_listener: tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port"),
         }
     }
 
-    async fn member(folder: &std::path::Path) -> Member {
+    async fn member(folder: &Path) -> Member {
         Member::start(options(folder, 0, 1, LogPolicy::Kept).await).await.expect("a member")
     }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use holdfast_api::{Consensus, Durability, Settings};
+use holdfast_api::{Consensus, Durability, Settings, Strategy};
 use holdfast_engine::Ordinal;
 use holdfast_storage::{LogPolicy, Options as LogOptions};
 use tokio::net::TcpListener;
@@ -261,6 +261,10 @@ fn member_options(
         timing: settings_file::timing(settings),
         faults: Faults::default(),
         in_sync: None,
+        checkpoints_outside: options
+            .checkpoints_outside
+            .clone()
+            .filter(|_| settings.strategy == Strategy::Hybrid && settings.consensus == Consensus::Majority),
         metrics: metrics.clone(),
         peer_listener,
     }

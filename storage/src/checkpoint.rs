@@ -14,6 +14,7 @@
 //! What it refuses to do: know what the chunks mean, or remove the newest checkpoint.
 
 mod compression;
+mod outside;
 mod reader;
 mod taker;
 mod writer;
@@ -29,6 +30,7 @@ use holdfast_engine::{Checkpoint, Formation, Index, Position, Term};
 use serde::{Deserialize, Serialize};
 
 pub use self::compression::Compression;
+pub use self::outside::{Newest, Outside};
 pub use self::reader::CheckpointReader;
 pub(crate) use self::taker::Nobody;
 pub use self::taker::Taker;
@@ -116,7 +118,7 @@ impl Checkpoints {
     ///
     /// [`CheckpointError::NotFound`], or why it cannot be read.
     pub fn open(&self, position: Position) -> Result<CheckpointReader, CheckpointError> {
-        CheckpointReader::open(&self.folder, &path(&self.folder, position), position)
+        CheckpointReader::open(&self.folder.files, &path(&self.folder, position), position)
     }
 
     /// Read the checkpoint at exactly this position from the disk, all of it, whatever the kernel holds of it.
@@ -170,16 +172,24 @@ impl Checkpoints {
 }
 
 fn path(folder: &Folder, position: Position) -> PathBuf {
-    folder.checkpoints().join(format!("{:020}-{}.{EXTENSION}", position.index.0, position.term))
+    folder.checkpoints().join(name(position))
+}
+
+/// The name of the file that covers everything up to `position`.
+fn name(position: Position) -> String {
+    format!("{:020}-{}.{EXTENSION}", position.index.0, position.term)
 }
 
 /// The checkpoints and the positions that their names say, newest first. Files with other names are left alone.
 pub(crate) fn paths(folder: &Folder) -> Result<Vec<(PathBuf, Position)>, FileError> {
-    let found = folder.list(&folder.checkpoints(), EXTENSION)?.into_iter();
-    let mut found =
-        found.filter_map(|path| parse(&path).map(|position| (path, position))).collect::<Vec<_>>();
+    Ok(newest_first(folder.list(&folder.checkpoints(), EXTENSION)?))
+}
+
+fn newest_first(paths: Vec<PathBuf>) -> Vec<(PathBuf, Position)> {
+    let mut found: Vec<_> =
+        paths.into_iter().filter_map(|path| parse(&path).map(|position| (path, position))).collect();
     found.sort_by_key(|(_, position)| std::cmp::Reverse((position.index, position.term)));
-    Ok(found)
+    found
 }
 
 fn parse(path: &Path) -> Option<Position> {

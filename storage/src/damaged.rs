@@ -272,7 +272,7 @@ impl Known {
 
     fn read_checkpoints(&mut self, folder: &Folder, faults: &mut Vec<Fault>) -> Result<(), OpenError> {
         for (path, position) in checkpoint::paths(folder)? {
-            match CheckpointReader::verified(folder, &path, position) {
+            match CheckpointReader::verified(&folder.files, &path, position) {
                 Ok(reader) => {
                     let formed = reader.formation().map(|formation| formation.store);
                     reader.stamp().check(&path, formed, &self.identity)?;

@@ -245,6 +245,17 @@ pub enum CheckpointError {
         /// The only version that this program reads.
         known: u32,
     },
+    /// A checkpoint outside of the members is in the way of this store's.
+    #[error(
+        "{} is of the store {found}, and not of this one's history; move it away, or keep this store's checkpoints elsewhere",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The name of the store that it is of; the same name if that was formed apart.
+        found: String,
+    },
     /// A chunk is empty or longer than [`crate::CHECKPOINT_CHUNK_BYTES_MAX`].
     #[error("a checkpoint chunk cannot have {bytes} bytes")]
     Chunk {

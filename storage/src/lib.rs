@@ -43,7 +43,7 @@ mod writer;
 
 pub use checkpoint::{
     CHECKPOINT_CHUNK_BYTES_MAX, CheckpointFile, CheckpointReader, CheckpointWriter, Checkpoints, Compression,
-    Taker,
+    Newest, Outside, Taker,
 };
 pub use damaged::{Damaged, Need, Repaired};
 pub use error::{CheckpointError, Damage, OpenError, WriteError};

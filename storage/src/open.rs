@@ -384,7 +384,7 @@ fn begin_again(
     taker: &mut dyn Taker,
 ) -> Result<Opened, OpenError> {
     let checkpoint = match checkpoint::paths(&folder)?.first() {
-        Some((path, position)) => Some(CheckpointReader::taken(&folder, path, *position, taker)?),
+        Some((path, position)) => Some(CheckpointReader::taken(&folder.files, path, *position, taker)?),
         None => None,
     };
     if let Some(reader) = &checkpoint {
@@ -419,7 +419,7 @@ fn choose(
     let mut damaged = Vec::new();
     let mut newest_error = None;
     for (path, position) in checkpoint::paths(folder)? {
-        match CheckpointReader::taken(folder, &path, position, taker) {
+        match CheckpointReader::taken(&folder.files, &path, position, taker) {
             Ok(reader) if newest_error.is_none() || span.contains(position) => {
                 let formed = reader.formation().map(|formation| formation.store);
                 reader.stamp().check(&path, formed, identity)?;
@@ -450,6 +450,9 @@ impl From<CheckpointError> for OpenError {
                 path: PathBuf::from(position.to_string()),
                 source: io::ErrorKind::NotFound.into(),
             },
+            CheckpointError::Foreign { path, found } => {
+                unreachable!("{} of {found} is in a member's own folder", path.display())
+            }
             CheckpointError::Chunk { bytes } => unreachable!("a chunk of {bytes} bytes was only read"),
         }
     }

@@ -304,7 +304,7 @@ impl<F: FnMut(Scrubbed)> Pass<'_, F> {
     }
 
     fn checkpoint(&mut self, path: &Path, position: holdfast_engine::Position) -> Result<(), Early> {
-        let opened = CheckpointReader::open(&self.scrub.folder, path, position);
+        let opened = CheckpointReader::open(&self.scrub.folder.files, path, position);
         let mut reader = match opened {
             Err(CheckpointError::NotFound { .. }) => return Ok(()), // removed by now
             // One of another version is not ours to judge; nothing of this process counts on it.
@@ -327,6 +327,7 @@ fn early(error: CheckpointError) -> Early {
         CheckpointError::Io { action, path, source } => Early::Failed(FileError { action, path, source }),
         CheckpointError::Version { .. }
         | CheckpointError::NotFound { .. }
+        | CheckpointError::Foreign { .. }
         | CheckpointError::Chunk { .. } => {
             unreachable!("only opening, and writing, fail so")
         }

@@ -35,7 +35,7 @@ pub(crate) fn identity(folder: &Folder, owner: &Owner) -> Result<Option<Identity
         }
     }
     for (path, position) in checkpoint::paths(folder)? {
-        match CheckpointReader::verified(folder, &path, position) {
+        match CheckpointReader::verified(&folder.files, &path, position) {
             Ok(reader) => {
                 stamps.push(reader.stamp().of(&path, owner)?);
                 formations.extend(reader.formation().cloned());

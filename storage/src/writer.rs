@@ -99,6 +99,11 @@ impl Disk {
         Checkpoints::new(Arc::clone(&self.folder))
     }
 
+    /// The folder alone, which stays locked.
+    pub(crate) fn into_folder(self) -> Arc<Folder> {
+        self.folder
+    }
+
     /// Call `observe` after every flush, in the writer thread, before the flush is reported. It must not wait.
     #[must_use]
     pub fn on_flush(self, observe: impl Fn(Flush) + Send + Sync + 'static) -> Disk {

@@ -20,9 +20,9 @@ impl ReplicatedStoreSpec {
 
     /// When checkpoints are taken; `None` for strategies that take none.
     pub fn checkpoint(&self) -> Option<CheckpointSettings> {
-        let written = self.checkpoint.unwrap_or_default();
+        let written = self.checkpoint.clone().unwrap_or_default();
         let default = self.strategy.checkpoint_interval()?;
-        let CheckpointSpec { interval, retain, compression } = written;
+        let CheckpointSpec { interval, retain, compression, outside: _ } = written;
         Some(CheckpointSettings { interval: interval.unwrap_or(default), retain, compression })
     }
 }
@@ -120,7 +120,8 @@ mod tests {
     fn what_is_written_stays() {
         let mut store = store(Strategy::Hybrid, 3);
         let (interval, retain, compression) = (Span::from_secs(7), 9, Compression::Lz4);
-        store.spec.checkpoint = Some(CheckpointSpec { interval: Some(interval), retain, compression });
+        store.spec.checkpoint =
+            Some(CheckpointSpec { interval: Some(interval), retain, compression, outside: None });
         let settings = store.settings(peers(3)).expect("valid");
         assert_eq!(settings.checkpoint, Some(CheckpointSettings { interval, retain, compression }));
         assert_eq!(Settings::read(&settings.to_yaml()).ok(), Some(settings.clone()));

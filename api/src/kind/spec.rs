@@ -65,6 +65,9 @@ use crate::{Compression, Span, WriteConcern};
     validation = Rule::new("!has(self.checkpoint) || self.strategy in ['Checkpointing', 'Hybrid']")
         .field_path(".checkpoint")
         .message("strategies Baseline and Replication take no checkpoints: remove checkpoint, or write strategy: Checkpointing or Hybrid"),
+    validation = Rule::new("!has(self.checkpoint) || !has(self.checkpoint.outside) || (self.strategy == 'Hybrid' && self.consensus == 'Majority')")
+        .field_path(".checkpoint.outside")
+        .message("only strategy Hybrid with consensus Majority keeps checkpoints outside of its members: remove checkpoint.outside, or write both"),
     validation = Rule::new("!has(self.durability) || self.durability != 'Memory' || self.strategy != 'Hybrid'")
         .field_path(".durability")
         .message("strategy Hybrid keeps its log on disk: remove durability, or write strategy: Replication"),
@@ -191,7 +194,7 @@ pub struct HeartbeatSpec {
 }
 
 /// When checkpoints are taken, and how many are kept.
-#[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckpointSpec {
     /// The time between checkpoints, from 1s to 24h. If it is left out, 30s for Checkpointing and 5m for Hybrid.
@@ -207,6 +210,22 @@ pub struct CheckpointSpec {
     /// How they are written: None, which is the fastest, or Lz4, which is smaller. Old ones stay as they are.
     #[serde(default, skip_serializing_if = "Compression::is_none")]
     pub compression: Compression,
+
+    /// Where checkpoints are kept outside of the members too, so that the store begins again from the newest one when all
+    /// members and their volumes are lost; for Hybrid. On a laptop that is always the folder `outside` beside those of the
+    /// members, and this is not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<OutsideSpec>,
+}
+
+/// A volume that is none of the members' own.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutsideSpec {
+    /// A PersistentVolumeClaim in the store's namespace that is there already, and that all members can write to:
+    /// ReadWriteMany, unless there is only one node. Several stores may use the same one.
+    #[schemars(length(min = 1, max = 253))]
+    pub claim_name: String,
 }
 
 /// Each member's volume.
@@ -296,7 +315,12 @@ impl Default for HeartbeatSpec {
 
 impl Default for CheckpointSpec {
     fn default() -> CheckpointSpec {
-        CheckpointSpec { interval: None, retain: checkpoint_retain(), compression: Compression::None }
+        CheckpointSpec {
+            interval: None,
+            retain: checkpoint_retain(),
+            compression: Compression::None,
+            outside: None,
+        }
     }
 }
 

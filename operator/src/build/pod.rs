@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_api::names::{DATA_VOLUME, SETTINGS_VOLUME, settings_config_map};
+use holdfast_api::names::{DATA_VOLUME, OUTSIDE_VOLUME, SETTINGS_VOLUME, settings_config_map};
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec,
-    SeccompProfile, TopologySpreadConstraint, Volume,
+    ConfigMapVolumeSource, EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, PodSecurityContext,
+    PodSpec, PodTemplateSpec, SeccompProfile, TopologySpreadConstraint, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -93,6 +93,13 @@ fn surround(valid: &Valid, mut pod: PodSpec, claimed: bool) -> PodSpec {
         }),
         ..Volume::default()
     });
+    if let Some(claim_name) = valid.outside_claim.clone() {
+        volumes.push(Volume {
+            name: OUTSIDE_VOLUME.to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name, read_only: None }),
+            ..Volume::default()
+        });
+    }
     if !claimed {
         volumes.push(Volume {
             name: DATA_VOLUME.to_owned(),

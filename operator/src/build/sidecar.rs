@@ -2,7 +2,7 @@
 
 use holdfast_api::names::{
     ADMIN_PORT, ADMIN_PORT_NAME, CLIENT_PORT, CLIENT_PORT_NAME, CONTAINER, DATA_FOLDER, DATA_VOLUME,
-    PEER_PORT, PEER_PORT_NAME, SETTINGS_FOLDER, SETTINGS_VOLUME,
+    OUTSIDE_FOLDER, OUTSIDE_VOLUME, PEER_PORT, PEER_PORT_NAME, SETTINGS_FOLDER, SETTINGS_VOLUME,
 };
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, Probe,
@@ -25,11 +25,7 @@ pub(super) fn container(valid: &Valid, image: &str, beside_application: bool) ->
         image: Some(valid.image.clone().unwrap_or_else(|| image.to_owned())),
         // A native sidecar: starts before the application's containers, and ends after them.
         restart_policy: beside_application.then(|| "Always".to_owned()),
-        env: Some(vec![
-            field("HOLDFAST_POD_NAME", "metadata.name"),
-            value("HOLDFAST_SETTINGS", format!("{SETTINGS_FOLDER}/{}", holdfast_api::names::SETTINGS_FILE)),
-            value("HOLDFAST_DATA", DATA_FOLDER.to_owned()),
-        ]),
+        env: Some(environment(valid)),
         ports: Some(vec![
             port(CLIENT_PORT_NAME, CLIENT_PORT),
             port(PEER_PORT_NAME, PEER_PORT),
@@ -41,21 +37,34 @@ pub(super) fn container(valid: &Valid, image: &str, beside_application: bool) ->
         readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/readyz", 2, 2) }),
         resources: valid.resources.clone(),
         security_context: Some(confined()),
-        volume_mounts: Some(vec![
-            VolumeMount {
-                name: DATA_VOLUME.to_owned(),
-                mount_path: DATA_FOLDER.to_owned(),
-                ..VolumeMount::default()
-            },
-            VolumeMount {
-                name: SETTINGS_VOLUME.to_owned(),
-                mount_path: SETTINGS_FOLDER.to_owned(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            },
-        ]),
+        volume_mounts: Some(mounts(valid)),
         ..Container::default()
     }
+}
+
+fn environment(valid: &Valid) -> Vec<EnvVar> {
+    let mut variables = vec![
+        field("HOLDFAST_POD_NAME", "metadata.name"),
+        value("HOLDFAST_SETTINGS", format!("{SETTINGS_FOLDER}/{}", holdfast_api::names::SETTINGS_FILE)),
+        value("HOLDFAST_DATA", DATA_FOLDER.to_owned()),
+    ];
+    if valid.outside_claim.is_some() {
+        // A folder of each store's own: several may share a claim.
+        let folder = format!("{OUTSIDE_FOLDER}/{}/{}", valid.namespace, valid.name);
+        variables.push(value("HOLDFAST_CHECKPOINTS_OUTSIDE", folder));
+    }
+    variables
+}
+
+fn mounts(valid: &Valid) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    };
+    let settings = VolumeMount { read_only: Some(true), ..mount(SETTINGS_VOLUME, SETTINGS_FOLDER) };
+    let outside = valid.outside_claim.as_ref().map(|_| mount(OUTSIDE_VOLUME, OUTSIDE_FOLDER));
+    [mount(DATA_VOLUME, DATA_FOLDER), settings].into_iter().chain(outside).collect()
 }
 
 /// What the Pod Security Standard "restricted" asks of a container, and a root file system that nobody writes to.

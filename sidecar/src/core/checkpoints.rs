@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_engine::{Checkpoint, Index, Input, Moment, Ordinal, Position};
-use holdfast_storage::{CheckpointFile, Compression};
+use holdfast_storage::{CheckpointFile, Compression, Outside};
 use holdfast_store::Store;
 use tokio::sync::oneshot;
 
 use super::Core;
-use super::cutting::{CheckpointFailure, Cutting, Order};
+use super::cutting::{CheckpointFailure, Cut, Cutting, Order};
 use super::handle::{CheckpointTaken, Failure, RefusalCode, Timing};
 use super::queue::Queue;
 use super::verification::{self, Verification};
@@ -52,6 +52,8 @@ pub(crate) struct CheckpointSettings {
     pub(crate) ordinal: Ordinal,
     /// The newest one that is there.
     pub(crate) newest: Option<CheckpointFile>,
+    /// Where those of the member that leads are kept too.
+    pub(crate) outside: Option<Outside>,
     /// The way back into the core.
     pub(crate) queue: Arc<Queue>,
     /// Where it is counted.
@@ -65,6 +67,10 @@ pub(super) struct Checkpoints {
     settings: CheckpointSettings,
     running: Option<Running>,
     newest: Option<CheckpointFile>,
+    /// The newest one that this member brought outside.
+    outside: Option<Position>,
+    /// Whether this member brings them there: it leads.
+    leads: bool,
     /// When the next one is due by the interval.
     next: Option<Moment>,
     /// Bytes executed since the newest one began.
@@ -96,6 +102,8 @@ impl Checkpoints {
             settings,
             running: None,
             newest,
+            outside: None,
+            leads: false,
             next,
             log_bytes: 0,
             askers: Vec::new(),
@@ -114,6 +122,17 @@ impl Checkpoints {
         self.settings.interval = interval;
         self.settings.retain = retain;
         self.settings.compression = timing.checkpoint_compression;
+    }
+
+    /// Whether this member leads now.
+    pub(super) fn lead(&mut self, leads: bool) {
+        self.leads = leads;
+    }
+
+    /// Whether the newest one has to be brought outside by this member, and is not there yet as far as it knows.
+    fn is_missing_outside(&self) -> bool {
+        let newest = self.newest.map(|newest| newest.position);
+        self.leads && self.settings.outside.is_some() && self.outside != newest
     }
 
     /// How often one is taken, if by time.
@@ -172,7 +191,9 @@ impl Checkpoints {
         let answer = match newest {
             _ if !self.are_taken() => refuse("this store takes no checkpoints", false),
             _ if committed.index == Index(0) => refuse("nothing is committed yet", true),
-            Some(CheckpointFile { position, bytes, .. }) if self.running.is_none() => {
+            Some(CheckpointFile { position, bytes, .. })
+                if self.running.is_none() && !self.is_missing_outside() =>
+            {
                 Ok(CheckpointTaken { position, bytes, took: Duration::ZERO })
             }
             _ => {
@@ -220,7 +241,8 @@ impl Checkpoints {
         let stagger = LOG_BYTES_STAGGER * u64::from(self.settings.ordinal.0);
         let most = log_bytes_max(self.newest.map_or(0, |newest| newest.bytes)) + stagger;
         let by_log = self.settings.log_is_needed && self.log_bytes >= most;
-        let news = self.newest.map_or(Index(0), |newest| newest.position.index) < committed.index;
+        let news = self.newest.map_or(Index(0), |newest| newest.position.index) < committed.index
+            || by_time && self.is_missing_outside();
         if by_time && !news {
             self.next = self.settings.interval.map(|interval| now + interval);
         }
@@ -231,10 +253,11 @@ impl Checkpoints {
     fn begin(&mut self, store: &Store, checkpoint: Checkpoint, now: Moment) {
         self.wanted = false;
         self.next = self.settings.interval.map(|interval| now + interval);
-        let CheckpointSettings { files, retain, compression, queue, .. } = &self.settings;
+        let CheckpointSettings { files, retain, compression, queue, outside, .. } = &self.settings;
         let cursor = store.begin_checkpoint();
-        let order =
-            Order { cursor, checkpoint, files: files.clone(), retain: *retain, compression: *compression };
+        let outside = outside.clone().filter(|_| self.leads);
+        let (files, retain, compression) = (files.clone(), *retain, *compression);
+        let order = Order { cursor, checkpoint, files, retain, compression, outside };
         let cutting = Some(Cutting::begin(order, queue));
         let log_bytes = std::mem::take(&mut self.log_bytes);
         self.running = Some(Running { started: now, checkpoint, log_bytes, cutting });
@@ -248,22 +271,29 @@ impl Checkpoints {
     }
 
     /// The file is durable, or is not: what the engine may be told.
-    fn written(
-        &mut self,
-        result: Result<CheckpointFile, CheckpointFailure>,
-        now: Moment,
-    ) -> Option<Checkpoint> {
+    fn written(&mut self, result: Result<Cut, CheckpointFailure>, now: Moment) -> Option<Checkpoint> {
         let running = self.running.take()?;
         let took = now - running.started;
         let metrics = &self.settings.metrics;
         match result {
-            Ok(file) => {
+            Ok(Cut { file, outside }) => {
                 let position = file.position;
                 tracing::info!(%position, bytes = file.bytes, ?took, "took a checkpoint");
                 metrics.checkpoint(CheckpointResult::Ok);
                 metrics.checkpoint_seconds.observe(took);
+                let kept = outside.is_some();
+                let answer = match outside.transpose() {
+                    Ok(_) => Ok(CheckpointTaken { position, bytes: file.bytes, took }),
+                    Err(error) => {
+                        metrics.checkpoint(CheckpointResult::NotOutside);
+                        Err(failed(&error))
+                    }
+                };
+                if kept && answer.is_ok() {
+                    self.outside = Some(position);
+                }
                 for (_, asker) in self.askers.extract_if(.., |(needed, _)| *needed <= position.index) {
-                    let _ = asker.send(Ok(CheckpointTaken { position, bytes: file.bytes, took }));
+                    let _ = asker.send(answer.clone());
                 }
                 if self.newest.is_none_or(|newest| newest.position.index < position.index) {
                     self.newest = Some(file);
@@ -271,18 +301,12 @@ impl Checkpoints {
                 Some(running.checkpoint)
             }
             Err(error) => {
-                let reason = crate::listener::chain(&error);
-                tracing::warn!(reason, "could not take a checkpoint");
                 metrics.checkpoint(CheckpointResult::Failed);
                 self.log_bytes += running.log_bytes;
                 self.not_before = now + FAILURE_PAUSE;
+                let failure = failed(&error);
                 for (_, asker) in self.askers.drain(..) {
-                    let _ = asker.send(Err(Failure::Refused {
-                        code: RefusalCode::CheckpointFailed,
-                        detail: format!("the checkpoint failed: {reason}"),
-                        retryable: true,
-                        retry_after: Some(FAILURE_PAUSE),
-                    }));
+                    let _ = asker.send(Err(failure.clone()));
                 }
                 None
             }
@@ -296,6 +320,18 @@ impl Checkpoints {
             self.log_bytes = 0;
         }
         burden
+    }
+}
+
+/// What those are told who asked for a checkpoint that came to nothing.
+fn failed(error: &CheckpointFailure) -> Failure {
+    let reason = crate::listener::chain(error);
+    tracing::warn!(reason, "a checkpoint failed");
+    Failure::Refused {
+        code: RefusalCode::CheckpointFailed,
+        detail: format!("the checkpoint failed: {reason}"),
+        retryable: true,
+        retry_after: Some(FAILURE_PAUSE),
     }
 }
 
@@ -322,7 +358,7 @@ impl Core {
         }
     }
 
-    pub(super) fn checkpoint_written(&mut self, result: Result<CheckpointFile, CheckpointFailure>) {
+    pub(super) fn checkpoint_written(&mut self, result: Result<Cut, CheckpointFailure>) {
         if let Some(checkpoint) = self.checkpoints.written(result, self.now) {
             self.step(Input::CheckpointTaken { checkpoint });
         }

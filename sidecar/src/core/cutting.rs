@@ -4,12 +4,13 @@
 //! decide anything: what came of it is an event.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{io, thread};
 
 use holdfast_engine::Checkpoint;
-use holdfast_storage::{CheckpointError, CheckpointFile, Checkpoints, Compression};
+use holdfast_storage::{CheckpointError, CheckpointFile, Checkpoints, Compression, Outside};
 use holdfast_store::CheckpointCursor;
 
 use super::event::Event;
@@ -29,6 +30,15 @@ pub(crate) enum CheckpointFailure {
     /// The file could not be written.
     #[error("cannot write the checkpoint")]
     File(#[from] CheckpointError),
+    /// It is on this member's disk, and could not be brought outside.
+    #[error("cannot keep the checkpoint in {} too", path.display())]
+    Outside {
+        /// Where it was to be kept.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CheckpointError,
+    },
     /// The thread that writes it could not be started.
     #[error("cannot start the thread that writes the checkpoint")]
     Thread(#[source] io::Error),
@@ -44,6 +54,16 @@ pub(super) struct Order {
     pub(super) files: Checkpoints,
     pub(super) retain: NonZeroUsize,
     pub(super) compression: Compression,
+    /// Where a copy is to be kept.
+    pub(super) outside: Option<Outside>,
+}
+
+/// A checkpoint on this member's disk.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    pub(super) file: CheckpointFile,
+    /// Whether it is kept outside, if it was to be.
+    pub(super) outside: Option<Result<(), CheckpointFailure>>,
 }
 
 /// A checkpoint that is being cut. Dropping it gives it up.
@@ -83,9 +103,9 @@ fn give_way() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
 }
 
-/// All chunks to the file, then the file durable, then old ones away.
-fn write(order: Order, given_up: &AtomicBool) -> Result<CheckpointFile, CheckpointFailure> {
-    let Order { mut cursor, checkpoint, files, retain, compression } = order;
+/// All chunks to the file, then the file durable, then old ones away, and a copy outside.
+fn write(order: Order, given_up: &AtomicBool) -> Result<Cut, CheckpointFailure> {
+    let Order { mut cursor, checkpoint, files, retain, compression, outside } = order;
     let mut writer = files.create_with(checkpoint, compression)?;
     while let Some(chunk) = cursor.chunk(CHUNK_BYTES) {
         if given_up.load(Relaxed) {
@@ -99,5 +119,12 @@ fn write(order: Order, given_up: &AtomicBool) -> Result<CheckpointFile, Checkpoi
     if let Err(error) = files.retain(retain) {
         tracing::warn!(reason = crate::listener::chain(&error), "could not remove old checkpoints");
     }
-    Ok(file)
+    let outside = outside.map(|outside| {
+        let kept = files.open(file.position).and_then(|reader| outside.keep(&reader, retain));
+        kept.map(|_| ()).map_err(|source| {
+            let path = outside.path().to_owned();
+            CheckpointFailure::Outside { path, source }
+        })
+    });
+    Ok(Cut { file, outside })
 }

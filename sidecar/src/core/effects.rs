@@ -213,6 +213,7 @@ impl Core {
             tracing::debug!(role = role.name(), term = term.0, leader, "the role has changed");
         }
         self.role = role;
+        self.checkpoints.lead(after == Some(self.me));
         let Some(leader) = after else { return };
         self.reads.ask_now();
         if leader == self.me {

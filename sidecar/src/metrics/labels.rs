@@ -22,6 +22,8 @@ pub enum CheckpointResult {
     Ok,
     /// It was given up; the next one is taken as if nothing had happened.
     Failed,
+    /// It is durable, and could not be kept outside of the members too.
+    NotOutside,
 }
 
 /// What became of a changed settings file.
@@ -143,12 +145,14 @@ impl AppendResult {
 }
 
 impl CheckpointResult {
-    pub(super) const ALL: [CheckpointResult; 2] = [CheckpointResult::Ok, CheckpointResult::Failed];
+    pub(super) const ALL: [CheckpointResult; 3] =
+        [CheckpointResult::Ok, CheckpointResult::Failed, CheckpointResult::NotOutside];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             CheckpointResult::Ok => "ok",
             CheckpointResult::Failed => "failed",
+            CheckpointResult::NotOutside => "not_outside",
         }
     }
 }

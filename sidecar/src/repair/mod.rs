@@ -55,8 +55,24 @@ pub(crate) struct Ready {
 ///
 /// [`StartError`] if it cannot be opened and nothing that another member has would help.
 pub(crate) async fn open(options: &MemberOptions, progress: &Progress) -> Result<Ready, StartError> {
+    open_when_let_go(options, progress, Duration::ZERO).await
+}
+
+/// The same with a folder that this process had open before.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub(crate) async fn open_again(options: &MemberOptions, progress: &Progress) -> Result<Ready, StartError> {
+    open_when_let_go(options, progress, LET_GO_MAX).await
+}
+
+async fn open_when_let_go(
+    options: &MemberOptions,
+    progress: &Progress,
+    mut patience: Duration,
+) -> Result<Ready, StartError> {
     let mut repaired = None;
-    let mut patience = Duration::ZERO;
     for _ in 0..REPAIRS_MAX {
         match look(options, patience).await? {
             (Survey::Whole(opened), taking) => {

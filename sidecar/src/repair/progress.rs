@@ -28,7 +28,7 @@ impl Progress {
         let _ = self.0.subscribe().wait_for(Option::is_some).await;
     }
 
-    pub(super) fn say(&self, what: String) {
+    pub(crate) fn say(&self, what: String) {
         self.0.send_if_modified(|said| {
             let news = said.as_ref() != Some(&what);
             if news {
@@ -39,7 +39,7 @@ impl Progress {
         });
     }
 
-    pub(super) fn done(&self) {
+    pub(crate) fn done(&self) {
         self.0.send_replace(None);
     }
 }

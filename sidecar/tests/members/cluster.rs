@@ -29,6 +29,8 @@ pub(crate) struct Cluster {
     pub(crate) timing: Timing,
     /// What each member does wrong on purpose when it starts.
     pub(crate) faults: [Faults; MEMBERS_MAX],
+    /// Whether the members that are started from now on keep checkpoints in [`Cluster::outside`] too.
+    pub(crate) keeps_outside: bool,
     /// How many members it is to have.
     pub(crate) replicas: u8,
     pub(crate) addresses: Vec<String>,
@@ -69,6 +71,7 @@ impl Cluster {
             log,
             timing,
             faults: Default::default(),
+            keeps_outside: false,
             replicas: members as u8,
             addresses: listeners.iter().map(address).collect(),
             members: (0..members).map(|_| None).collect(),
@@ -93,9 +96,15 @@ impl Cluster {
             timing: self.timing,
             faults: self.faults[usize::from(ordinal)],
             in_sync: None,
+            checkpoints_outside: self.keeps_outside.then(|| self.outside()),
             metrics: Metrics::new("orders", Ordinal(ordinal), self.members.len() as u8, false),
             peer_listener: listener,
         }
+    }
+
+    /// A folder outside of the members'.
+    pub(crate) fn outside(&self) -> PathBuf {
+        self.folder.path().join("outside")
     }
 
     pub(crate) fn data(&self, ordinal: u8) -> PathBuf {

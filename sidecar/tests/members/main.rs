@@ -9,6 +9,7 @@ mod full;
 mod load;
 mod membership;
 mod one_member;
+mod outside;
 mod repair;
 mod scaling;
 mod serving;

@@ -10,11 +10,10 @@ use holdfast_engine::{Checkpoint, Formation, Position};
 
 use super::{
     CHECKPOINT_CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, END_BYTES, Header, KIND, KIND_COMPRESSED, Nobody, Taker,
-    block_error, checksum, compression, path, seed,
+    block_error, checksum, compression, name, seed,
 };
 use crate::block::{self, BLOCK_HEADER_BYTES, BlockError};
-use crate::files::OpenFile;
-use crate::folder::Folder;
+use crate::files::{Files, OpenFile};
 use crate::identity::Stamp;
 use crate::{CheckpointError, Damage};
 
@@ -39,11 +38,24 @@ pub struct CheckpointReader {
 
 impl CheckpointReader {
     pub(crate) fn open(
-        folder: &Folder,
-        name: &Path,
+        files: &Files,
+        path: &Path,
         position: Position,
     ) -> Result<CheckpointReader, CheckpointError> {
-        let file = folder.files.open(name).map_err(|error| match error.source.kind() {
+        let reader = CheckpointReader::unnamed(files, path, position)?;
+        if path.file_name().is_none_or(|found| *found != *name(reader.header.checkpoint.position)) {
+            return Err(CheckpointError::Damaged { path: path.to_owned(), offset: 0, what: Damage::Name });
+        }
+        Ok(reader)
+    }
+
+    /// Open a file that does not have its name yet.
+    pub(super) fn unnamed(
+        files: &Files,
+        path: &Path,
+        position: Position,
+    ) -> Result<CheckpointReader, CheckpointError> {
+        let file = files.open(path).map_err(|error| match error.source.kind() {
             std::io::ErrorKind::NotFound => CheckpointError::NotFound { position },
             _ => error.into(),
         })?;
@@ -53,11 +65,8 @@ impl CheckpointReader {
             BlockError::Version { .. } => block::decode::<Header>(KIND_COMPRESSED, &first),
             damaged => Err(damaged),
         });
-        let (header, length) = decoded.map_err(|error| block_error(error, name))?;
+        let (header, length) = decoded.map_err(|error| block_error(error, path))?;
         debug_assert!(length >= BLOCK_HEADER_BYTES);
-        if path(folder, header.checkpoint.position) != name {
-            return Err(CheckpointError::Damaged { path: name.to_owned(), offset: 0, what: Damage::Name });
-        }
         let start = length as u64;
         let seed = seed(&first[..length]);
         Ok(CheckpointReader { file, header, seed, start, end, at: start, chunks: 0, bytes: 0, ended: false })
@@ -65,21 +74,21 @@ impl CheckpointReader {
 
     /// Open and read it to its end, so that it is known to be whole; then back to the first chunk.
     pub(crate) fn verified(
-        folder: &Folder,
-        name: &Path,
+        files: &Files,
+        path: &Path,
         position: Position,
     ) -> Result<CheckpointReader, CheckpointError> {
-        CheckpointReader::taken(folder, name, position, &mut Nobody::default())
+        CheckpointReader::taken(files, path, position, &mut Nobody::default())
     }
 
     /// The same; its chunks go to `taker` as they are read.
     pub(crate) fn taken(
-        folder: &Folder,
-        name: &Path,
+        files: &Files,
+        path: &Path,
         position: Position,
         taker: &mut dyn Taker,
     ) -> Result<CheckpointReader, CheckpointError> {
-        let mut reader = CheckpointReader::open(folder, name, position)?;
+        let mut reader = CheckpointReader::open(files, path, position)?;
         taker.begin(reader.checkpoint());
         loop {
             let mut chunk = taker.memory();
@@ -106,6 +115,11 @@ impl CheckpointReader {
     /// The file's length in bytes; the chunks are a little less, or more if they are compressed.
     pub fn file_bytes(&self) -> u64 {
         self.end
+    }
+
+    /// The file's bytes from `at` on, as they are.
+    pub(super) fn raw(&self, at: u64, into: &mut [u8]) -> Result<(), CheckpointError> {
+        Ok(self.file.read_at(at, into)?)
     }
 
     /// Back to the first chunk.

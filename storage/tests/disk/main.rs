@@ -7,5 +7,6 @@ mod folder;
 mod full;
 mod log;
 mod member;
+mod outside;
 mod repair;
 mod scrub;
