@@ -36,7 +36,7 @@ fuzz target="all" minutes="10":
 cluster *arguments:
     cargo xtask cluster {{arguments}}
 
-# Both container images, from programs compiled with --release.
+# The container images, from programs compiled with --release.
 image:
-    cargo build --release --bin holdfast-operator --bin holdfast-sidecar
+    cargo build --release --bin holdfast-operator --bin holdfast-sidecar --bin holdfast-lab
     cargo xtask image

@@ -1,7 +1,8 @@
-//! The ReplicatedStore kind: its spec, its status, the CustomResourceDefinition that follows from them, and the rules
-//! that the API server and [`crate::validate`] both check.
+//! The kinds, ReplicatedStore and FaultExperiment: their specs, their status, the CustomResourceDefinitions that follow from them,
+//! and the rules that the API server and [`crate::validate`] both check.
 
 mod effective;
+mod experiment;
 mod laptop;
 mod schema;
 mod spec;
@@ -9,11 +10,15 @@ mod status;
 mod template;
 
 pub(crate) use effective::NAMESPACE_DEFAULT;
+pub use experiment::{
+    ConfigurationSummary, ExperimentConfiguration, ExperimentPhase, ExperimentStorage, FaultExperiment,
+    FaultExperimentSpec, FaultExperimentStatus, FaultType,
+};
 pub use laptop::{LaptopFaults, LaptopSpec};
-pub(crate) use schema::{IMAGE_PATTERN, SIZE_PATTERN};
+pub(crate) use schema::{CONFIGURATION_PATTERN, IMAGE_PATTERN, SIZE_PATTERN};
 pub use spec::{
     CheckpointSpec, HeartbeatSpec, OutsideSpec, ReplicatedStore, ReplicatedStoreSpec, ServiceSpec,
-    ServiceType, StorageSpec,
+    ServiceType, StorageSpec, WhenDeleted,
 };
 pub use status::{LastCheckpoint, MemberStatus, Phase, ReplicatedStoreStatus};
 pub(crate) use template::path_under;
@@ -22,7 +27,12 @@ pub use template::{PodTemplate, TemplateError, TemplateMetadata};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
-/// The definition of the kind, as the API server takes it.
+/// The definition of the stores' kind, as the API server takes it.
 pub fn definition() -> CustomResourceDefinition {
     ReplicatedStore::crd()
+}
+
+/// The definition of the experiments' kind.
+pub fn experiment_definition() -> CustomResourceDefinition {
+    FaultExperiment::crd()
 }

@@ -1,4 +1,4 @@
-//! The ReplicatedStore kind, its rules, and the names and data that operator, sidecar and clients share.
+//! The kinds ReplicatedStore and FaultExperiment, their rules, and the names and data that operator, sidecar and clients share.
 //!
 //! Data only: nothing here opens a file or a socket, and nothing of ours is used. The kind itself needs the crates of
 //! Kubernetes and is behind the feature `kind`, so that members and clients are built without them.
@@ -22,9 +22,10 @@ mod write_concern;
 pub use faults::{DelayError, Probability, ProbabilityError, REPLICATION_DELAY_MAX, parse_delay};
 #[cfg(feature = "kind")]
 pub use kind::{
-    CheckpointSpec, HeartbeatSpec, LaptopFaults, LaptopSpec, LastCheckpoint, MemberStatus, Phase,
-    PodTemplate, ReplicatedStore, ReplicatedStoreSpec, ReplicatedStoreStatus, ServiceSpec, ServiceType,
-    StorageSpec, TemplateError, TemplateMetadata,
+    CheckpointSpec, FaultExperiment, FaultExperimentSpec, FaultExperimentStatus, HeartbeatSpec, LaptopFaults,
+    LaptopSpec, LastCheckpoint, MemberStatus, Phase, PodTemplate, ReplicatedStore, ReplicatedStoreSpec,
+    ReplicatedStoreStatus, ServiceSpec, ServiceType, StorageSpec, TemplateError, TemplateMetadata,
+    WhenDeleted,
 };
 pub use removal::{Removal, removal};
 pub use settings::{

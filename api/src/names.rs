@@ -12,6 +12,18 @@ pub const KIND: &str = "ReplicatedStore";
 /// The plural in the API's paths.
 pub const PLURAL: &str = "replicatedstores";
 
+/// The kind of an experiment.
+pub const EXPERIMENT_KIND: &str = "FaultExperiment";
+/// Its plural in the API's paths.
+pub const EXPERIMENT_PLURAL: &str = "faultexperiments";
+
+/// Who the lab is in `managedFields` and Events, and what its objects are called.
+pub const LAB: &str = "holdfast-lab";
+/// The port of the lab, for probes and scrapes.
+pub const LAB_PORT: u16 = 8000;
+/// The port of the knife: what kills the member beside it, in the pods of an experiment's stores.
+pub const KNIFE_PORT: u16 = 7405;
+
 /// Who the operator is in `managedFields`.
 pub const FIELD_MANAGER: &str = "holdfast-operator";
 /// Who reports the operator's Events.

@@ -9,12 +9,13 @@ mod suggestion;
 
 use std::sync::LazyLock;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::cel::{ErrorKind, Validator};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use crate::kind::{self, ReplicatedStore};
+use crate::kind::{self, FaultExperiment, ReplicatedStore};
 use crate::names::{API_VERSION, KIND};
 use crate::violation::{self, Violation, Violations};
 
@@ -92,6 +93,30 @@ pub fn check(store: &ReplicatedStore) -> Result<(), ManifestError> {
     check_document(&document, None).map(drop)
 }
 
+/// Check an experiment, as JSON; with `running`, also by the rules for changes. The API server has done the same, but perhaps by the rules
+/// of an older definition.
+///
+/// # Errors
+///
+/// Everything that is wrong.
+pub fn check_experiment(document: &Value, running: Option<&Value>) -> Result<(), Vec<Violation>> {
+    let mut document = document.clone();
+    let schema = &*EXPERIMENT_SCHEMA;
+    structure::drop_nulls(schema, &mut document);
+    let mut found = structure::check(schema, &document);
+    if !found.blocks_rules {
+        // The API server fills in what was left out before it asks the rules.
+        let filled = |document: &Value| {
+            let experiment: Option<FaultExperiment> = serde_json::from_value(document.clone()).ok();
+            experiment.and_then(|experiment| serde_json::to_value(experiment).ok())
+        };
+        let document = filled(&document).unwrap_or(document);
+        let running = running.map(|running| filled(running).unwrap_or_else(|| running.clone()));
+        check_rules(schema, &document, running.as_ref(), &mut found.violations);
+    }
+    found.violations.into_result()
+}
+
 /// The only document in the text.
 fn parse(text: &str) -> Result<Value, ManifestError> {
     if text.len() > MANIFEST_BYTES_MAX {
@@ -123,7 +148,9 @@ fn check_document(
     let mut found = structure::check(schema, &document);
     check_metadata(&document, running, &mut found.violations);
     if !found.blocks_rules {
-        check_rules(schema, &document, running, &mut found.violations);
+        let running =
+            running.map(|running| serde_json::to_value(running).expect("a store can always be written"));
+        check_rules(schema, &document, running.as_ref(), &mut found.violations);
     }
     let store = serde_path_to_error::deserialize::<_, ReplicatedStore>(document);
     if let Some(template) = store.as_ref().ok().and_then(|store| store.spec.template.as_ref())
@@ -141,11 +168,16 @@ fn check_document(
     })
 }
 
-/// The definition's schema, as JSON.
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    let definition = serde_json::to_value(kind::definition()).expect("a definition can always be written");
+/// The schema of the stores' definition, as JSON.
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema_of(&kind::definition()));
+
+/// That of the experiments' definition.
+static EXPERIMENT_SCHEMA: LazyLock<Value> = LazyLock::new(|| schema_of(&kind::experiment_definition()));
+
+fn schema_of(definition: &CustomResourceDefinition) -> Value {
+    let definition = serde_json::to_value(definition).expect("a definition can always be written");
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
-});
+}
 
 fn check_kind(document: &Value) -> Result<(), ManifestError> {
     let Value::Object(fields) = document else {
@@ -195,21 +227,14 @@ fn check_metadata(document: &Value, running: Option<&ReplicatedStore>, violation
 }
 
 /// The definition's CEL rules; those for changes only if there is something to change.
-fn check_rules(
-    schema: &Value,
-    document: &Value,
-    running: Option<&ReplicatedStore>,
-    violations: &mut Violations,
-) {
+fn check_rules(schema: &Value, document: &Value, running: Option<&Value>, violations: &mut Violations) {
     let mut document = document.clone();
     let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     if name.is_empty() {
         // Said already, in better words than those of the rule about names.
         document["metadata"] = json!({ "name": "name" });
     }
-    let running =
-        running.map(|running| serde_json::to_value(running).expect("a store can always be written"));
-    let Err(errors) = Validator::new().validate(schema, &document, running.as_ref()) else { return };
+    let Err(errors) = Validator::new().validate(schema, &document, running) else { return };
     for error in errors {
         let message = match error.kind {
             ErrorKind::ValidationFailure => error.message,

@@ -1,4 +1,4 @@
-//! The kind's rules without a cluster, as `rules.yaml` has them.
+//! The kinds' rules without a cluster, as `rules.yaml` has them.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,22 @@ use serde_json::{Value, json};
 #[serde(deny_unknown_fields)]
 struct Case {
     what: String,
+    #[serde(default)]
+    kind: Kind,
     #[serde(default = "name")]
     name: String,
     old: Option<Value>,
     new: Value,
     #[serde(default)]
     refused: Vec<String>,
+}
+
+/// What a case is about.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+enum Kind {
+    #[default]
+    ReplicatedStore,
+    FaultExperiment,
 }
 
 fn name() -> String {
@@ -42,19 +52,32 @@ fn said(result: Result<ReplicatedStore, ManifestError>) -> Vec<String> {
     }
 }
 
+fn store(case: &Case) -> Vec<String> {
+    let new = manifest(&case.name, &case.new);
+    said(match &case.old {
+        None => validate::read(&new),
+        Some(old) => {
+            let running = validate::read(&manifest(&case.name, old)).expect("what runs is valid");
+            validate::read_change(&new, &running)
+        }
+    })
+}
+
+fn experiment(case: &Case) -> Vec<String> {
+    let document = |spec: &Value| json!({ "metadata": { "name": case.name }, "spec": spec });
+    let old = case.old.as_ref().map(document);
+    let wrong = validate::check_experiment(&document(&case.new), old.as_ref()).err().unwrap_or_default();
+    wrong.iter().map(ToString::to_string).collect()
+}
+
 #[test]
 fn every_case_is_taken_or_refused_as_it_says() {
     let mut wrong = Vec::new();
     for case in cases() {
-        let new = manifest(&case.name, &case.new);
-        let result = match &case.old {
-            None => validate::read(&new),
-            Some(old) => {
-                let running = validate::read(&manifest(&case.name, old)).expect("what runs is valid");
-                validate::read_change(&new, &running)
-            }
+        let said = match case.kind {
+            Kind::ReplicatedStore => store(&case),
+            Kind::FaultExperiment => experiment(&case),
         };
-        let said = said(result);
         if said != case.refused {
             wrong.push(format!("{}:\n  expected {:#?}\n  found {said:#?}", case.what, case.refused));
         }
@@ -64,17 +87,19 @@ fn every_case_is_taken_or_refused_as_it_says() {
 
 #[test]
 fn every_rule_has_a_case() {
-    let mut messages = BTreeSet::new();
-    collect_messages(
-        &serde_json::to_value(holdfast_api::kind::definition()).expect("serializable"),
-        &mut messages,
-    );
-    assert!(messages.len() > 15, "the rules were not found");
-    let cases = cases();
-    messages.retain(|message| {
-        !cases.iter().flat_map(|case| &case.refused).any(|refused| refused.ends_with(message.as_str()))
-    });
-    assert!(messages.is_empty(), "no case shows what these refuse: {messages:#?}");
+    for (kind, definition) in [
+        (Kind::ReplicatedStore, holdfast_api::kind::definition()),
+        (Kind::FaultExperiment, holdfast_api::kind::experiment_definition()),
+    ] {
+        let mut messages = BTreeSet::new();
+        collect_messages(&serde_json::to_value(definition).expect("serializable"), &mut messages);
+        assert!(messages.len() > 9, "the rules were not found");
+        let cases: Vec<Case> = cases().into_iter().filter(|case| case.kind == kind).collect();
+        messages.retain(|message| {
+            !cases.iter().flat_map(|case| &case.refused).any(|refused| refused.ends_with(message.as_str()))
+        });
+        assert!(messages.is_empty(), "no case shows what these refuse: {messages:#?}");
+    }
 }
 
 fn collect_messages(schema: &Value, messages: &mut BTreeSet<String>) {

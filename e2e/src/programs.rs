@@ -9,6 +9,8 @@ use holdfast_xtask::{checkout, command};
 pub const HOLDFAST: &str = "holdfast";
 /// One member.
 pub const SIDECAR: &str = "holdfast-sidecar";
+/// The lab of a cluster.
+pub const LAB: &str = "holdfast-lab";
 /// The operator.
 pub const OPERATOR: &str = "holdfast-operator";
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use holdfast_e2e::http::Http;
 use holdfast_e2e::laptop::{Laptop, free_ports};
 use holdfast_e2e::load::Load;
 use holdfast_e2e::suite::{self, LeftOut, Test, note};
-use holdfast_e2e::{runtime, wait};
+use holdfast_e2e::{programs, runtime, wait};
 use holdfast_xtask::{checkout, command, packages};
 use reqwest::Url;
 use rustix::process::Signal;
@@ -48,7 +49,14 @@ struct Watched {
     http: Http,
     _load: Load,
     _store: Laptop,
+    lab: Lab,
     _folder: tempfile::TempDir,
+}
+
+/// A lab that experiments on stores of its own.
+struct Lab {
+    process: Child,
+    url: String,
 }
 
 impl Watched {
@@ -57,7 +65,8 @@ impl Watched {
         let store = Laptop::up(MANIFEST)?;
         let folder = tempfile::tempdir()?;
         let port = free_ports(1)?;
-        fs::write(folder.path().join("prometheus.yaml"), settings(&store))?;
+        let lab = Lab::start(folder.path())?;
+        fs::write(folder.path().join("prometheus.yaml"), settings(&store, &lab))?;
         let log = fs::File::create(folder.path().join("log"))?;
         let mut prometheus = Command::new("prometheus");
         prometheus
@@ -74,13 +83,14 @@ impl Watched {
             http,
             _load: load,
             _store: store,
+            lab,
             _folder: folder,
         };
         watched.give_it_something_to_show()?;
         Ok(watched)
     }
 
-    /// A failover and a checkpoint; the load does the rest.
+    /// A failover, a checkpoint, and an experiment; the load does the rest.
     fn give_it_something_to_show(&self) -> anyhow::Result<()> {
         let store = &self._store;
         wait::until("Prometheus answers", DATA_WAIT_MAX, || {
@@ -91,6 +101,10 @@ impl Watched {
         let leader = store.wait_until_ready()?;
         let checkpoint = format!("http://127.0.0.1:{}/v1/checkpoint", store.port(leader.member) + 2);
         runtime().block_on(async { self.http.raw().post(checkpoint).send().await?.error_for_status() })?;
+        let run = format!("{}/api/fault-tolerance/run-experiment", self.lab.url);
+        let body = json!({"strategy": "replication", "data_items": 100}).to_string();
+        runtime()
+            .block_on(async { self.http.raw().post(run).body(body).send().await?.error_for_status() })?;
         Ok(())
     }
 
@@ -105,6 +119,29 @@ impl Watched {
             .into_iter()
             .filter(|one| one["value"][1].as_str().is_some_and(|value| value != "NaN"))
             .collect())
+    }
+}
+
+impl Lab {
+    fn start(folder: &Path) -> anyhow::Result<Lab> {
+        let program = programs::build(&[programs::HOLDFAST])?.join(programs::HOLDFAST);
+        let mut process = Command::new(program)
+            .args(["lab", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.join("lab"))
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("it is a pipe")?).read_line(&mut line)?;
+        let url = line.split_whitespace().last().context("the lab did not start")?;
+        let url = url.strip_suffix("/api/fault-tolerance").context("it says where it is")?.to_owned();
+        Ok(Lab { process, url })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -187,8 +224,8 @@ fn alerts_are_evaluated(watched: &mut Watched) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The settings of Prometheus: every member with the labels that it would have as a pod, and the alerts.
-fn settings(store: &Laptop) -> String {
+/// The settings of Prometheus: every member with the labels that it would have as a pod, the lab too, and the alerts.
+fn settings(store: &Laptop, lab: &Lab) -> String {
     let targets: Vec<Value> = (0..3)
         .map(|member| {
             let pod = format!("{}-{member}", store.store());
@@ -196,10 +233,16 @@ fn settings(store: &Laptop) -> String {
             json!({"targets": [address], "labels": {"namespace": "default", "pod": pod, "container": "holdfast"}})
         })
         .collect();
+    let lab = json!({
+        "targets": [lab.url.trim_start_matches("http://")], "labels": {"namespace": "holdfast-system", "pod": "holdfast-lab-0"},
+    });
     json!({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [checkout().join("dashboards/alerts.yaml")],
-        "scrape_configs": [{"job_name": "holdfast", "static_configs": targets}],
+        "scrape_configs": [
+            {"job_name": "holdfast", "static_configs": targets},
+            {"job_name": "lab", "static_configs": [lab]},
+        ],
     })
     .to_string()
 }

@@ -29,6 +29,8 @@ pub enum Event<'a> {
     },
     /// A run was measured and kept.
     Done {
+        /// Whose.
+        configuration: &'a Configuration,
         /// It.
         run: &'a Run,
         /// How long all others will take, as far as one can tell; `None` before the first is done.
@@ -116,7 +118,7 @@ pub async fn run<T: Testbed>(
                 let run = Run::new(configuration, run_id, Timestamp::now(), measurement);
                 journal.add(run.clone())?;
                 pace.add(index, begin.elapsed());
-                watch(Event::Done { run: &run, left: pace.left(&missing[at + 1..]) });
+                watch(Event::Done { configuration, run: &run, left: pace.left(&missing[at + 1..]) });
             }
             Err(error) => {
                 in_a_row += 1;

@@ -8,6 +8,8 @@
 //! | [`Testbed`] | runs one experiment; what it found is a [`Measurement`]. [`Processes`] is the one of this machine |
 //! | `experiment` | what is done to a store, and how its recovery is measured |
 //! | [`Run`] | a measurement with its configuration, number and time: a row of the results |
+//! | [`RunMetrics`] | what is counted of experiments |
+//! | `kubernetes` | experiments as resources of a cluster, on pods; with the feature of this name |
 //! | [`rest`] | experiments over HTTP, as the research protocol has them |
 //! | [`Plan`] | which configurations, how often |
 //! | [`batch`] | measures what a plan asks for |
@@ -22,12 +24,15 @@ pub mod batch;
 mod configuration;
 mod experiment;
 mod failure;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod plan;
 mod protocol;
 pub mod report;
 pub mod rest;
 pub mod results;
 mod run;
+mod run_metrics;
 pub mod statistics;
 mod testbed;
 
@@ -36,4 +41,5 @@ pub use failure::{FailureKind, FailureKindError};
 pub use plan::Plan;
 pub use protocol::{ITEMS_DEFAULT, Protocol};
 pub use run::{Measurement, Run};
+pub use run_metrics::RunMetrics;
 pub use testbed::{Processes, Testbed, TestbedError};

@@ -10,7 +10,7 @@ mod read;
 mod record;
 mod table_file;
 
-pub use column::{COLUMNS_OF_THE_PROTOCOL, header};
+pub use column::{COLUMNS_OF_THE_PROTOCOL, header, to_csv};
 pub use journal::{Journal, JournalError};
 pub use read::{RESULTS_BYTES_MAX, Results, ResultsError, parse, read};
 pub use record::{FailedRun, Record, RecordError, Session};

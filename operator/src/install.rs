@@ -2,9 +2,11 @@
 //! and the chart's rules are generated from it.
 //!
 //! The rights are the least that the operator's requests need, and a comment at each says which. It can neither read secrets nor
-//! give rights, and it deletes nothing but pods.
+//! give rights, and it deletes nothing but pods and their volumes. The lab's installation is in [`lab`].
 
-use holdfast_api::names::{GROUP, OPERATOR, PLURAL};
+pub mod lab;
+
+use holdfast_api::names::{EXPERIMENT_PLURAL, GROUP, OPERATOR, PLURAL};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::{Value, json};
 
@@ -55,17 +57,21 @@ pub fn lease_rules() -> Vec<PolicyRule> {
     vec![rule(group, &["leases"], &["create"]), named]
 }
 
-/// What whoever may look at a namespace may see of its stores.
+/// What whoever may look at a namespace may see of its stores and experiments.
 #[must_use]
 pub fn view_rules() -> Vec<PolicyRule> {
-    let status = format!("{PLURAL}/status");
-    vec![rule(&[GROUP], &[PLURAL, &status], &["get", "list", "watch"])]
+    let status = [PLURAL, EXPERIMENT_PLURAL].map(|plural| format!("{plural}/status"));
+    vec![rule(&[GROUP], &[PLURAL, &status[0], EXPERIMENT_PLURAL, &status[1]], &["get", "list", "watch"])]
 }
 
-/// What whoever may edit a namespace may do with its stores.
+/// What whoever may edit a namespace may do with its stores and experiments.
 #[must_use]
 pub fn edit_rules() -> Vec<PolicyRule> {
-    vec![rule(&[GROUP], &[PLURAL], &["create", "update", "patch", "delete", "deletecollection"])]
+    vec![rule(
+        &[GROUP],
+        &[PLURAL, EXPERIMENT_PLURAL],
+        &["create", "update", "patch", "delete", "deletecollection"],
+    )]
 }
 
 fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> PolicyRule {

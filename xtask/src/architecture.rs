@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("storage", &["engine"]),
     ("store", &["engine"]),
     ("wire", &["engine"]),
-    ("xtask", &["api", "operator", "sidecar"]),
+    ("xtask", &["api", "lab", "operator", "sidecar"]),
 ];
 
 /// Crates that read no clock, open nothing and draw no lots: their callers hand them the time, the bytes and the seed.

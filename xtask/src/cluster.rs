@@ -237,6 +237,25 @@ impl Cluster {
         self.offer_volumes()
     }
 
+    /// Make the volumes empty and free again that nobody claims any more, as a provisioner does by itself.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be made anew.
+    pub fn recycle_volumes(&self) -> anyhow::Result<()> {
+        let path = "--output=jsonpath={range .items[?(@.status.phase==\"Released\")]}{.metadata.name} {end}";
+        let released = command::capture(&mut self.kubectl(["get", "persistentvolumes", path]))?;
+        let released: Vec<String> = released.split_whitespace().map(str::to_owned).collect();
+        if released.is_empty() {
+            return Ok(());
+        }
+        let mut delete = self.kubectl(["delete", "persistentvolumes", "--ignore-not-found", "--timeout=60s"]);
+        command::capture(delete.args(&released))?;
+        let offer = volumes::renew(&self.layout, &released)?;
+        command::feed(&mut self.kubectl(["apply", "--filename=-"]), &offer)?;
+        Ok(())
+    }
+
     fn offer_volumes(&self) -> anyhow::Result<()> {
         let offer = volumes::prepare(&self.layout)?;
         command::feed(&mut self.kubectl(["apply", "--filename=-"]), &offer)?;

@@ -26,11 +26,19 @@ struct Generated {
 /// Every file that is written.
 const FILES: &[Generated] = &[
     Generated { path: "crds/replicatedstores.yaml", content: definition },
+    Generated { path: "crds/faultexperiments.yaml", content: experiment_definition },
     Generated { path: "docs/reference/metrics.md", content: metric_reference },
     Generated { path: "docs/reference/operator-metrics.md", content: manifests::operator_metrics },
     Generated { path: "manifests/operator.yaml", content: manifests::operator },
+    Generated { path: "manifests/lab.yaml", content: manifests::lab },
     Generated { path: "dashboards/holdfast-store.json", content: manifests::dashboard },
+    Generated { path: "dashboards/holdfast-lab.json", content: manifests::lab_dashboard },
+    Generated { path: "charts/holdfast/files/holdfast-lab.json", content: manifests::lab_dashboard },
     Generated { path: "charts/holdfast/files/crds/replicatedstores.yaml", content: manifests::definition },
+    Generated {
+        path: "charts/holdfast/files/crds/faultexperiments.yaml",
+        content: manifests::experiment_definition,
+    },
     Generated { path: "charts/holdfast/files/rules.yaml", content: manifests::rules },
     Generated { path: "charts/holdfast/files/holdfast-store.json", content: manifests::dashboard },
     Generated { path: "charts/holdfast/files/alerts.yaml", content: manifests::alerts },
@@ -74,9 +82,18 @@ fn write(path: &Path, content: &str) -> anyhow::Result<()> {
     fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The definition of the kind, for `kubectl apply`.
+/// The definition of the stores' kind, for `kubectl apply`.
 fn definition() -> anyhow::Result<String> {
-    let yaml = serde_yaml::to_string(&holdfast_api::kind::definition())?;
+    for_kubectl(&holdfast_api::kind::definition())
+}
+
+/// The definition of the experiments' kind, for `kubectl apply`.
+fn experiment_definition() -> anyhow::Result<String> {
+    for_kubectl(&holdfast_api::kind::experiment_definition())
+}
+
+fn for_kubectl(definition: &impl serde::Serialize) -> anyhow::Result<String> {
+    let yaml = serde_yaml::to_string(definition)?;
     Ok(format!("# Written by `cargo xtask codegen` from api/src/kind; edits are lost.\n{yaml}"))
 }
 

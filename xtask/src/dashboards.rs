@@ -3,6 +3,7 @@
 //! What it refuses to do: name a metric that no member exports (a test compares with the member's own reference), ask for
 //! downloads (`__inputs`), or depend on one data source's name.
 
+mod lab;
 mod store;
 
 use serde_json::{Value, json};
@@ -10,8 +11,11 @@ use serde_json::{Value, json};
 /// Grafana's grid is 24 columns wide.
 const COLUMNS: u32 = 24;
 
-/// What every query selects by; the variables are declared in [`variables`].
+/// What every query about a store selects by; the variables are declared in [`variables`].
 const SELECT: &str = r#"namespace=~"$namespace",store=~"$store",pod=~"$pod""#;
+
+/// What every query about experiments selects by: namespace and pod are the lab's own.
+const SELECT_LAB: &str = r#"namespace=~"$namespace",pod=~"$pod""#;
 
 /// What is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +51,22 @@ struct Row {
 
 /// The store overview: leader, members, lag, latencies, checkpoints, failovers.
 pub fn store() -> Value {
+    let description =
+        "One replicated store: its leader, its members, how far they are apart, and how long its disks take.";
+    dashboard("store", "Store", description, variables(), panels(store::ROWS, SELECT))
+}
+
+/// Failure experiments: how far they are, how fast stores come back, what is lost.
+pub fn lab() -> Value {
+    let description = "Failure experiments: how far they are, how fast stores of each strategy come back, and what is lost.";
+    dashboard("lab", "Experiments", description, lab_variables(), panels(lab::ROWS, SELECT_LAB))
+}
+
+fn dashboard(name: &str, title: &str, description: &str, variables: Value, panels: Vec<Value>) -> Value {
     sorted(json!({
-        "uid": "holdfast-store",
-        "title": "Holdfast / Store",
-        "description": "One replicated store: its leader, its members, how far they are apart, and how long its disks take.",
+        "uid": format!("holdfast-{name}"),
+        "title": format!("Holdfast / {title}"),
+        "description": description,
         "tags": ["holdfast"],
         "schemaVersion": 39,
         "version": 1,
@@ -59,10 +75,10 @@ pub fn store() -> Value {
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "browser",
-        "templating": {"list": variables()},
+        "templating": {"list": variables},
         "annotations": {"list": []},
         "links": [],
-        "panels": panels(store::ROWS),
+        "panels": panels,
     }))
 }
 
@@ -90,53 +106,66 @@ pub fn queries(dashboard: &Value) -> Vec<(String, String)> {
 }
 
 fn variables() -> Value {
-    let query = |name: &str, label: &str, query: String| {
-        json!({
-            "name": name,
-            "label": label,
-            "type": "query",
-            "datasource": {"type": "prometheus", "uid": "${datasource}"},
-            "query": {"query": query, "refId": "StandardVariableQuery"},
-            "definition": query,
-            "refresh": 2,
-            "sort": 1,
-            "multi": name == "pod",
-            "includeAll": true,
-            // `.*` also matches series without the label, so that a Prometheus beside a laptop's store works too.
-            "allValue": ".*",
-            "current": {"selected": true, "text": "All", "value": "$__all"},
-            "hide": 0,
-            "options": [],
-            "regex": "",
-            "skipUrlSync": false,
-        })
-    };
     json!([
-        {
-            "name": "datasource",
-            "label": "Data source",
-            "type": "datasource",
-            "query": "prometheus",
-            "refresh": 1,
-            "current": {},
-            "hide": 0,
-            "includeAll": false,
-            "multi": false,
-            "options": [],
-            "regex": "",
-            "skipUrlSync": false,
-        },
-        query("namespace", "Namespace", "label_values(holdfast_member_info, namespace)".to_owned()),
-        query("store", "Store", r#"label_values(holdfast_member_info{namespace=~"$namespace"}, store)"#.to_owned()),
+        data_source(),
+        query("namespace", "Namespace", "label_values(holdfast_member_info, namespace)"),
+        query("store", "Store", r#"label_values(holdfast_member_info{namespace=~"$namespace"}, store)"#),
         query(
             "pod",
             "Pod",
-            r#"label_values(holdfast_member_info{namespace=~"$namespace",store=~"$store"}, pod)"#.to_owned(),
+            r#"label_values(holdfast_member_info{namespace=~"$namespace",store=~"$store"}, pod)"#,
         ),
     ])
 }
 
-fn panels(rows: &[Row]) -> Vec<Value> {
+fn lab_variables() -> Value {
+    json!([
+        data_source(),
+        query("namespace", "Namespace of the lab", "label_values(holdfast_lab_run_under_way, namespace)"),
+        query("pod", "Lab", r#"label_values(holdfast_lab_run_under_way{namespace=~"$namespace"}, pod)"#),
+    ])
+}
+
+fn data_source() -> Value {
+    json!({
+        "name": "datasource",
+        "label": "Data source",
+        "type": "datasource",
+        "query": "prometheus",
+        "refresh": 1,
+        "current": {},
+        "hide": 0,
+        "includeAll": false,
+        "multi": false,
+        "options": [],
+        "regex": "",
+        "skipUrlSync": false,
+    })
+}
+
+fn query(name: &str, label: &str, query: &str) -> Value {
+    json!({
+        "name": name,
+        "label": label,
+        "type": "query",
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "query": {"query": query, "refId": "StandardVariableQuery"},
+        "definition": query,
+        "refresh": 2,
+        "sort": 1,
+        "multi": name == "pod",
+        "includeAll": true,
+        // `.*` also matches series without the label, so that a Prometheus beside a laptop's store works too.
+        "allValue": ".*",
+        "current": {"selected": true, "text": "All", "value": "$__all"},
+        "hide": 0,
+        "options": [],
+        "regex": "",
+        "skipUrlSync": false,
+    })
+}
+
+fn panels(rows: &[Row], selector: &str) -> Vec<Value> {
     let mut laid_out = Vec::new();
     let mut y = 0;
     for row in rows {
@@ -155,7 +184,7 @@ fn panels(rows: &[Row]) -> Vec<Value> {
                 x = 0;
                 y += panel.kind.height();
             }
-            let mut json = panel.json(laid_out.len() + 1);
+            let mut json = panel.json(laid_out.len() + 1, selector);
             json["gridPos"] = json!({"x": x, "y": y, "w": panel.width, "h": panel.kind.height()});
             laid_out.push(json);
             x += panel.width;
@@ -208,7 +237,7 @@ impl Kind {
 }
 
 impl Panel {
-    fn json(&self, id: usize) -> Value {
+    fn json(&self, id: usize, selector: &str) -> Value {
         let source = json!({"type": "prometheus", "uid": "${datasource}"});
         let targets: Vec<Value> = self
             .queries
@@ -218,7 +247,7 @@ impl Panel {
                 json!({
                     "refId": char::from(b'A' + i as u8).to_string(),
                     "datasource": source,
-                    "expr": select(query),
+                    "expr": select(query, selector),
                     "legendFormat": legend,
                     "editorMode": "code",
                     "range": true,
@@ -282,8 +311,8 @@ impl Panel {
 }
 
 /// Puts the selector into every pair of braces that follows a metric's name: `{}` and `{own="label",}`.
-fn select(query: &str) -> String {
-    query.replace("{}", &format!("{{{SELECT}}}")).replace(",}", &format!(",{SELECT}}}"))
+fn select(query: &str, selector: &str) -> String {
+    query.replace("{}", &format!("{{{selector}}}")).replace(",}", &format!(",{selector}}}"))
 }
 
 /// The same value with the keys of every object in order, whatever order the JSON library keeps.
@@ -305,8 +334,13 @@ mod tests {
 
     use super::*;
 
+    fn panels_of(dashboard: &Value) -> Vec<Value> {
+        let panels = dashboard["panels"].as_array().unwrap().iter();
+        panels.filter(|panel| panel["type"] != "row").cloned().collect()
+    }
+
     fn all_panels() -> Vec<Value> {
-        store()["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row").cloned().collect()
+        [store(), lab()].iter().flat_map(panels_of).collect()
     }
 
     #[test]
@@ -321,20 +355,25 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_selected_by_namespace_store_and_pod() {
-        for panel in all_panels() {
-            for target in panel["targets"].as_array().unwrap() {
-                let query = target["expr"].as_str().unwrap();
-                let metrics = query.matches("holdfast_").count() + query.matches("process_").count();
-                assert_eq!(query.matches(SELECT).count(), metrics, "{query}");
-                assert!(!query.contains("rate(") || query.contains("$__rate_interval"), "{query}");
+    fn every_metric_is_selected_by_the_variables() {
+        for (dashboard, selector) in [(store(), SELECT), (lab(), SELECT_LAB)] {
+            for panel in panels_of(&dashboard) {
+                for target in panel["targets"].as_array().unwrap() {
+                    let query = target["expr"].as_str().unwrap();
+                    let metrics = query.matches("holdfast_").count() + query.matches("process_").count();
+                    assert_eq!(query.matches(selector).count(), metrics, "{query}");
+                    assert!(!query.contains("rate(") || query.contains("$__rate_interval"), "{query}");
+                }
             }
         }
     }
 
     #[test]
     fn panels_have_distinct_numbers_and_do_not_overlap() {
-        let dashboard = store();
+        [store(), lab()].iter().for_each(check_places);
+    }
+
+    fn check_places(dashboard: &Value) {
         let mut numbers = BTreeSet::new();
         let mut cells = BTreeSet::new();
         for panel in dashboard["panels"].as_array().unwrap() {
@@ -351,9 +390,8 @@ mod tests {
 
     #[test]
     fn queries_can_be_asked_of_a_prometheus_as_they_are() {
-        let queries = queries(&store());
-        assert!(queries.len() > 30);
-        for (title, query) in queries {
+        assert!(queries(&store()).len() > 30 && queries(&lab()).len() > 8);
+        for (title, query) in queries(&store()).into_iter().chain(queries(&lab())) {
             assert!(!query.contains('$'), "{title}: {query}");
         }
     }

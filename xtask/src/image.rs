@@ -17,7 +17,7 @@ pub const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10";
 const REGISTRY: &str = "ghcr.io/holdfast-dev";
 
 /// The product's images: targets of the `Containerfile`. Each holds the one program `holdfast-TARGET`.
-const TARGETS: [&str; 2] = ["operator", "sidecar"];
+const TARGETS: [&str; 3] = ["lab", "operator", "sidecar"];
 
 /// What `cargo xtask image` is told.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub struct Image {
     pub archive: PathBuf,
 }
 
-/// Build both images and say where they are.
+/// Build all images and say where they are.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Build both images from the programs in `binaries`, stripped of what only a debugger reads.
+/// Build all images from the programs in `binaries`, stripped of what only a debugger reads.
 ///
 /// # Errors
 ///

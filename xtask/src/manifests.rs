@@ -3,7 +3,7 @@
 //!
 //! It refuses to template: the chart's own templates are written by hand.
 
-use holdfast_operator::install;
+use holdfast_operator::install::{self, lab};
 use serde::Serialize;
 
 use crate::dashboards;
@@ -18,6 +18,8 @@ const HEAD: &str = "# Written by `cargo xtask codegen` from the code; edits are 
 pub(crate) fn operator() -> anyhow::Result<String> {
     let mut text = HEAD.to_owned();
     text += &serde_yaml::to_string(&holdfast_api::kind::definition())?;
+    text += "---\n";
+    text += &serde_yaml::to_string(&holdfast_api::kind::experiment_definition())?;
     for object in install::objects(env!("CARGO_PKG_VERSION")) {
         text += "---\n";
         text += &serde_yaml::to_string(&object)?;
@@ -25,12 +27,24 @@ pub(crate) fn operator() -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The definition of the kind, as the chart has it.
+/// `manifests/lab.yaml`: the lab beside an operator that is installed.
+pub(crate) fn lab() -> anyhow::Result<String> {
+    let objects = lab::objects(env!("CARGO_PKG_VERSION"));
+    let objects = objects.iter().map(serde_yaml::to_string).collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("{HEAD}{}", objects.join("---\n")))
+}
+
+/// The definition of the experiments' kind, as the chart has it.
+pub(crate) fn experiment_definition() -> anyhow::Result<String> {
+    Ok(format!("{HEAD}{}", serde_yaml::to_string(&holdfast_api::kind::experiment_definition())?))
+}
+
+/// The definition of the stores' kind, as the chart has it.
 pub(crate) fn definition() -> anyhow::Result<String> {
     Ok(format!("{HEAD}{}", serde_yaml::to_string(&holdfast_api::kind::definition())?))
 }
 
-/// The rights of the operator, and of those who may look at or edit a namespace, by what they are for.
+/// The rights of the operator and of the lab, and of those who may look at or edit a namespace, by what they are for.
 pub(crate) fn rules() -> anyhow::Result<String> {
     #[derive(Serialize)]
     struct Rules<T> {
@@ -38,12 +52,14 @@ pub(crate) fn rules() -> anyhow::Result<String> {
         lease: T,
         view: T,
         edit: T,
+        lab: T,
     }
     let rules = Rules {
         stores: install::store_rules(),
         lease: install::lease_rules(),
         view: install::view_rules(),
         edit: install::edit_rules(),
+        lab: lab::rules(),
     };
     Ok(format!("{HEAD}{}", serde_yaml::to_string(&rules)?))
 }
@@ -51,6 +67,11 @@ pub(crate) fn rules() -> anyhow::Result<String> {
 /// The dashboard of one store.
 pub(crate) fn dashboard() -> anyhow::Result<String> {
     Ok(dashboards::text(&dashboards::store()))
+}
+
+/// The dashboard of failure experiments.
+pub(crate) fn lab_dashboard() -> anyhow::Result<String> {
+    Ok(dashboards::text(&dashboards::lab()))
 }
 
 /// The page of every metric that the operator serves.
@@ -85,6 +106,35 @@ mod tests {
             if let Err(error) = holdfast_api::validate::read(&text) {
                 panic!("{sample}.yaml: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn the_sample_of_an_experiment_is_valid() {
+        let text = read("manifests/fault-experiment.yaml");
+        let document: serde_json::Value = serde_yaml::from_str(&text).expect("YAML");
+        assert_eq!(document["kind"], holdfast_api::names::EXPERIMENT_KIND);
+        assert_eq!(holdfast_api::validate::check_experiment(&document, None), Ok(()));
+    }
+
+    /// As for the operator's.
+    #[test]
+    fn chart_and_manifest_run_the_lab_alike() {
+        let chart = read("charts/holdfast/templates/lab.yaml");
+        let manifest = lab().expect("the manifest can be made");
+        for line in [
+            "runAsNonRoot: true",
+            "readOnlyRootFilesystem: true",
+            "allowPrivilegeEscalation: false",
+            "type: RuntimeDefault",
+            "path: /livez",
+            "containerPort: 8000",
+            "type: Recreate",
+            "name: HOLDFAST_LAB_IMAGE",
+            "mountPath: /var/lib/holdfast-lab",
+        ] {
+            assert!(chart.contains(line), "the chart has no {line:?}");
+            assert!(manifest.contains(line), "the manifest has no {line:?}");
         }
     }
 
@@ -132,8 +182,13 @@ mod tests {
     fn dashboard_and_alerts_name_only_metrics_that_exist() {
         let members = holdfast_sidecar::metrics::reference();
         let operator = holdfast_operator::metrics::Metrics::new().expect("metrics").names();
-        let known: BTreeSet<String> = metrics(&members).into_iter().chain(operator).collect();
-        for (file, text) in [("dashboard", dashboard().expect("made")), ("alerts", ALERTS.to_owned())] {
+        let lab = holdfast_lab::RunMetrics::names().expect("metrics");
+        let known: BTreeSet<String> = metrics(&members).into_iter().chain(operator).chain(lab).collect();
+        for (file, text) in [
+            ("dashboard", dashboard().expect("made")),
+            ("lab's dashboard", lab_dashboard().expect("made")),
+            ("alerts", ALERTS.to_owned()),
+        ] {
             let unknown: Vec<_> =
                 metrics(&text).into_iter().filter(|name| !known.contains(name) && !is_rule(name)).collect();
             assert!(unknown.is_empty(), "the {file} asks for {unknown:?}, which nobody exports");

@@ -29,6 +29,9 @@ const NAME_BYTES_MAX: usize = 63;
 /// What an image looks like; the container runtime knows better.
 pub(crate) const IMAGE_PATTERN: &str = r"^[^\s]+$";
 
+/// What a configuration of an experiment may be called. A first letter or digit: a spreadsheet takes a cell that begins with a hyphen for a formula.
+pub(crate) const CONFIGURATION_PATTERN: &str = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$";
+
 /// What a volume's size looks like.
 pub(crate) const SIZE_PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$";
 

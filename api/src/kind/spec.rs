@@ -252,6 +252,27 @@ pub struct StorageSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
+
+    /// What becomes of the volumes when the store is deleted. Retain: they stay, and a store of the same name finds its data. Delete: they go
+    /// with it.
+    #[serde(default, skip_serializing_if = "WhenDeleted::is_retain")]
+    pub when_deleted: WhenDeleted,
+}
+
+/// What becomes of the volumes when the store is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum WhenDeleted {
+    /// They stay.
+    #[default]
+    Retain,
+    /// They go too.
+    Delete,
+}
+
+impl WhenDeleted {
+    fn is_retain(&self) -> bool {
+        *self == WhenDeleted::Retain
+    }
 }
 
 /// The Services of all ready members and of the leader. The Service in which members find each other is not touched.
@@ -326,7 +347,7 @@ impl Default for CheckpointSpec {
 
 impl Default for StorageSpec {
     fn default() -> StorageSpec {
-        StorageSpec { size: storage_size(), storage_class_name: None }
+        StorageSpec { size: storage_size(), storage_class_name: None, when_deleted: WhenDeleted::default() }
     }
 }
 

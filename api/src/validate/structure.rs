@@ -5,7 +5,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::suggestion;
-use crate::kind::{IMAGE_PATTERN, SIZE_PATTERN};
+use crate::kind::{CONFIGURATION_PATTERN, IMAGE_PATTERN, SIZE_PATTERN};
 use crate::span::SPAN_PATTERN;
 use crate::violation::Violations;
 
@@ -160,6 +160,10 @@ fn meaning(pattern: &str) -> String {
             "is not a length of time; write whole numbers with units, such as 100ms, 30s or 1m30s".to_owned()
         }
         SIZE_PATTERN => "is not a size; write a number with a unit, such as 512Mi or 10Gi".to_owned(),
+        CONFIGURATION_PATTERN => {
+            "is not a configuration's name; write letters, digits, hyphens, underscores and dots, a letter or digit first"
+                .to_owned()
+        }
         IMAGE_PATTERN => "is not an image; write its name without spaces".to_owned(),
         _ => format!("does not match {pattern}"),
     }

@@ -23,6 +23,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{- define "holdfast.lab.fullname" -}}
+{{- printf "%s-lab" (include "holdfast.fullname" . | trimSuffix "-operator" | trunc 48 | trimSuffix "-") -}}
+{{- end -}}
+
+{{- define "holdfast.lab.selector" -}}
+app.kubernetes.io/name: holdfast-lab
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "holdfast.lab.labels" -}}
+{{ include "holdfast.lab.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: holdfast
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
 {{- define "holdfast.serviceAccount" -}}
 {{- if .Values.serviceAccount.name -}}
 {{- .Values.serviceAccount.name -}}

@@ -2,6 +2,7 @@
 //! on this machine and share it, in this order, so that each finds what the one before left.
 
 mod changes;
+mod experiments;
 mod faults;
 mod kinds;
 mod messages;
@@ -31,6 +32,10 @@ const TESTS: &[Test<Shared>] = &[
     ("needs_cluster_a_deleted_store_leaves_only_its_volumes", changes::deleted),
     ("needs_cluster_a_member_with_checkpoints_comes_back_from_the_last", kinds::checkpointing),
     ("needs_cluster_an_application_runs_beside_its_member", kinds::application),
+    ("needs_cluster_an_experiment_completes_although_the_lab_is_killed", experiments::completes),
+    ("needs_cluster_pods_are_deleted_and_members_paused_in_experiments", experiments::other_failures),
+    ("needs_cluster_a_deleted_experiment_leaves_nothing", experiments::cancelled),
+    ("needs_cluster_an_experiment_leaves_the_store_of_a_stranger_alone", experiments::stranger),
     ("needs_cluster_helm_installs_tests_and_uninstalls", operator::helm),
 ];
 

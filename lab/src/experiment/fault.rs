@@ -28,6 +28,9 @@ const LATENCY: Duration = Duration::from_millis(50);
 /// do without have their chance.
 pub(crate) const LASTS: Duration = Duration::from_secs(5);
 
+/// The step in which it is found out whom a failure hits.
+const CHOOSING: &str = "choosing what fails";
+
 /// What is to fail.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -57,15 +60,26 @@ impl Fault {
         node_count: u8,
         chance: u64,
     ) -> Result<Fault, TestbedError> {
-        let nobody = || TestbedError::new("choosing what fails", "no member leads");
-        let serving = bed.leader().await.ok_or_else(nobody)?.member;
-        let replicas = bed.replicas();
-        let members = chosen(kind, node_count, serving, replicas, chance)
-            .map_err(|why| TestbedError::new("choosing what fails", why))?;
+        let serving = bed.leader().await.map(|leader| leader.member);
+        let fault = Fault::among(bed.replicas(), serving, kind, node_count, chance)?;
         if super::needs_links(kind) && bed.store.links().is_none() {
             let why = "this store's connections are direct and cannot be cut; configure it again";
-            return Err(TestbedError::new("choosing what fails", why));
+            return Err(TestbedError::new(CHOOSING, why));
         }
+        Ok(fault)
+    }
+
+    /// Whom it is to hit of so many members, of which this one serves.
+    pub(crate) fn among(
+        replicas: u8,
+        serving: Option<u8>,
+        kind: FailureKind,
+        node_count: u8,
+        chance: u64,
+    ) -> Result<Fault, TestbedError> {
+        let serving = serving.ok_or_else(|| TestbedError::new(CHOOSING, "no member leads"))?;
+        let members = chosen(kind, node_count, serving, replicas, chance)
+            .map_err(|why| TestbedError::new(CHOOSING, why))?;
         Ok(Fault { kind, serving, members })
     }
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use holdfast_client::{ReadOptions, WriteOptions};
+use holdfast_client::{NativeClient, ReadOptions, WriteOptions};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::cost::Cost;
 use crate::TestbedError;
-use crate::testbed::Bed;
 
 /// So many items are stored one after the other, and their time is the latency of a write. Enough for a p99.
 const ONE_BY_ONE: u32 = 500;
@@ -65,11 +64,10 @@ impl Stored {
     }
 }
 
-/// Stores items, each acknowledged at the store's concern.
-pub(crate) async fn store(bed: &Bed, items: u32, seed: u64) -> Result<Stored, TestbedError> {
+/// Stores items, each acknowledged at the store's concern. What was written to disks meanwhile is not known here.
+pub(crate) async fn store(client: &NativeClient, items: u32, seed: u64) -> Result<Stored, TestbedError> {
     let failed = |error: holdfast_client::Error| TestbedError::new("storing the items", error);
-    let client = bed.all.with_deadline(STORE_MAX);
-    let before = Cost::settled(&bed.store).await;
+    let client = client.with_deadline(STORE_MAX);
     let began = Instant::now();
     let (mut latencies, mut indexes) = (Vec::new(), Vec::with_capacity(items as usize));
     for item in 0..items.min(ONE_BY_ONE) {
@@ -96,20 +94,19 @@ pub(crate) async fn store(bed: &Bed, items: u32, seed: u64) -> Result<Stored, Te
         indexes.push(written.expect("no write panics").map_err(failed)?.position.index.0);
     }
     let took = began.elapsed();
-    let cost = before.and_then(|before| Cost::read(&bed.store).map(|now| now.since(before, items.into())));
     latencies.sort_unstable();
-    Ok(Stored { took, cost, items, seed, latencies, indexes })
+    Ok(Stored { took, cost: None, items, seed, latencies, indexes })
 }
 
 /// How many items are there with the value that was stored. What cannot be read in time is not there.
-pub(crate) async fn count(bed: &Bed, stored: &Stored, most: Duration) -> u64 {
+pub(crate) async fn count(client: &NativeClient, stored: &Stored, most: Duration) -> u64 {
     let mut expected: HashMap<Bytes, Bytes> =
         (0..stored.items).map(|item| (key(item).into(), value(item, stored.seed))).collect();
     let mut found = 0;
     for prefix in PREFIXES {
         let mut after = Bytes::new();
         loop {
-            let page = bed.all.with_deadline(most).range(prefix, after, PAGE, ReadOptions::default()).await;
+            let page = client.with_deadline(most).range(prefix, after, PAGE, ReadOptions::default()).await;
             let Ok(page) = page else { break };
             for item in &page.items {
                 // Each counts once.

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 
 use super::RECOVERY_MAX;
 use crate::TestbedError;
-use crate::testbed::Bed;
 
 /// Writes of one client that are remembered, and so the most that it makes: a store takes a few thousand a second of one client.
 const WRITES_MAX: u32 = 200_000;
@@ -49,14 +48,13 @@ fn key(writer: u16, write: u32) -> String {
 }
 
 impl Load {
-    /// Starts so many clients and waits until each writes.
-    pub(crate) async fn begin(bed: &Bed, writers: u16) -> Result<Load, TestbedError> {
+    /// Starts so many clients of the members at `addresses` and waits until each writes.
+    pub(crate) async fn begin(addresses: &[String], writers: u16) -> Result<Load, TestbedError> {
         let failed = |why: &str| TestbedError::new("starting the load", why);
         let stop = Arc::new(AtomicBool::new(false));
         let mut load = Load { stop, acknowledged: Vec::new(), writers: JoinSet::new() };
         for writer in 0..writers {
-            let client =
-                NativeClient::new(bed.store.clients()).map_err(|error| failed(&error.to_string()))?;
+            let client = NativeClient::new(addresses).map_err(|error| failed(&error.to_string()))?;
             let (count, counted) = watch::channel(0);
             load.acknowledged.push(counted);
             load.writers.spawn(write(client.with_deadline(WRITE_MAX), writer, load.stop.clone(), count));
@@ -70,8 +68,14 @@ impl Load {
         Ok(load)
     }
 
-    /// Ends the clients, when each has written again if the store `serves`, and says what became of their writes. `None` if there were none.
-    pub(crate) async fn end(mut self, bed: &Bed, failure: Instant, serves: bool) -> Option<Outcome> {
+    /// Ends the clients, when each has written again if the store `serves`, and says what became of their writes, as `reader` finds them. `None` if
+    /// there were none.
+    pub(crate) async fn end(
+        mut self,
+        reader: &NativeClient,
+        failure: Instant,
+        serves: bool,
+    ) -> Option<Outcome> {
         if self.writers.is_empty() {
             return None;
         }
@@ -89,7 +93,7 @@ impl Load {
         }
         acknowledged.sort_unstable();
         let times: Vec<Instant> = acknowledged.iter().map(|(time, _)| *time).collect();
-        let lost = found(&bed.all).await.map(|found| {
+        let lost = found(reader).await.map(|found| {
             acknowledged.iter().filter(|(_, key)| !found.contains(key.as_bytes())).count() as u64
         });
         Some(Outcome { gap: gap(&times, failure), acknowledged: times.len() as u64, lost })

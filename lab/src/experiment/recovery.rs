@@ -23,7 +23,7 @@ const ASK_INTERVAL: Duration = Duration::from_millis(1);
 /// Questions to one member that may be open. One that held all of them for so long has lost them.
 const OPEN_MAX: usize = 64;
 /// How long one question may wait. Longer than an election.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// What is asked.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl Recovery {
 }
 
 /// Asks one member until it answers.
-async fn ask(client: &NativeClient, key: &str) -> Option<Value> {
+pub(crate) async fn ask(client: &NativeClient, key: &str) -> Option<Value> {
     let mut open = JoinSet::new();
     let mut ticks = interval(ASK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -155,7 +155,7 @@ async fn ask(client: &NativeClient, key: &str) -> Option<Value> {
 
 impl Recovered {
     /// What a reader should know of this recovery.
-    pub(crate) fn note(&self, bed: &Bed, fault: &Fault, whole: bool) -> Option<String> {
+    pub(crate) fn note(&self, replicas: u8, fault: &Fault, whole: bool) -> Option<String> {
         let mut notes = Vec::new();
         match self.found {
             Found::Data => {}
@@ -166,13 +166,13 @@ impl Recovered {
                 notes.push(format!("nobody answered within {} s", RECOVERY_MAX.as_secs()));
             }
         }
-        if bed.replicas() == 2 && self.found != Found::Nobody {
+        if replicas == 2 && self.found != Found::Nobody {
             notes.push(
                 "two members have no majority without each other: the one that failed had to come back"
                     .to_owned(),
             );
         }
-        if !fault.kills() && bed.replicas() < 3 && fault.kind() != FailureKind::Latency {
+        if !fault.kills() && replicas < 3 && fault.kind() != FailureKind::Latency {
             notes.push(format!("nobody could take over; the failure ended after {} s", LASTS.as_secs()));
         }
         if !whole && self.found != Found::Nobody {

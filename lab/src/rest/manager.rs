@@ -337,7 +337,7 @@ impl Manager {
         active.recoveries.fetch_add(1, Ordering::Relaxed);
         active.touch();
         active.state().last_recovery = Some(took);
-        self.metrics.recovered(active.configuration.strategy_name(), took);
+        self.metrics.runs.recovered(&active.configuration, took);
         Ok(json!({
             "success": true,
             "recovery_time_seconds": took,
@@ -357,14 +357,17 @@ impl Manager {
         let active = self.replace(&configuration, experiment::needs_links(protocol.failure_type)).await?;
         let bed = active.bed()?;
         let run_id = self.experiments.fetch_add(1, Ordering::Relaxed) + 1;
-        let found = experiment::run(bed, &configuration, &protocol, run_id).await?;
+        self.metrics.runs.set_under_way(true);
+        let found = experiment::run(bed, &configuration, &protocol, run_id).await;
+        self.metrics.runs.set_under_way(false);
+        let found = found.inspect_err(|_| self.metrics.runs.failed(&configuration))?;
         active.writes.fetch_add(protocol.items.into(), Ordering::Relaxed);
         active.reads.fetch_add(protocol.items.into(), Ordering::Relaxed);
         active.failures.fetch_add(1, Ordering::Relaxed);
         active.recoveries.fetch_add(1, Ordering::Relaxed);
         active.touch();
         active.state().last_recovery = Some(found.recovery_time_seconds);
-        self.metrics.recovered(configuration.strategy_name(), found.recovery_time_seconds);
+        self.metrics.runs.measured(&configuration, &found);
         let mut answer = serde_json::to_value(&found).expect("a measurement is plain data");
         let more = json!({
             "strategy": configuration.strategy_name(),

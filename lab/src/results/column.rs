@@ -28,6 +28,19 @@ pub fn header() -> Vec<&'static str> {
     COLUMNS.iter().map(|column| column.name).collect()
 }
 
+/// A whole table: the line with the names, and a line for each run.
+pub fn to_csv(runs: &[Run]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let lines = runs.iter().map(|run| COLUMNS.iter().map(|column| (column.write)(run)).collect());
+    for line in
+        std::iter::once(header().iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).chain(lines)
+    {
+        writer.write_record(line).expect("memory takes everything, and lines are equally long");
+    }
+    let bytes = writer.into_inner().expect("memory takes everything");
+    String::from_utf8(bytes).expect("every cell is text")
+}
+
 /// All of them.
 pub(super) const COLUMNS: [Column; 20] = [
     Column {

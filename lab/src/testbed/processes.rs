@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_api::http::{Role, Status};
+use holdfast_api::http::Status;
 use holdfast_api::{
     CheckpointSettings, Compression, Consensus, FaultSettings, HEARTBEAT_INTERVAL_DEFAULT,
     HEARTBEAT_TIMEOUT_DEFAULT, HeartbeatSettings, Settings, StoreName, WriteConcern,
@@ -20,7 +20,8 @@ use holdfast_laptop::{Scratch, Store};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Testbed, TestbedError};
-use crate::{Configuration, Measurement, Protocol, experiment};
+use crate::experiment::{self, health};
+use crate::{Configuration, Measurement, Protocol};
 
 /// How long a store may take to be ready: processes start within tens of milliseconds and elect a leader within a second, on a machine that
 /// does nothing else.
@@ -140,35 +141,17 @@ impl Bed {
 
     /// What every member says of itself; `None` for those that do not answer.
     pub(crate) async fn statuses(&self) -> Vec<Option<Status>> {
-        let mut asked = tokio::task::JoinSet::new();
-        for (ordinal, client) in self.statuses.iter().enumerate() {
-            let client = client.clone();
-            asked.spawn(async move { (ordinal, client.status().await.ok()) });
-        }
-        let mut said = asked.join_all().await;
-        said.sort_by_key(|(ordinal, _)| *ordinal);
-        said.into_iter().map(|(_, status)| status).collect()
+        health::ask(&self.statuses).await
     }
 
     /// Who leads, as far as those who answer know, and what it says of itself.
     pub(crate) async fn leader(&self) -> Option<Status> {
-        let leads = |status: &Status| status.role == Role::Leader;
-        self.statuses().await.into_iter().flatten().filter(leads).max_by_key(|status| status.term)
+        health::leader(self.statuses().await)
     }
 
     /// Whether every member leads or follows the same leader.
     pub(crate) async fn is_well(&self) -> bool {
-        let statuses = self.statuses().await;
-        let leads = |status: &&Status| status.role == Role::Leader;
-        let Some(leader) = statuses.iter().flatten().find(leads) else { return false };
-        let well = |status: &Option<Status>| {
-            status.as_ref().is_some_and(|status| {
-                status.leader == Some(leader.member)
-                    && status.term == leader.term
-                    && matches!(status.role, Role::Leader | Role::Follower)
-            })
-        };
-        statuses.iter().all(well) && leader.peers.iter().all(|peer| peer.connected)
+        health::is_well(&self.statuses().await)
     }
 
     /// Waits until every member is well.

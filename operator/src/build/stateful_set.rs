@@ -1,8 +1,11 @@
 //! The members as a StatefulSet: stable names and volumes. It starts all pods at once (`Parallel`), because members can only
 //! form a store together, and restarts none by itself (`OnDelete`), because it does not know who leads.
 
+use holdfast_api::WhenDeleted;
 use holdfast_api::names::{DATA_VOLUME, peers_service};
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
 };
@@ -26,6 +29,7 @@ pub(super) fn build(valid: &Valid, surroundings: &Surroundings<'_>) -> StatefulS
             }),
             selector: label_selector(valid),
             template: pod::template(valid, surroundings, claimed),
+            persistent_volume_claim_retention_policy: retention(valid).filter(|_| claimed),
             volume_claim_templates: claimed.then(|| vec![claim(valid, surroundings.stateful_set)]),
             ..StatefulSetSpec::default()
         }),
@@ -40,6 +44,16 @@ fn keeps_files(valid: &Valid) -> bool {
     settings.durability == holdfast_api::Durability::Disk
         || settings.checkpoint.is_some()
         || settings.replicas > 1
+}
+
+/// Only what differs from Kubernetes' own default. Volumes of removed members are the operator's business in any case.
+fn retention(valid: &Valid) -> Option<StatefulSetPersistentVolumeClaimRetentionPolicy> {
+    (valid.storage.when_deleted == WhenDeleted::Delete).then(|| {
+        StatefulSetPersistentVolumeClaimRetentionPolicy {
+            when_deleted: Some("Delete".to_owned()),
+            when_scaled: Some("Retain".to_owned()),
+        }
+    })
 }
 
 /// The template of a member's volume. Its size is the one that the StatefulSet was made with: Kubernetes lets nobody change it,

@@ -16,8 +16,17 @@ const CLASS: &str = "local";
 /// The objects that offer the volumes, and their folders. What an earlier claim left in a folder is deleted; the
 /// caller makes sure that nobody uses it any more.
 pub(super) fn prepare(layout: &Layout) -> anyhow::Result<String> {
+    offer(layout, every())
+}
+
+/// The objects that offer these volumes again, and their folders, empty; as [`prepare`] does for all.
+pub(super) fn renew(layout: &Layout, names: &[String]) -> anyhow::Result<String> {
+    offer(layout, every().filter(|(node, number)| names.contains(&name(*node, *number))))
+}
+
+fn offer(layout: &Layout, volumes: impl Iterator<Item = (usize, usize)>) -> anyhow::Result<String> {
     let mut items = vec![class()];
-    for (node, number) in every() {
+    for (node, number) in volumes {
         let folder = layout.of_node(node, &format!("volumes/{number}"));
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;

@@ -38,7 +38,7 @@ impl Progress {
                     self.draw(vec![Line::new(line, Tone::Plain)]);
                 }
             }
-            Event::Done { run, left } => {
+            Event::Done { run, left, .. } => {
                 self.done += 1;
                 self.left = *left;
                 if self.screen.is_none() {
