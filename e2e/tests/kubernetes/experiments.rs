@@ -26,7 +26,7 @@ const THREE: &str = "{runs: 2, items: 100, configurations: [\
 pub(crate) fn completes(shared: &mut Shared) -> anyhow::Result<()> {
     let kubernetes = &shared.kubernetes;
     kubernetes.apply_file(LAB)?;
-    let experiment = Experiment::make(kubernetes, "three", THREE)?;
+    let experiment = Experiment::make(kubernetes, "trio", THREE)?;
     let done = |status: &Value| status["completedRuns"].as_u64().unwrap_or(0);
     let before = experiment.follow(RUNS_MAX, |status| done(status) >= 2)?;
     let lab = "--selector=app.kubernetes.io/name=holdfast-lab";
@@ -61,7 +61,7 @@ pub(crate) fn completes(shared: &mut Shared) -> anyhow::Result<()> {
     let events = ["get", "events", "--namespace", NAMESPACE, "--output=jsonpath={.items[*].reason}"];
     let events = kubernetes.kubectl(&events)?;
     ensure!(events.contains("Started") && events.contains("AllRunsMeasured"), "{events}");
-    experiment.leaves_only(&["configmap/three-results".to_owned()])?;
+    experiment.leaves_only(&["configmap/trio-results".to_owned()])?;
     experiment.delete()?;
     experiment.leaves_only(&[])?;
     renew(shared)

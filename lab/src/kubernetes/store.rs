@@ -215,6 +215,7 @@ fn spec(asked: &FaultExperimentSpec, configuration: &Configuration, image: &str)
         interval: checkpoint_interval,
         retain: CHECKPOINTS_RETAINED,
         compression: Compression::None,
+        outside: None,
     });
     ReplicatedStoreSpec {
         strategy,
