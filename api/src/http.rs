@@ -9,6 +9,7 @@ mod admin;
 mod faults;
 pub mod files;
 mod health;
+mod live;
 mod log;
 mod payload;
 mod problem;
@@ -21,6 +22,10 @@ mod write;
 pub use admin::{CheckpointReply, TransferReply, VersionReply};
 pub use faults::{FaultsRequest, FaultsStatus};
 pub use health::{Health, HealthStatus, LogRole, PeerHealth, PeerHealthStatus, Quorum};
+pub use live::{
+    LIVE_END, Live, LiveCounts, LiveEnd, LiveFiles, LiveHappening, LiveLogs, LiveMember, LiveQueue,
+    LiveState, LiveTiming, LiveWhat,
+};
 pub use log::{
     AppendConcern, AppendReply, AppendRequest, Deduplication, LOG_DEFAULT, LOG_END, LOG_STARTED, LOG_UNDONE,
     LogChangeReply, LogEnd, LogMessage, LogReply, LogSettings, LogStarted, LogUndone, LogsReply,

@@ -6,6 +6,7 @@
 //! | `peers` | connections to the other members |
 //! | [`member`] | puts a member together: folder, core, writer, connections |
 //! | `http`, `admin` | the routes of the client port and of the admin port |
+//! | [`dashboard`] | the page for people, which the client port serves, and runners |
 //! | `native` | the binary protocol of the client port |
 //! | `files` | the bytes of files, beside the log, and their catalogue, in it |
 //! | [`repair`] | puts a damaged folder right before the member starts |
@@ -19,6 +20,7 @@ mod advice;
 pub mod arguments;
 pub mod authority;
 pub mod core;
+pub mod dashboard;
 pub mod ending;
 pub mod files;
 mod http;

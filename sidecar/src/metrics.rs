@@ -21,6 +21,7 @@ pub use instrument::{Counter, Definition, Gauge, Kind, Timing};
 pub use labels::{AppendResult, CheckpointResult, PeerRefusal, Port, ProposalFailure, ReloadResult};
 pub use reference::reference;
 
+pub(crate) use instrument::Reading;
 use instrument::{Families, counter, gauge, timing};
 use state::State;
 

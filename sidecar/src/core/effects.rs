@@ -206,6 +206,7 @@ impl Core {
             self.metrics.leader_changes.increment();
         }
         let leader = after.map(|leader| leader.to_string());
+        self.history.leader(self.now, term, after.map(|leader| leader.ordinal));
         // Without a majority members campaign again and again; what matters is who leads.
         if after != self.role.leader(self.me) {
             tracing::info!(role = role.name(), term = term.0, leader, "the leader has changed");

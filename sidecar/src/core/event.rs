@@ -18,6 +18,7 @@ use super::handle::{
     CheckpointTaken, Failure, FaultsChange, Figures, HandedOver, ReadReply, ReadRequest, Timing,
     WriteRequest, Written,
 };
+use super::history::Happening;
 use super::member_error::Damage;
 use super::watches::WatchStream;
 use crate::native::{Asked, Outbox};
@@ -40,6 +41,8 @@ pub(crate) enum Event {
     Status { reply: oneshot::Sender<Status> },
     /// Somebody wants to know what it all comes to.
     Figures { reply: oneshot::Sender<Figures> },
+    /// Somebody wants to know what happened.
+    History { reply: oneshot::Sender<Vec<Happening>> },
     /// Somebody wants a checkpoint.
     Checkpoint { reply: oneshot::Sender<Result<CheckpointTaken, Failure>> },
     /// Somebody wants to know whether the disk has a checkpoint.

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use super::event::Event;
 use super::follows::Follower;
+use super::history::Happening;
 use super::queue::{PushError, Queue};
 use super::watches::WatchStream;
 use crate::native::{Asked, Outbox};
@@ -399,6 +400,15 @@ impl Handle {
     /// [`Failure::Refused`] if the core is overloaded or has ended.
     pub async fn figures(&self) -> Result<Figures, Failure> {
         self.ask(|reply| Event::Figures { reply }, Failure::stopping).await
+    }
+
+    /// Who led since when, and who was lost, as this member saw it: the last of it, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] if the core is overloaded or has ended.
+    pub async fn history(&self) -> Result<Vec<Happening>, Failure> {
+        self.ask(|reply| Event::History { reply }, Failure::stopping).await
     }
 
     /// Take a checkpoint now, or wait for the one that is being taken.

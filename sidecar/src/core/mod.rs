@@ -15,6 +15,7 @@ mod follows;
 mod hand_overs;
 mod handle;
 mod held;
+mod history;
 mod look_ups;
 mod member_error;
 mod members;
@@ -45,6 +46,7 @@ pub use handle::{
     Answer, CheckpointTaken, Consistency, Failure, FaultsChange, Figures, HandedOver, Handle, Query,
     ReadReply, ReadRequest, RefusalCode, Timing, WatchBatch, WatchEnd, WriteRequest, Written,
 };
+pub use history::{Happening, What};
 pub use member_error::{Broken, Damage};
 pub use watches::WatchStream;
 
@@ -55,6 +57,7 @@ use self::disk::Disk;
 use self::fingerprints::Fingerprints;
 use self::follows::Follows;
 use self::held::{Forwarded, Held};
+use self::history::History;
 use self::messages::Leaderless;
 use self::queue::Queue;
 use self::reads::Reads;
@@ -146,6 +149,8 @@ pub(crate) struct Core {
     unsent: Unsent,
     held: Held,
     forwarded: Forwarded,
+    /// Who led and who was lost.
+    history: History,
     leaderless: Leaderless,
     hand_overs: Vec<HandOver>,
     reads: Reads,
@@ -209,6 +214,7 @@ impl Core {
             unsent: Unsent::default(),
             held: Held::default(),
             forwarded: Forwarded::default(),
+            history: History::default(),
             leaderless: Leaderless::since(now),
             hand_overs: Vec::new(),
             reads: Reads::default(),

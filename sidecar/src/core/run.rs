@@ -133,6 +133,9 @@ impl Core {
             Event::Figures { reply } => {
                 let _ = reply.send(self.figures());
             }
+            Event::History { reply } => {
+                let _ = reply.send(self.history.happenings(self.now));
+            }
             Event::Checkpoint { reply } => self.checkpoint_wanted(reply),
             Event::VerifyCheckpoint { position, reply } => self.checkpoints.verify(position, reply),
             Event::HandOver { to, timeout, reply } => {
@@ -199,10 +202,14 @@ impl Core {
             Event::Reachable { peer } => {
                 self.leaving[usize::from(peer.ordinal.0)] = false;
                 self.step(Input::Connected { peer });
+                self.history.link(self.now, self.term(), peer.ordinal, true);
                 self.reads.ask_now();
                 self.release_held();
             }
-            Event::Unreachable { peer } => self.link_lost(peer),
+            Event::Unreachable { peer } => {
+                self.history.link(self.now, self.term(), peer, false);
+                self.link_lost(peer);
+            }
             Event::Lost { peer } => {
                 self.step(Input::ConnectionLost { peer });
                 self.link_lost(peer.ordinal);

@@ -90,6 +90,11 @@ impl Catalogue {
         Catalogue { core }
     }
 
+    /// The way to the state that has it.
+    pub(super) fn core(&self) -> &Handle {
+        &self.core
+    }
+
     /// A file's record, as the store's leader confirms it.
     pub(crate) async fn get(&self, name: &str) -> Result<Option<Found>, CatalogueError> {
         self.get_hashed(&hash(name), None).await

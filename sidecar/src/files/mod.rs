@@ -10,6 +10,7 @@
 //! | [`upload`], [`partial`], [`reading`], [`removal`] | what clients want |
 //! | [`recovery`], [`scrub`] | copies that are missing or damaged are made again |
 //! | [`nodes`] | who is there, and who is best asked |
+//! | [`seen`] | the newest files and the queue, for somebody who watches |
 //!
 //! The log carries no bytes. A record is written when enough members have checked and flushed them; what a record says is
 //! held, somebody has verified. What this module refuses to do: give a byte that was not checked, remove bytes that
@@ -28,6 +29,7 @@ pub(crate) mod records;
 pub(crate) mod recovery;
 pub(crate) mod removal;
 mod scrub;
+pub(crate) mod seen;
 pub(crate) mod upload;
 mod writing;
 
@@ -157,6 +159,11 @@ impl Files {
     /// Names, sizes, holders, and the queue.
     pub(crate) fn catalogue(&self) -> &Catalogue {
         &self.0.catalogue
+    }
+
+    /// The way to the state that has the catalogue.
+    fn core(&self) -> &Handle {
+        self.0.catalogue.core()
     }
 
     /// The member that these files are of.

@@ -1,4 +1,4 @@
-//! The way around warp's filters: for files, whose bodies are streams without an end in sight, and for the routes of one
+//! The way around warp's filters: for files, whose bodies are streams without an end in sight, for the dashboard, and for the routes of one
 //! key and of message logs, which are asked a hundred times as often as all others:
 //! matching filters, and copying the head for each that is tried, took longer than the request itself.
 //!
@@ -14,9 +14,9 @@ use hyper::body::Incoming;
 use tower::Service;
 use warp::reply::Response;
 
-use super::{Context, files, key, logs};
+use super::{Context, dashboard, files, key, logs};
 
-/// The routes of keys, files and logs, and warp's service of all others.
+/// The routes of keys, files, logs and the dashboard, and warp's service of all others.
 #[derive(Clone, Debug)]
 pub(super) struct Direct<S> {
     pub(super) context: Context,
@@ -45,6 +45,8 @@ where
             Box::pin(async move { Ok(files::serve(&context, request).await) })
         } else if logs::are_meant(path) {
             Box::pin(async move { Ok(logs::serve(&context, request).await) })
+        } else if dashboard::is_meant(path) {
+            Box::pin(async move { Ok(dashboard::serve(&context, request).await) })
         } else {
             Box::pin(self.filters.call(request))
         }

@@ -36,7 +36,8 @@ async fn answer(context: &Context, head: &Head) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, &health(&status, &figures, context.running.settings().heartbeat)))
 }
 
-fn health(status: &Status, figures: &Figures, heartbeat: HeartbeatSettings) -> Health {
+/// How a member is, by what its core says and how often heartbeats are due.
+pub(super) fn health(status: &Status, figures: &Figures, heartbeat: HeartbeatSettings) -> Health {
     let peers: Vec<(u8, PeerHealth)> =
         status.peers.iter().map(|one| (one.ordinal, peer(one, status, heartbeat))).collect();
     let quorum = quorum(status, &peers);
@@ -119,7 +120,8 @@ fn reason(status: &Status, figures: &Figures, quorum: Quorum) -> Option<String> 
     }
 }
 
-fn server_id(status: &Status, ordinal: u8) -> String {
+/// A member's name.
+pub(super) fn server_id(status: &Status, ordinal: u8) -> String {
     let store = status.store.rsplit_once('/').map_or(status.store.as_str(), |(_, name)| name);
     names::member(store, ordinal)
 }

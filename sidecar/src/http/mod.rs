@@ -10,12 +10,14 @@
 //! | `GET /health` | [`health`] |
 //! | `/files`, `/upload`, `/download/{key}`, `/replication-queue`, `/nodes` | [`files`] |
 //! | `/messages…`, `/v1/logs…` | [`logs`] |
+//! | `/dashboard…` | [`dashboard`] |
 //!
 //! The routes of one key and of message logs go around warp (`direct`), the others are its filters. A route takes a request apart, asks the core, and writes the answer down. It refuses to hold any state, and to
 //! decide anything that the core or the replicated state decides.
 
 mod body;
 pub(crate) mod conditions;
+mod dashboard;
 mod direct;
 mod files;
 mod health;
@@ -84,6 +86,9 @@ const ROUTES: Routes = Routes(&[
     Route { path: "/nodes", methods: &["GET", "HEAD"] },
     Route { path: "/nodes/check", methods: &["GET", "HEAD"] },
     Route { path: "/nodes/{key}", methods: &["POST"] },
+    dashboard::ROUTES[0],
+    dashboard::ROUTES[1],
+    dashboard::ROUTES[2],
 ]);
 
 /// The header with the revision of the state that answered.
@@ -94,6 +99,7 @@ const REVISION: HeaderName = HeaderName::from_static(holdfast_api::http::header:
 struct Context {
     running: Running,
     bodies: BodyBudget,
+    streams: dashboard::Streams,
 }
 
 /// The head of a request.
@@ -121,7 +127,7 @@ pub(crate) fn service(
 + Send
 + 'static {
     let metrics = running.metrics().clone();
-    let context = Context { running, bodies: BodyBudget::default() };
+    let context = Context { running, bodies: BodyBudget::default(), streams: dashboard::Streams::default() };
     // Boxed at each group: unboxed chains cost minutes of compile time.
     let lists = list::routes(context.clone()).or(txn::routes(context.clone())).unify().boxed();
     let others = watch::routes(context.clone()).or(status::routes(context.clone())).unify().boxed();

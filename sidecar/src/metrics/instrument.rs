@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, Metric};
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
 
 /// A number that only grows.
@@ -21,6 +21,17 @@ pub struct Gauge(prometheus::Gauge);
 /// How long something took, in buckets of seconds.
 #[derive(Clone, Debug)]
 pub struct Timing(prometheus::Histogram);
+
+/// What a [`Timing`] has come to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reading {
+    /// How often it was observed.
+    pub(crate) count: u64,
+    /// All of it together, in seconds.
+    pub(crate) sum_seconds: f64,
+    /// By upper bound in seconds: how often it took at most so long.
+    pub(crate) buckets: Vec<(f64, u64)>,
+}
 
 /// Observations of a [`Timing`] that are not written down yet.
 #[derive(Debug)]
@@ -127,6 +138,21 @@ impl Timing {
     /// How many times it was observed.
     pub fn count(&self) -> u64 {
         self.0.get_sample_count()
+    }
+
+    /// Everything that was observed.
+    pub(crate) fn reading(&self) -> Reading {
+        let metric = self.0.metric();
+        let histogram = metric.get_histogram();
+        Reading {
+            count: histogram.get_sample_count(),
+            sum_seconds: histogram.get_sample_sum(),
+            buckets: histogram
+                .get_bucket()
+                .iter()
+                .map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()))
+                .collect(),
+        }
     }
 }
 

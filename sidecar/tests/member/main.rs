@@ -2,6 +2,7 @@
 //! what its answers say when others are gone.
 
 mod cluster;
+mod dashboard;
 mod lifecycle;
 mod native;
 mod process;

@@ -430,14 +430,24 @@ pub(crate) struct Event {
 impl Events {
     /// Open a watch, and read its first event.
     pub(crate) fn open(process: &Process, target: &str, headers: &[(&str, &str)]) -> (Events, Event) {
+        let (events, started) = Events::begin(process, target, headers);
+        assert_eq!(started.name, "started");
+        (events, started)
+    }
+
+    /// Open any other stream, and read its first event.
+    pub(crate) fn read(process: &Process, target: &str) -> (Events, Event) {
+        Events::begin(process, target, &[])
+    }
+
+    fn begin(process: &Process, target: &str, headers: &[(&str, &str)]) -> (Events, Event) {
         let stream = send(process.client, "GET", target, headers, b"");
         let mut events = Events(BufReader::new(stream));
         let status = events.line().expect("a status line");
         assert!(status.contains(" 200 "), "{status}");
         while events.line().is_some_and(|line| !line.is_empty()) {}
-        let started = events.next().expect("a first event");
-        assert_eq!(started.name, "started");
-        (events, started)
+        let first = events.next().expect("a first event");
+        (events, first)
     }
 
     /// A line, without the frames that chunks come in; those are lines of their own.

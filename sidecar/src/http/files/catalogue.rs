@@ -95,7 +95,7 @@ pub(super) async fn queue(files: &Files, head: &Head) -> Result<Response, Proble
 }
 
 /// A file as clients read it.
-fn entry(record: FileRecord) -> FileEntry {
+pub(in crate::http) fn entry(record: FileRecord) -> FileEntry {
     FileEntry {
         replicas: record.holders.iter().map(|holder| nodes::name(Ordinal(holder.ordinal))).collect(),
         replicas_wanted: Some(record.wanted.len() as u8).filter(|&wanted| wanted > 0),
@@ -108,7 +108,7 @@ fn entry(record: FileRecord) -> FileEntry {
 }
 
 /// An item as clients read it.
-pub(super) fn queue_entry(item: &QueueItem) -> QueueEntry {
+pub(in crate::http) fn queue_entry(item: &QueueItem) -> QueueEntry {
     QueueEntry {
         id: item.id(),
         file_key: item.name.clone(),
@@ -122,7 +122,8 @@ pub(super) fn queue_entry(item: &QueueItem) -> QueueEntry {
     }
 }
 
-fn statistics(items: &[QueueItem]) -> QueueStatistics {
+/// How many items there are in which state.
+pub(in crate::http) fn statistics(items: &[QueueItem]) -> QueueStatistics {
     let count = |status| items.iter().filter(|item| item.status == status).count();
     QueueStatistics {
         total: items.len(),

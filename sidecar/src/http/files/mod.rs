@@ -19,6 +19,7 @@ mod range;
 mod register;
 mod upload;
 
+pub(super) use catalogue::{entry as file_entry, queue_entry, statistics as queue_statistics};
 use http::{Method, Request};
 use hyper::body::Incoming;
 use warp::reply::Response;

@@ -17,6 +17,8 @@ mod read;
 mod stream;
 mod wanted;
 
+pub(super) use read::log_reply;
+
 use bytes::Bytes;
 use holdfast_api::http::LOG_DEFAULT;
 use holdfast_store::{LOG_NAME_BYTES_MAX, Reason};

@@ -150,7 +150,8 @@ fn trimmed(first: Sequence) -> Problem {
     Problem::new(Code::MessageTrimmed, detail).about(first.0)
 }
 
-fn log_reply(log: &LogState) -> LogReply {
+/// A log as clients read it.
+pub(in crate::http) fn log_reply(log: &LogState) -> LogReply {
     LogReply {
         name: log.name.to_string(),
         first: log.first.0,
