@@ -95,6 +95,7 @@ Examples:
   holdfast up -f store.yaml --data /tmp/second --port-base 7500
 
 Member I listens on 127.0.0.1: clients at BASE+10*I, its peers one port higher, metrics and health two ports higher.
+The dashboard is at http://127.0.0.1:BASE+3/dashboard, and at each member's client port.
 Edits of the file are followed. Ctrl-c or SIGTERM ends all members and keeps their data; ctrl-c again kills them.
 Without a terminal, or with -o json, every event is one line on standard output.")]
 pub struct Up {
@@ -107,6 +108,9 @@ pub struct Up {
     /// The first member's first port
     #[arg(long, value_name = "PORT", default_value_t = PORT_BASE_DEFAULT)]
     pub port_base: u16,
+    /// Where the dashboard is, on 127.0.0.1 [default: three above the port base]
+    #[arg(long, env = "HOLDFAST_DASHBOARD_PORT", value_name = "PORT")]
+    pub dashboard_port: Option<u16>,
     /// How to show what happens: a live table on a terminal, or one JSON object per event
     #[arg(short, long, value_enum, default_value_t = UpOutput::Table)]
     pub output: UpOutput,

@@ -134,6 +134,7 @@ pub struct Control {
     socket: PathBuf,
     /// What is asked, one at a time.
     pub requests: mpsc::Receiver<Asked>,
+    asker: mpsc::Sender<Asked>,
 }
 
 impl Control {
@@ -149,8 +150,13 @@ impl Control {
         let listener = UnixListener::bind(socket)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-        tokio::spawn(accept(listener, sender));
-        Ok(Control { socket: socket.to_path_buf(), requests })
+        tokio::spawn(accept(listener, sender.clone()));
+        Ok(Control { socket: socket.to_path_buf(), requests, asker: sender })
+    }
+
+    /// For those in the runner's own process that ask too.
+    pub fn asker(&self) -> mpsc::Sender<Asked> {
+        self.asker.clone()
     }
 }
 

@@ -82,6 +82,11 @@ pub enum Event {
         /// Where clients connect, by ordinal.
         clients: Vec<String>,
     },
+    /// The dashboard can be looked at.
+    Dashboard {
+        /// Where.
+        url: String,
+    },
     /// No running member knows a leader.
     LeaderLost {
         /// The one that was.
@@ -200,6 +205,7 @@ impl fmt::Display for Event {
             Event::Ready { store, leader, clients } => {
                 write!(f, "{store} is ready: {leader} leads, clients connect to {}", clients.join(" "))
             }
+            Event::Dashboard { url } => write!(f, "the dashboard is at {url}"),
             Event::LeaderLost { previous } => write!(f, "no leader; the last one was {previous}"),
             Event::SettingsChanged { changes } => {
                 f.write_str("the manifest was edited; the members follow without a restart")?;

@@ -119,6 +119,11 @@ impl Ports {
         self.of(ordinal, 2)
     }
 
+    /// Where the runner's dashboard is unless somebody says otherwise: the port after the first member's.
+    pub fn dashboard(self) -> u16 {
+        self.base.saturating_add(PORTS_PER_MEMBER)
+    }
+
     /// Whether `port` is one of them.
     pub fn has(self, port: u16) -> bool {
         let offset = port.wrapping_sub(self.base);
@@ -215,6 +220,7 @@ mod tests {
         assert_eq!(ports.admin(2).to_string(), "127.0.0.1:7422");
         assert_eq!(ports.endpoints()[2], "http://127.0.0.1:7420");
         let ours: Vec<u16> = (7390..7430).filter(|port| ports.has(*port)).collect();
+        assert!(!ours.contains(&ports.dashboard()));
         assert_eq!(ours, [7400, 7401, 7402, 7410, 7411, 7412, 7420, 7421, 7422]);
     }
 

@@ -7,12 +7,14 @@
 //! | [`poll`], [`leader`] | what members say of themselves, and what follows from it |
 //! | [`follow`], [`edit`] | the manifest's edits |
 //! | [`reporter`], [`terminal`] | how it is shown |
+//! | [`page`] | the dashboard |
 //!
 //! Refuses to touch what members keep: it makes their folders, and never removes anything.
 
 pub mod edit;
 pub mod follow;
 pub mod leader;
+pub mod page;
 pub mod poll;
 pub mod reporter;
 pub mod running;

@@ -28,11 +28,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::edit::{self, Edit};
 use super::follow::{Follower, Look};
 use super::leader::Leadership;
+use super::page::Page;
 use super::poll;
 use super::reporter::Reporter;
 use super::setup::Setup;
 use crate::arguments::Up;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, chain};
 use crate::manifest;
 use crate::remark;
 use crate::view::{MemberView, StoreView};
@@ -70,6 +71,8 @@ struct Runner {
     registration: Registration,
     /// What was said last of members that are to go.
     removal: Option<Removal>,
+    /// The dashboard, if its port is free.
+    page: Option<Page>,
 }
 
 /// What asks the runner to end.
@@ -97,12 +100,15 @@ pub async fn run(up: &Up, setup: Setup) -> Result<Exit, Failure> {
     if let Err(error) = registry.add(&registration) {
         remark(&format!(
             "{}; commands in other terminals need --data {}",
-            crate::exit::chain(&error),
+            chain(&error),
             folder.root().display()
         ));
     }
     let result = match Runner::start(up, setup, control, registry.clone(), registration) {
-        Ok(runner) => runner.until_ended(&mut signals).await,
+        Ok(mut runner) => {
+            runner.open_page(up.dashboard_port).await;
+            runner.until_ended(&mut signals).await
+        }
         Err(failure) => Err(failure),
     };
     // The number of members may have changed since.
@@ -169,6 +175,7 @@ impl Runner {
             registry,
             registration,
             removal: None,
+            page: None,
         };
         runner.note(format!(
             "{}; data in {}",
@@ -194,6 +201,27 @@ impl Runner {
             runner.add(ordinal).map_err(Failure::general)?;
         }
         Ok(runner)
+    }
+
+    /// Serves the dashboard. A store that runs is worth more than its page, so that there may be none.
+    async fn open_page(&mut self, port: Option<u16>) {
+        let port = port.unwrap_or_else(|| self.setup.ports.dashboard());
+        if self.setup.also_clients.iter().flatten().any(|also| *also == port) {
+            return self.note(format!(
+                "there is no dashboard of the runner: its port {port} is among spec.laptop.clientPorts; choose another with \
+                 --dashboard-port. Each member has one at its client port"
+            ));
+        }
+        match Page::open(port, self.setup.ports.base(), self.control.asker()).await {
+            Ok(page) => {
+                self.reporter.event(&Event::Dashboard { url: page.url() });
+                self.page = Some(page);
+            }
+            Err(error) => self.note(format!(
+                "there is no dashboard of the runner: {}. Each member has one at its client port",
+                chain(&error)
+            )),
+        }
     }
 
     fn add(&mut self, ordinal: u8) -> Result<(), ArgumentsError> {

@@ -183,7 +183,7 @@ mod tests {
     fn up(folder: &Path, text: &str, port_base: u16) -> Up {
         let file = folder.join("store.yaml");
         std::fs::write(&file, text).expect("writable");
-        Up { file, data: folder.join("data"), port_base, output: UpOutput::Table }
+        Up { file, data: folder.join("data"), port_base, dashboard_port: None, output: UpOutput::Table }
     }
 
     /// A base from which nine ports were free just now. Below the system's own choices, which other tests use.
