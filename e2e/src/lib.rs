@@ -1,6 +1,7 @@
 //! What the tests with real processes and a real Kubernetes share. Nothing here knows what the product should do;
 //! the tests in `tests/` do.
 
+pub mod browser;
 pub mod experiments;
 pub mod faults;
 pub mod files;

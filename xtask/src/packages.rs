@@ -20,6 +20,9 @@ pub const CLUSTER: &[&str] = &[
 /// What the tests of dashboards and alerts need.
 pub const PROMETHEUS: &[&str] = &["prometheus"];
 
+/// What the tests of the dashboard need: a browser, and letters for it.
+pub const BROWSER: &[&str] = &["chromium", "fonts-dejavu-core"];
+
 /// What `bench` compares with, as far as Debian has it. Its service is not needed; `bench` starts processes of its own.
 pub const BENCH: &[&str] = &["redis-server"];
 

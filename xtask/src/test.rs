@@ -29,6 +29,8 @@ enum Kind {
     Unit,
     /// Real processes on this machine.
     Process,
+    /// The dashboard of a real store in a real browser.
+    Dashboard,
     /// Real processes that are killed, whose disks fail and whose networks are cut.
     Faults,
     /// Dashboards and alerts, asked of a real Prometheus that watches a real store.
@@ -52,7 +54,7 @@ struct Tally {
 ///
 /// If a test cannot even be started. Failed tests are no error; they decide the exit code.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let all = [Kind::Unit, Kind::Process, Kind::Faults, Kind::Prometheus, Kind::Kubernetes];
+    let all = [Kind::Unit, Kind::Process, Kind::Dashboard, Kind::Faults, Kind::Prometheus, Kind::Kubernetes];
     let begin = Instant::now();
     let mut total = Tally::default();
     for kind in all.into_iter().filter(|kind| arguments.kinds.is_empty() || arguments.kinds.contains(kind)) {
@@ -73,6 +75,7 @@ impl Kind {
         match self {
             Kind::Unit => "unit tests and simulation",
             Kind::Process => "real processes on this machine",
+            Kind::Dashboard => "the dashboard in a real browser",
             Kind::Faults => "real processes under faults",
             Kind::Prometheus => "dashboards and alerts against a real Prometheus",
             Kind::Kubernetes => "a real Kubernetes of three nodes",
@@ -93,6 +96,7 @@ impl Kind {
                 "--test=files",
                 "--test=lab",
             ],
+            Kind::Dashboard => &[MACHINE, "--test=dashboard"],
             Kind::Faults => &[MACHINE, "--test=faults"],
             Kind::Prometheus => &[MACHINE, "--test=prometheus"],
             Kind::Kubernetes => &[MACHINE, "--test=kubernetes"],
