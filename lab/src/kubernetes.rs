@@ -17,6 +17,8 @@
 //! everything away when the experiment is deleted. It refuses to touch what it did not make: owners are compared by uid.
 
 mod asked;
+#[cfg(test)]
+mod fake;
 pub mod knife;
 mod measure;
 mod members;

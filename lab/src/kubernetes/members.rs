@@ -259,3 +259,43 @@ impl Members {
         Ok(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_api::{FaultExperiment, FaultExperimentSpec};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kubernetes::fake;
+
+    fn object(name: &str, uid: &str, owner: &str) -> Value {
+        let owner = json!({"apiVersion": "x", "kind": "x", "name": "x", "uid": owner, "controller": true});
+        json!({
+            "metadata": {"name": name, "uid": uid, "ownerReferences": [owner]},
+            "status": {"podIP": "10.0.0.7", "replicas": 1},
+        })
+    }
+
+    async fn find_among(set: Value, pods: &[Value]) -> Result<Vec<Member>, TestbedError> {
+        let list = json!({"kind": "PodList", "metadata": {}, "items": pods});
+        let (_, client) = fake::server(move |line| {
+            Some(if line.contains("statefulsets") { set.clone() } else { list.clone() })
+        });
+        let mut experiment = FaultExperiment::new("e", FaultExperimentSpec::default());
+        experiment.metadata.namespace = Some("shop".to_owned());
+        let stores = Stores::new(client, experiment, "lab:test".to_owned());
+        find(&stores, &Made { name: "e-c0-r1".to_owned(), uid: "store".to_owned() }).await
+    }
+
+    #[tokio::test]
+    async fn only_pods_of_the_stores_own_stateful_set_are_members() {
+        let set = || object("e-c0-r1", "set", "store");
+        let pod = |owner| object("e-c0-r1-0", "pod", owner);
+        let found = find_among(set(), &[pod("set")]).await.expect("its own");
+        assert_eq!((found.len(), found[0].client().as_str()), (1, "10.0.0.7:7400"));
+        let error = find_among(set(), &[pod("set of another")]).await.expect_err("a stranger's pod");
+        assert!(error.source.to_string().contains("the pod e-c0-r1-0 is not of the store"), "{error:?}");
+        let error = find_among(object("e-c0-r1", "set", "another"), &[]).await.expect_err("a stranger's set");
+        assert!(error.source.to_string().contains("the StatefulSet e-c0-r1 is not"), "{error:?}");
+    }
+}

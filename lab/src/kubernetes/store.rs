@@ -269,6 +269,7 @@ const MEMBERS_USER: i64 = 65_532;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::fake;
 
     #[test]
     fn every_default_configuration_makes_a_valid_store_with_a_knife() {
@@ -282,6 +283,61 @@ mod tests {
             assert_eq!(pod.containers[0].image.as_deref(), Some("lab:test"));
             assert_eq!(store.spec.storage.when_deleted, WhenDeleted::Delete);
         }
+    }
+
+    fn owned(name: &str, uid: &str, owner: &str) -> serde_json::Value {
+        let owner = json!({"apiVersion": "x", "kind": "x", "name": "x", "uid": owner, "controller": true});
+        json!({
+            "apiVersion": "holdfast.dev/v1alpha1", "kind": "ReplicatedStore", "spec": {},
+            "metadata": {"name": name, "namespace": "shop", "uid": uid, "ownerReferences": [owner]},
+        })
+    }
+
+    fn stores(client: Client) -> Stores {
+        let mut experiment = FaultExperiment::new("strategies", FaultExperimentSpec::default());
+        experiment.metadata.namespace = Some("shop".to_owned());
+        experiment.metadata.uid = Some("mine".to_owned());
+        Stores::new(client, experiment, "lab:test".to_owned())
+    }
+
+    /// The requests of making the store of a first run where there is one of this owner.
+    async fn making_where_there_is_one_of(owner: &'static str) -> (Result<Made, StoreError>, Vec<String>) {
+        let (asked, client) = fake::server(move |line| match line.split('/').next_back() {
+            Some("strategies-c0-r1") => Some(owned("strategies-c0-r1", "old", owner)),
+            Some("replicatedstores") => Some(owned("strategies-c0-r1", "new", "mine")),
+            Some("pods") => Some(json!({"kind": "PodList", "metadata": {}, "items": []})),
+            _ => None,
+        });
+        let made = stores(client).make(&Configuration::baseline(), 1).await;
+        let verb = |line: String| line.split('/').next().unwrap_or_default().trim().to_owned();
+        (made, asked.lines().into_iter().map(verb).collect())
+    }
+
+    #[tokio::test]
+    async fn the_store_of_a_stranger_is_left_alone() {
+        let (made, verbs) = making_where_there_is_one_of("theirs").await;
+        assert!(matches!(made, Err(StoreError::Foreign { .. })), "{made:?}");
+        assert_eq!(verbs, ["GET"], "nothing but looked at");
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_life_left_is_removed_first() {
+        let (made, verbs) = making_where_there_is_one_of("mine").await;
+        assert_eq!(made.expect("made").uid, "new");
+        assert_eq!(verbs, ["GET", "DELETE", "GET", "POST"]);
+    }
+
+    #[tokio::test]
+    async fn only_the_experiments_own_stores_are_swept_up() {
+        let (asked, client) = fake::server(|line| {
+            let all = [owned("strategies-c0-r1", "a", "mine"), owned("strategies-c0-r2", "b", "theirs")];
+            line.starts_with("GET").then(|| json!({"kind": "List", "metadata": {}, "items": all}))
+        });
+        stores(client).sweep().await.expect("swept");
+        let deleted: Vec<String> =
+            asked.lines().into_iter().filter(|line| line.starts_with("DELETE")).collect();
+        assert_eq!(deleted.len(), 1, "{deleted:?}");
+        assert!(deleted[0].ends_with("/strategies-c0-r1"), "{deleted:?}");
     }
 
     #[test]
