@@ -19,7 +19,7 @@ mod txn;
 mod watch;
 mod write;
 
-pub use admin::{CheckpointReply, TransferReply, VersionReply};
+pub use admin::{CheckpointReply, ForceStartReply, TransferReply, VersionReply};
 pub use faults::{FaultsRequest, FaultsStatus};
 pub use health::{Health, HealthStatus, LogRole, PeerHealth, PeerHealthStatus, Quorum};
 pub use live::{
@@ -34,7 +34,9 @@ pub use log::{
 pub use payload::{Base64, PayloadError};
 pub use problem::{Outcome, Problem, ProblemCode};
 pub use read::{KeyValue, ListReply};
-pub use status::{CheckpointStatus, PeerStatus, Positions, Role, StateHash, Status};
+pub use status::{
+    AuthorityState, AuthorityStatus, CheckpointStatus, InSync, PeerStatus, Positions, Role, StateHash, Status,
+};
 pub use txn::{
     Compare, CompareOperator, CompareTarget, TxnDelete, TxnGet, TxnOperation, TxnPut, TxnReply, TxnRequest,
     TxnResult,
@@ -76,6 +78,8 @@ pub mod query {
     pub const TIMEOUT: &str = "timeout";
     /// The ordinal of the member that is to lead next.
     pub const TO: &str = "to";
+    /// The epoch that an order to start from a member that may have lost writes is about.
+    pub const EPOCH: &str = "epoch";
     /// Whether a checkpoint is to be read back from the disk: nothing, `true` or `false`.
     pub const VERIFY: &str = "verify";
 }

@@ -20,7 +20,7 @@ pub use spec::{
     CheckpointSpec, HeartbeatSpec, OutsideSpec, ReplicatedStore, ReplicatedStoreSpec, ServiceSpec,
     ServiceType, StorageSpec, WhenDeleted,
 };
-pub use status::{LastCheckpoint, MemberStatus, Phase, ReplicatedStoreStatus};
+pub use status::{InSyncStatus, LastCheckpoint, MemberStatus, Phase, ReplicatedStoreStatus};
 pub(crate) use template::path_under;
 pub use template::{PodTemplate, TemplateError, TemplateMetadata};
 

@@ -11,6 +11,7 @@ pub mod names;
 #[cfg(feature = "kind")]
 pub mod validate;
 
+mod authority;
 mod faults;
 mod removal;
 mod settings;
@@ -19,13 +20,14 @@ mod strategy;
 mod violation;
 mod write_concern;
 
+pub use authority::{AUTHORITY_FORMAT, AuthorityDocument, ForcedStart, ordinal_of};
 pub use faults::{DelayError, Probability, ProbabilityError, REPLICATION_DELAY_MAX, parse_delay};
 #[cfg(feature = "kind")]
 pub use kind::{
-    CheckpointSpec, FaultExperiment, FaultExperimentSpec, FaultExperimentStatus, HeartbeatSpec, LaptopFaults,
-    LaptopSpec, LastCheckpoint, MemberStatus, Phase, PodTemplate, ReplicatedStore, ReplicatedStoreSpec,
-    ReplicatedStoreStatus, ServiceSpec, ServiceType, StorageSpec, TemplateError, TemplateMetadata,
-    WhenDeleted,
+    CheckpointSpec, FaultExperiment, FaultExperimentSpec, FaultExperimentStatus, HeartbeatSpec, InSyncStatus,
+    LaptopFaults, LaptopSpec, LastCheckpoint, MemberStatus, Phase, PodTemplate, ReplicatedStore,
+    ReplicatedStoreSpec, ReplicatedStoreStatus, ServiceSpec, ServiceType, StorageSpec, TemplateError,
+    TemplateMetadata, WhenDeleted,
 };
 pub use removal::{Removal, removal};
 pub use settings::{

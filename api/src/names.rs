@@ -70,6 +70,10 @@ pub const OUTSIDE_FOLDER: &str = "/var/lib/holdfast-outside";
 pub const SETTINGS_FOLDER: &str = "/etc/holdfast";
 /// The settings file's name, in its folder and in its ConfigMap.
 pub const SETTINGS_FILE: &str = "settings.yaml";
+/// The volume with the token by which a member of a store with consensus InSync reaches its Lease.
+pub const TOKEN_VOLUME: &str = "holdfast-token";
+/// Where that volume is mounted, as every client of Kubernetes expects it.
+pub const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Labels, on every object of a store unless said otherwise.
 pub mod label {
@@ -106,6 +110,12 @@ pub mod annotation {
     pub const RESTART_HASH: &str = "holdfast.dev/restart-hash";
     /// On pods: a hash of the settings that the kubelet is to bring to the member without delay.
     pub const SETTINGS: &str = "holdfast.dev/settings";
+    /// On the Lease of a store with consensus InSync: who leads and who must have a write, a
+    /// [`crate::AuthorityDocument`].
+    pub const AUTHORITY: &str = "holdfast.dev/authority";
+    /// On a store with consensus InSync, written by a person: `ORDINAL@EPOCH`, start from this member although it may
+    /// have lost writes. Carried out once, and only while the store is in this epoch.
+    pub const FORCE_START: &str = "holdfast.dev/force-start";
 }
 
 /// Types of the store's conditions, and their reasons: a closed set, in CamelCase.
@@ -118,8 +128,16 @@ pub mod condition {
     pub const DEGRADED: &str = "Degraded";
     /// No majority of the members is reachable: no writes, no linearizable reads.
     pub const QUORUM_LOST: &str = "QuorumLost";
-    /// All types, in the order in which a status lists them.
+    /// With consensus InSync: only one member has every write. The next fault stops the store, and if that member's disk is
+    /// lost, writes are.
+    pub const LAST_COPY: &str = "LastCopy";
+    /// With consensus InSync: the Lease that decides who leads is gone, or another one has its name. Nobody can take over
+    /// any more.
+    pub const AUTHORITY_LOST: &str = "AuthorityLost";
+    /// The types of every store, in the order in which a status lists them.
     pub const ALL: [&str; 4] = [READY, PROGRESSING, DEGRADED, QUORUM_LOST];
+    /// The further types of stores with consensus InSync.
+    pub const IN_SYNC: [&str; 2] = [LAST_COPY, AUTHORITY_LOST];
 
     /// Why a condition is as it is.
     pub mod reason {
@@ -151,6 +169,16 @@ pub mod condition {
         pub const NO_QUORUM: &str = "NoQuorum";
         /// A Baseline store lost its state and began anew.
         pub const STARTED_EMPTY: &str = "StartedEmpty";
+        /// LastCopy is true: one member is in sync.
+        pub const ONE_IN_SYNC: &str = "OneInSync";
+        /// LastCopy is false: more than one member is in sync.
+        pub const SEVERAL_IN_SYNC: &str = "SeveralInSync";
+        /// AuthorityLost is false: the Lease is the one that the store was formed with.
+        pub const LEASE_THERE: &str = "LeaseThere";
+        /// AuthorityLost is true: there is no Lease.
+        pub const LEASE_DELETED: &str = "LeaseDeleted";
+        /// AuthorityLost is true: there is another Lease of its name.
+        pub const LEASE_REPLACED: &str = "LeaseReplaced";
         /// Nothing is known: no member could be asked.
         pub const UNKNOWN: &str = "Unknown";
     }
@@ -179,6 +207,11 @@ pub fn leader_service(store: &str) -> String {
 /// The ConfigMap with the settings file.
 pub fn settings_config_map(store: &str) -> String {
     format!("{store}-settings")
+}
+
+/// The Lease that decides in a store with consensus InSync.
+pub fn authority_lease(store: &str) -> String {
+    format!("{store}-authority")
 }
 
 /// A member's host name, good in every namespace of the cluster. It is not a full name with the cluster's domain,

@@ -66,7 +66,7 @@ enum Drive {
 }
 
 /// All that are compared, in the order of the tables.
-pub(crate) static ALL: [Contender; 12] = [
+pub(crate) static ALL: [Contender; 13] = [
     Contender {
         name: "holdfast-native",
         title: "Holdfast, binary protocol",
@@ -104,6 +104,12 @@ pub(crate) static ALL: [Contender; 12] = [
         drive: log_all,
     },
     Contender { name: "holdfast-http", title: "Holdfast, HTTP", system: System::Holdfast, drive: http },
+    Contender {
+        name: "holdfast-in-sync-http",
+        title: "Holdfast, InSync, HTTP",
+        system: System::HoldfastInSync,
+        drive: http,
+    },
     Contender { name: "etcd", title: "etcd", system: System::Etcd, drive: etcd },
     Contender {
         name: "nats-one",
@@ -282,6 +288,6 @@ mod tests {
         let only: Vec<_> = ALL.iter().filter(|one| !one.can(Scenario::Write)).map(|one| one.name).collect();
         assert_eq!(only, ["holdfast-log-1", "holdfast-log-majority", "holdfast-log-all", "nats-one"]);
         let readers: Vec<_> = ALL.iter().filter(|one| one.can(Scenario::Read)).map(|one| one.name).collect();
-        assert_eq!(readers, ["holdfast-native", "holdfast-http", "etcd"]);
+        assert_eq!(readers, ["holdfast-native", "holdfast-http", "holdfast-in-sync-http", "etcd"]);
     }
 }

@@ -9,6 +9,7 @@ mod redis;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use holdfast_api::Consensus;
 use serde::{Deserialize, Serialize};
 use socket2::SockAddr;
 
@@ -32,6 +33,8 @@ pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) enum System {
     /// Holdfast, three members, majority on disk.
     Holdfast,
+    /// Holdfast, three members, all that are in sync on disk; a file decides who leads.
+    HoldfastInSync,
     /// etcd.
     Etcd,
     /// NATS JetStream, a stream on one of three servers, a flush for every write.
@@ -132,7 +135,7 @@ pub(crate) trait Cluster {
 /// If it does not answer yet, or nobody can say.
 pub(crate) fn position(system: System, port: u16) -> anyhow::Result<u64> {
     match system {
-        System::Holdfast => holdfast::applied(port),
+        System::Holdfast | System::HoldfastInSync => holdfast::applied(port),
         System::Etcd => etcd::applied(port),
         System::Redis => redis::keys(port),
         System::NatsOne | System::NatsAlways | System::NatsDefault => {
@@ -143,8 +146,9 @@ pub(crate) fn position(system: System, port: u16) -> anyhow::Result<u64> {
 
 impl System {
     /// All of them.
-    pub(crate) const ALL: [System; 6] = [
+    pub(crate) const ALL: [System; 7] = [
         System::Holdfast,
+        System::HoldfastInSync,
         System::Etcd,
         System::NatsOne,
         System::NatsAlways,
@@ -156,6 +160,7 @@ impl System {
     pub(crate) fn title(self) -> &'static str {
         match self {
             System::Holdfast => "Holdfast",
+            System::HoldfastInSync => "Holdfast, InSync",
             System::Etcd => "etcd",
             System::NatsOne => "NATS JetStream R1, sync always",
             System::NatsAlways => "NATS JetStream R3, sync always",
@@ -172,7 +177,12 @@ impl System {
     pub(crate) fn start(self, programs: &Programs, folder: &Path) -> anyhow::Result<Box<dyn Cluster>> {
         std::fs::create_dir_all(folder)?;
         let mut cluster: Box<dyn Cluster> = match self {
-            System::Holdfast => Box::new(holdfast::Holdfast::new(&programs.sidecar, folder)?),
+            System::Holdfast => {
+                Box::new(holdfast::Holdfast::new(&programs.sidecar, folder, Consensus::Majority)?)
+            }
+            System::HoldfastInSync => {
+                Box::new(holdfast::Holdfast::new(&programs.sidecar, folder, Consensus::InSync)?)
+            }
             System::Etcd => Box::new(etcd::Etcd::new(&programs.tools, folder)?),
             System::NatsOne => Box::new(nats::Nats::new(&programs.tools, folder, 1, true)?),
             System::NatsAlways => Box::new(nats::Nats::new(&programs.tools, folder, MEMBERS, true)?),
@@ -193,7 +203,7 @@ impl System {
     /// If the program cannot be run.
     pub(crate) fn version(self, programs: &Programs) -> anyhow::Result<String> {
         let (program, flag) = match self {
-            System::Holdfast => (programs.sidecar.clone(), "--version"),
+            System::Holdfast | System::HoldfastInSync => (programs.sidecar.clone(), "--version"),
             System::Etcd => (programs.tools.join("etcd"), "--version"),
             System::NatsOne | System::NatsAlways | System::NatsDefault => {
                 (programs.tools.join("nats-server"), "--version")

@@ -64,6 +64,8 @@ pub enum Verb {
     Start(Member),
     /// Let a member hold back what its leader sends, for demonstrations
     Delay(Delay),
+    /// With consensus InSync: start from a member that may have lost writes
+    ForceStart(ForceStart),
     /// See whether a port is reachable, and how long a round trip takes
     #[command(subcommand)]
     Echo(Echo),
@@ -252,6 +254,37 @@ pub struct Delay {
     pub admin: Option<String>,
     /// How long to wait for an answer, such as 500ms or 5s
     #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub timeout: Span,
+    /// How to print
+    #[command(flatten)]
+    pub printed: Printed,
+}
+
+/// `holdfast force-start`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  holdfast force-start 2 --epoch 7
+  holdfast force-start 2 --epoch 7 --admin http://127.0.0.1:7422
+
+Only when nobody who is in sync comes back, or what decides who leads was lost. What only other members had is lost. First make
+sure that they do not run, and take away their data before they do again. The epoch is the highest TERM that `holdfast status`
+shows; the order works once.")]
+pub struct ForceStart {
+    /// The member: its ordinal from 0, or its name
+    #[arg(value_name = "MEMBER")]
+    pub member: String,
+    /// The epoch that the order ends
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub epoch: u64,
+    /// The store
+    #[command(flatten)]
+    pub target: Target,
+    /// The member's admin address, such as http://127.0.0.1:7412, if no runner on this machine runs it
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "port_base"])]
+    pub admin: Option<String>,
+    /// How long to wait for an answer, such as 500ms or 5s
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub timeout: Span,
     /// How to print
     #[command(flatten)]

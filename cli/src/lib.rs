@@ -56,6 +56,7 @@ pub fn main() -> ExitCode {
         Verb::Fail(member) => verb::fail::run(&member),
         Verb::Start(member) => verb::start::run(&member),
         Verb::Delay(delay) => verb::delay::run(&delay),
+        Verb::ForceStart(order) => verb::force_start::run(&order),
         Verb::Echo(echo) => verb::echo::run(echo),
         Verb::Experiment(experiment) => verb::experiment::run(&experiment),
         Verb::Validate(validate) => verb::validate::run(&validate),

@@ -260,6 +260,7 @@ pub(crate) mod tests {
             last_checkpoint: None,
             note: None,
             faults: None,
+            in_sync: None,
         }
     }
 

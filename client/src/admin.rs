@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use holdfast_api::http::{CheckpointReply, FaultsRequest, FaultsStatus, TransferReply, VersionReply, query};
+use holdfast_api::http::{
+    CheckpointReply, FaultsRequest, FaultsStatus, ForceStartReply, TransferReply, VersionReply, query,
+};
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -104,6 +106,16 @@ impl Admin {
             None => request,
         };
         self.call(&request).await
+    }
+
+    /// Start from this member, although it may have lost writes, if its store is in `epoch`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if somebody leads, the store is in another epoch, or no authority decides in it;
+    /// [`Error::Unknown`] if the authority does not answer.
+    pub async fn force_start(&self, epoch: u64) -> Result<ForceStartReply, Error> {
+        let request = Request::new(Method::POST, "/v1/authority/force-start", Effect::WritesOnce);
+        self.call(&request.with_query(query::EPOCH, epoch)).await
     }
 
     /// The faults that it has on purpose.

@@ -33,6 +33,9 @@ struct Arguments {
     /// Only these kinds of faults, such as "kill-all" or a part of it such as "power-cut"; all by default.
     #[arg(long = "kind")]
     kinds: Vec<String>,
+    /// Stores with consensus InSync: an authority decides who leads, not a majority. Without faults that only a person mends.
+    #[arg(long)]
+    in_sync: bool,
     /// Keep the folders of runs that went well too.
     #[arg(long)]
     keep: bool,
@@ -49,7 +52,8 @@ fn main() -> anyhow::Result<ExitCode> {
         runs: arguments.runs,
         time_max: Duration::from_secs(60 * arguments.minutes),
         jobs: arguments.jobs.max(1),
-        kinds: kinds(&arguments.kinds)?,
+        kinds: kinds(&arguments.kinds, arguments.in_sync)?,
+        in_sync: arguments.in_sync,
         program: copy.0.join(programs::SIDECAR),
         keep: arguments.keep,
     };
@@ -83,9 +87,11 @@ impl Drop for Program {
     }
 }
 
-fn kinds(names: &[String]) -> anyhow::Result<Vec<Kind>> {
-    let wanted =
-        |kind: &Kind| names.is_empty() || names.iter().any(|name| kind.name().contains(name.as_str()));
+fn kinds(names: &[String], in_sync: bool) -> anyhow::Result<Vec<Kind>> {
+    let wanted = |kind: &Kind| {
+        (names.is_empty() || names.iter().any(|name| kind.name().contains(name.as_str())))
+            && (!in_sync || kind.suits_in_sync())
+    };
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
     if kinds.is_empty() {
         bail!("no kind is called so; there are {}", Kind::ALL.map(Kind::name).join(", "));

@@ -34,6 +34,7 @@ const TESTS: &[Test<()>] = &[
     ("disks_that_are_damaged_lost_or_old_lose_nothing", |()| runs(DISKS)),
     ("networks_that_are_cut_lose_nothing", |()| runs(NETWORKS)),
     ("power_cuts_lose_nothing", |()| runs(POWER)),
+    ("stores_in_sync_lose_nothing_and_never_have_two_primaries", |()| in_sync_runs(IN_SYNC)),
 ];
 
 const PROCESSES: &[Kind] = &[
@@ -52,6 +53,18 @@ const DISKS: &[Kind] = &[Kind::WriteError, Kind::DamageOne, Kind::DamageAll, Kin
 
 const NETWORKS: &[Kind] = &[Kind::Reset, Kind::Isolate, Kind::PartialCut, Kind::OneWayCut, Kind::Loss];
 
+/// What an authority has to be right about: who is gone, who only seems to be, and who comes back.
+const IN_SYNC: &[Kind] = &[
+    Kind::KillOne,
+    Kind::KillMajority,
+    Kind::KillAll,
+    Kind::PauseLeader,
+    Kind::CrashAtWrite,
+    Kind::Isolate,
+    Kind::PartialCut,
+    Kind::OneWayCut,
+];
+
 const POWER: &[Kind] =
     &[Kind::PowerCutOneExt4, Kind::PowerCutAllExt4, Kind::PowerCutOneXfs, Kind::PowerCutAllXfs];
 
@@ -68,6 +81,15 @@ fn main() -> ExitCode {
 
 /// Each kind alone, and each with another one at the same time.
 fn runs(kinds: &[Kind]) -> anyhow::Result<()> {
+    series(kinds, false)
+}
+
+/// The same to stores with consensus InSync.
+fn in_sync_runs(kinds: &[Kind]) -> anyhow::Result<()> {
+    series(kinds, true)
+}
+
+fn series(kinds: &[Kind], in_sync: bool) -> anyhow::Result<()> {
     let program = programs::build(&[programs::SIDECAR])?.join(programs::SIDECAR);
     let series = Series {
         seed: 0,
@@ -75,6 +97,7 @@ fn runs(kinds: &[Kind]) -> anyhow::Result<()> {
         time_max: Duration::MAX,
         jobs: JOBS,
         kinds: kinds.to_vec(),
+        in_sync,
         program,
         keep: false,
     };
@@ -95,7 +118,15 @@ fn on_stage(
 ) -> anyhow::Result<()> {
     let program = programs::build(&[programs::SIDECAR])?.join(programs::SIDECAR);
     let folder = stage::folder().join(format!("{}-{name}", std::process::id()));
-    let plan = Plan { seed: 0, members: 3, checkpoints: false, file_system, faults: Vec::new(), rounds: 0 };
+    let plan = Plan {
+        seed: 0,
+        members: 3,
+        in_sync: false,
+        checkpoints: false,
+        file_system,
+        faults: Vec::new(),
+        rounds: 0,
+    };
     let work = || act(&mut Stage::set(&plan, 0, &folder, &program)?);
     let panicked = |_| Err(anyhow::anyhow!("the test panicked"));
     std::thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(panicked))?;

@@ -144,6 +144,7 @@ impl Place<'_> {
             lifeline: true,
             authority: Some(self.folder.authority()),
             checkpoints_outside: Some(self.folder.outside()),
+            authority_lease: None,
             segment_bytes: None,
             files_recovery_interval: FILES_RECOVERY_INTERVAL,
             files_scrub_interval: FILES_SCRUB_INTERVAL,

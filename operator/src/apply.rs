@@ -94,6 +94,10 @@ pub async fn apply(
     };
     step.apply(&caches.accounts, &objects.service_account).await?;
     step.apply(&caches.config_maps, &objects.settings).await?;
+    if let Some(rights) = &objects.rights {
+        step.apply(&caches.roles, &rights.role).await?;
+        step.apply(&caches.role_bindings, &rights.binding).await?;
+    }
     for service in &objects.services {
         step.apply(&caches.services, service).await?;
     }

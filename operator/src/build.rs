@@ -7,6 +7,7 @@ mod config_map;
 mod disruption_budget;
 mod metadata;
 mod pod;
+mod rights;
 mod service_account;
 mod services;
 mod sidecar;
@@ -17,6 +18,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
+pub use self::rights::Rights;
 use crate::validate::Valid;
 
 /// Everything that one store consists of. Pods and volumes come from the StatefulSet.
@@ -30,6 +32,8 @@ pub struct Objects {
     pub namespace: String,
     /// Whom the pods run as.
     pub service_account: ServiceAccount,
+    /// What members need where a Lease decides who leads.
+    pub rights: Option<Rights>,
     /// The settings file.
     pub settings: ConfigMap,
     /// For the peers, for all members, for the leader.
@@ -57,6 +61,7 @@ pub fn build(valid: &Valid, surroundings: &Surroundings<'_>) -> Objects {
         store: valid.name.clone(),
         namespace: valid.namespace.clone(),
         service_account: service_account::build(valid),
+        rights: rights::build(valid),
         settings: config_map::build(valid),
         services: [services::peers(valid), services::members(valid), services::leader(valid)],
         disruption_budget: disruption_budget::build(valid),
@@ -85,6 +90,11 @@ mod tests {
             serde_yaml::to_string(&objects.service_account).unwrap(),
             serde_yaml::to_string(&objects.settings).unwrap(),
         ];
+        if let Some(Rights { role, binding, lease }) = &objects.rights {
+            documents.push(serde_yaml::to_string(role).unwrap());
+            documents.push(serde_yaml::to_string(binding).unwrap());
+            documents.push(serde_yaml::to_string(lease).unwrap());
+        }
         documents.extend(objects.services.iter().map(|service| serde_yaml::to_string(service).unwrap()));
         documents.push(serde_yaml::to_string(&objects.disruption_budget).unwrap());
         documents.push(serde_yaml::to_string(&objects.stateful_set).unwrap());

@@ -10,8 +10,10 @@ use holdfast_api::ReplicatedStore;
 use holdfast_api::names::{OPERATOR, label};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::store::WriterDropped;
@@ -60,6 +62,12 @@ pub struct Caches {
     pub budgets: Store<PodDisruptionBudget>,
     /// Their service accounts.
     pub accounts: Store<ServiceAccount>,
+    /// What their members may do.
+    pub roles: Store<Role>,
+    /// That they may.
+    pub role_bindings: Store<RoleBinding>,
+    /// What decides in those with consensus InSync.
+    pub leases: Store<Lease>,
 }
 
 /// Starts to watch, in one namespace or in all: the copies, and a controller that is woken by every change to them. The copies fill
@@ -86,13 +94,32 @@ pub fn watch(client: &Client, namespace: Option<&str>) -> (Caches, Controller<Wa
     let controller = controller.owns_stream(stream);
     let (accounts, stream) = follow(scoped(client, namespace));
     let controller = controller.owns_stream(stream);
+    let (roles, stream) = follow(scoped(client, namespace));
+    let controller = controller.owns_stream(stream);
+    let (role_bindings, stream) = follow(scoped(client, namespace));
+    let controller = controller.owns_stream(stream);
+    let (leases, stream) = follow(scoped(client, namespace));
+    let controller = controller.owns_stream(stream);
     let (pods, stream) = follow(scoped::<Pod>(client, namespace));
     let controller = controller.watches_stream(stream, |pod| store_of(&pod));
     let (claims, stream) = follow(scoped::<PersistentVolumeClaim>(client, namespace));
     let controller = controller.watches_stream(stream, |claim| store_of(&claim));
 
     let stores = Stores(stores);
-    (Caches { stores, stateful_sets, pods, claims, config_maps, services, budgets, accounts }, controller)
+    let caches = Caches {
+        stores,
+        stateful_sets,
+        pods,
+        claims,
+        config_maps,
+        services,
+        budgets,
+        accounts,
+        roles,
+        role_bindings,
+        leases,
+    };
+    (caches, controller)
 }
 
 impl Caches {
@@ -107,7 +134,10 @@ impl Caches {
         self.config_maps.wait_until_ready().await?;
         self.services.wait_until_ready().await?;
         self.budgets.wait_until_ready().await?;
-        self.accounts.wait_until_ready().await
+        self.accounts.wait_until_ready().await?;
+        self.roles.wait_until_ready().await?;
+        self.role_bindings.wait_until_ready().await?;
+        self.leases.wait_until_ready().await
     }
 }
 

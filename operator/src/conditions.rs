@@ -14,7 +14,9 @@ use crate::scale::Scaling;
 pub struct View {
     /// Members that it should have.
     pub replicas: u8,
-    /// Members that vote, as the leader says; empty if nobody said.
+    /// Whether an authority decides who leads, so that one member that is in sync is enough.
+    pub in_sync: bool,
+    /// Members that vote, as the leader says; empty if nobody said. Where an authority decides, those that are in sync.
     pub voters: Vec<u8>,
     /// Who leads, in which term.
     pub leader: Option<(u8, u64)>,
@@ -84,8 +86,11 @@ impl View {
         self.leader.is_none() && self.voting.is_empty() && self.is_majority(self.ready.len())
     }
 
-    /// A majority can be reached, or somebody leads, which takes one.
+    /// Enough members can be reached for one to lead, or somebody does.
     fn has_quorum(&self) -> bool {
+        if self.in_sync && !self.voters.is_empty() {
+            return self.leader.is_some() || self.voters.iter().any(|voter| self.voting.contains(voter));
+        }
         self.leader.is_some() || self.is_majority(self.voting.len())
     }
 
@@ -208,6 +213,7 @@ fn quorum_lost(view: &View) -> Judgement {
         |holds, reason, message| Judgement { type_: condition::QUORUM_LOST, holds, reason, message };
     if view.has_quorum() {
         let message = match &view.leader {
+            Some((leader, _)) if view.in_sync => format!("member {leader} leads"),
             Some((leader, _)) => format!("member {leader} leads, which takes a majority"),
             None => format!("{} reachable", Are(&view.voting)),
         };
@@ -231,6 +237,12 @@ fn lost(view: &View) -> String {
     } else {
         format!("only {} reachable", Are(&view.voting))
     };
+    if view.in_sync && !view.voters.is_empty() {
+        let any = Members(&view.voters);
+        return format!(
+            "{reachable}, and only {any} had every write: no writes and no linearizable reads until one of them is back"
+        );
+    }
     let needed = view.votes() / 2 + 1;
     let members: Vec<u8> =
         if view.voters.is_empty() { (0..view.replicas).collect() } else { view.voters.clone() };
@@ -298,6 +310,7 @@ mod tests {
     fn view(replicas: u8) -> View {
         View {
             replicas,
+            in_sync: false,
             voters: (0..replicas).collect(),
             leader: Some((0, 3)),
             ready: (0..replicas).collect(),
@@ -422,6 +435,19 @@ mod tests {
         let message = &judge(&view)[3].message;
         assert!(message.starts_with("only member 2 is reachable and 2 are needed"), "{message}");
         assert!(message.ends_with("until enough of members 0, 1 are back"), "{message}");
+    }
+
+    #[test]
+    fn one_member_that_is_in_sync_is_enough() {
+        let alone =
+            View { in_sync: true, voters: vec![2], leader: None, voting: vec![2], ready: vec![2], ..view(3) };
+        let said = &judge(&alone)[3];
+        assert_eq!((said.holds, said.reason), (Some(false), reason::QUORUM));
+        // Two that do not have everything are not.
+        let others = View { voting: vec![0, 1], ready: vec![0, 1], ..alone };
+        let said = &judge(&others)[3];
+        assert_eq!((said.holds, said.reason), (Some(true), reason::NO_QUORUM));
+        assert!(said.message.contains("only member 2 had every write"), "{}", said.message);
     }
 
     #[test]

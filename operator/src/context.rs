@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::apply::Applied;
 use crate::caches::{Caches, Watched};
 use crate::event::Events;
+use crate::in_sync::Forced;
 use crate::members::Sidecars;
 use crate::metrics::Metrics;
 
@@ -53,6 +54,8 @@ pub struct Memory {
     pub written: Option<Instant>,
     /// Since when the store is not as it should be.
     pub unsettled: Option<Instant>,
+    /// What became of an order to start from a member that may have lost writes, until the status says it.
+    pub forced: Option<Forced>,
     /// Whether members are being restarted.
     pub rolling: bool,
     /// Reconciles that failed in a row.

@@ -23,13 +23,14 @@ use crate::context::{Context, Memory};
 use crate::dereference::{Observed, dereference};
 use crate::error::{Error, chain};
 use crate::event::{MALFORMED, Notice, notices};
+use crate::in_sync::Forced;
 use crate::leader::leader;
 use crate::restart::advance;
 use crate::roll::Step;
 use crate::scale::scale;
 use crate::update_status::{self, POSITIONS_EVERY, compute, differs};
 use crate::validate::{Surrounding, Valid, validate};
-use crate::{claims, nudge, roles};
+use crate::{claims, in_sync, nudge, roles};
 
 /// When a store is looked at again that is not as it should be.
 const UNSETTLED_EVERY: Duration = Duration::from_secs(1);
@@ -153,7 +154,7 @@ async fn steps(context: &Context, store: &ReplicatedStore, memory: &mut Memory) 
     let stateful_set = observed.stateful_set.as_deref();
     let (work, failed) = match validate(store, &Surrounding { stateful_set, voters: voters(&observed) }) {
         Err(refusal) => (Work::Refused(refusal.to_string()), None),
-        Ok(valid) => match carry_out(context, valid, &observed, memory).await {
+        Ok(valid) => match carry_out(context, store, valid, &observed, memory).await {
             Ok(work) => (work, None),
             Err(error) => (Work::Failed(chain(&error)), Some(error)),
         },
@@ -186,6 +187,7 @@ fn voters(observed: &Observed) -> Option<u8> {
 /// Builds and applies the objects, as many members as there can be now, then takes one step of a roll if there is one to take.
 async fn carry_out(
     context: &Context,
+    store: &ReplicatedStore,
     mut valid: Valid,
     observed: &Observed,
     memory: &mut Memory,
@@ -194,6 +196,11 @@ async fn carry_out(
     let valid = &valid;
     let stateful_set = observed.stateful_set.as_deref();
     let objects = build(valid, &Surroundings { sidecar_image: &context.sidecar_image, stateful_set });
+    if let Some(rights) = &objects.rights {
+        let before = memory.status.clone().or_else(|| store.status.clone()).unwrap_or_default();
+        in_sync::found(&context.client, rights, observed, &before).await?;
+        memory.forced = Some(in_sync::force(context, store, rights, observed, &before).await?);
+    }
     apply(&context.client, &context.caches, &objects, &mut memory.applied).await?;
     let version = nudge::version(valid);
     nudge::nudge(&context.client, &valid.namespace, &nudge::stale(observed, &version), &version).await;
@@ -215,7 +222,8 @@ async fn tell(
 ) -> Result<bool, Error> {
     let written = store.status.clone();
     let before = memory.status.take().or_else(|| written.clone()).unwrap_or_default();
-    let after = compute(store, &before, observed, work, Timestamp::now());
+    let forced: Option<Forced> = memory.forced.take();
+    let after = compute(store, &before, observed, work, forced.as_ref(), Timestamp::now());
     let step = if let Work::Step(step) = work { Some(step) } else { None };
     let notices = notices(store.spec.strategy, &before, &after, step);
     context.events.publish(store, &notices).await;

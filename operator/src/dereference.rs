@@ -11,6 +11,7 @@ use holdfast_api::StoreName;
 use holdfast_api::http::Status;
 use holdfast_api::names::{self, REPLICAS_MAX, label};
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
 use kube::runtime::reflector::store::WriterDropped;
@@ -29,6 +30,8 @@ pub struct Observed {
     pub members: Vec<Member>,
     /// Its volumes' claims.
     pub claims: Vec<Arc<PersistentVolumeClaim>>,
+    /// What decides who leads, with consensus InSync.
+    pub lease: Option<Arc<Lease>>,
 }
 
 /// One member.
@@ -77,10 +80,11 @@ pub async fn dereference(
     let stateful_set = cached(&caches.stateful_sets, &store.namespace, &store.name);
     let mut members = members(&store.name, members_there(replicas, stateful_set.as_deref()), pods);
     ask(context, store, &mut members).await;
-    Ok(Observed { stateful_set, members, claims })
+    let lease = cached(&caches.leases, &store.namespace, &names::authority_lease(&store.name));
+    Ok(Observed { stateful_set, members, claims, lease })
 }
 
-/// What there is, from the API server. Without claims, which disrupt nobody.
+/// What there is, from the API server. Without claims and Lease, which disrupt nobody.
 ///
 /// # Errors
 /// When the API server refuses or cannot be reached.
@@ -97,7 +101,7 @@ pub async fn afresh(
     let pods = pods.list(&selector).await.map_err(read)?.items.into_iter().map(Arc::new).collect();
     let mut members = members(&store.name, members_there(replicas, stateful_set.as_deref()), pods);
     ask(context, store, &mut members).await;
-    Ok(Observed { stateful_set, members, claims: Vec::new() })
+    Ok(Observed { stateful_set, members, ..Observed::default() })
 }
 
 /// How many members there are, or are to be: `replicas`, or more if the StatefulSet has more.

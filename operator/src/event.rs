@@ -43,6 +43,7 @@ pub fn notices(
     losses(strategy, before, after, &mut notices);
     health(before, after, &mut notices);
     work(before, after, &mut notices);
+    forced(before, after, &mut notices);
     let note = match step {
         Some(Step::Restart { ordinal, .. }) => format!("restarting member {ordinal}"),
         Some(Step::HandOver { from, to }) => {
@@ -59,6 +60,8 @@ fn health(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices
     for (type_, warning, good) in [
         (condition::QUORUM_LOST, "QuorumLost", "QuorumRestored"),
         (condition::DEGRADED, "Degraded", "Recovered"),
+        (condition::LAST_COPY, "LastCopy", "CopiesRestored"),
+        (condition::AUTHORITY_LOST, "AuthorityLost", "AuthorityRestored"),
     ] {
         let expected = |status| type_ == condition::DEGRADED && is_restarting(status);
         let bad = |status| {
@@ -168,6 +171,19 @@ fn work(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: 
             notices.push(Notice { warning: false, reason: "MembersRestarted", note: is.message.clone() })
         }
         _ => {}
+    }
+}
+
+/// That somebody made a member start that may have lost writes, or tried to.
+fn forced(before: &ReplicatedStoreStatus, after: &ReplicatedStoreStatus, notices: &mut Vec<Notice>) {
+    let told = |status: &ReplicatedStoreStatus| {
+        let in_sync = status.in_sync.clone().unwrap_or_default();
+        (in_sync.forced_start, in_sync.forced_outcome)
+    };
+    let (Some(order), outcome) = told(after) else { return };
+    if told(before).0.as_ref() != Some(&order) {
+        let note = format!("the order to start from {order}: {}", outcome.unwrap_or_default());
+        notices.push(Notice { warning: true, reason: "ForcedStart", note });
     }
 }
 

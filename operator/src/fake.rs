@@ -95,6 +95,9 @@ pub(crate) fn empty_caches() -> Caches {
         services: empty(),
         budgets: empty(),
         accounts: empty(),
+        roles: empty(),
+        role_bindings: empty(),
+        leases: empty(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! and the chart's rules are generated from it.
 //!
 //! The rights are the least that the operator's requests need, and a comment at each says which. It can neither read secrets nor
-//! give rights, and it deletes nothing but pods and their volumes. The lab's installation is in [`lab`].
+//! give rights that it has not itself, and it deletes nothing but pods and their volumes. The lab's installation is in [`lab`].
 
 pub mod lab;
 
@@ -42,6 +42,14 @@ pub fn store_rules() -> Vec<PolicyRule> {
         // Growth; the volumes of removed members.
         rule(&[""], &["persistentvolumeclaims"], &["get", "list", "watch", "patch", "delete"]),
         rule(&["events.k8s.io"], &["events"], &["create", "patch"]),
+        // Stores with consensus InSync: their Lease is made once, and its members may read and replace it. Nobody gives a right that
+        // he has not himself: `update` is only for that.
+        rule(&["coordination.k8s.io"], &["leases"], &["get", "list", "watch", "create", "update"]),
+        rule(
+            &["rbac.authorization.k8s.io"],
+            &["roles", "rolebindings"],
+            &["get", "list", "watch", "create", "patch"],
+        ),
     ]
 }
 

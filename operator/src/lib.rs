@@ -20,6 +20,7 @@ pub mod event;
 #[cfg(test)]
 mod fake;
 pub mod health;
+pub mod in_sync;
 pub mod install;
 pub mod leader;
 pub mod listener;

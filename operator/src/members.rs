@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
-use holdfast_api::http::{Problem, Status, TransferReply, query};
+use holdfast_api::http::{ForceStartReply, Problem, Status, TransferReply, query};
 use holdfast_api::names::{ADMIN_PORT, CLIENT_PORT};
 use reqwest::{Client, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -127,7 +127,20 @@ impl Sidecars {
         let request = self.http.post(url(address, self.ports.admin, &path)).timeout(TRANSFER_LIMIT);
         read(request.send().await.map_err(transport)?).await
     }
+
+    /// Makes the member at `address` primary, although it may have lost writes, if the store is in `epoch`.
+    ///
+    /// # Errors
+    /// When the member refuses, or does not answer in time. Whether it is primary is unknown then.
+    pub async fn force_start(&self, address: IpAddr, epoch: u64) -> Result<ForceStartReply, AskError> {
+        let path = format!("/v1/authority/force-start?{}={epoch}", query::EPOCH);
+        let request = self.http.post(url(address, self.ports.admin, &path)).timeout(FORCE_LIMIT);
+        read(request.send().await.map_err(transport)?).await
+    }
 }
+
+/// How long a forced start may take: the member asks the API server a few times.
+const FORCE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The address is known to whoever reads the error, and makes it longer than what it says.
 fn transport(error: reqwest::Error) -> AskError {

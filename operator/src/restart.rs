@@ -3,8 +3,8 @@
 //! What to do is [`crate::roll`]'s decision. Before anything is disrupted the decision is made again, with pods read from the
 //! API server and members asked anew; a delete names the very pod that was looked at.
 
-use holdfast_api::StoreName;
 use holdfast_api::http::Role;
+use holdfast_api::{Consensus, StoreName};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Preconditions};
@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::dereference::{self, DereferenceError, Member, Observed, afresh};
 use crate::members::AskError;
 use crate::pod;
-use crate::roll::{self, Answer, PodState, Step, Wait};
+use crate::roll::{self, Answer, PodState, Step, Turn, Wait};
 use crate::validate::Valid;
 
 /// Why a member could not be restarted.
@@ -108,8 +108,27 @@ pub fn decide(valid: &Valid, observed: &Observed) -> Step {
         Step::Restart { ordinal, .. } if forgets(valid) && holds_something(observed, ordinal) => {
             Step::Wait(Wait::WouldForget(ordinal))
         }
+        // One that came back is no copy before it is in sync: the next restart would leave fewer copies than there seem to be.
+        Step::Restart { why: Turn::Follower, .. } | Step::HandOver { .. }
+            if !out_of_sync(valid, observed).is_empty() =>
+        {
+            Step::Wait(Wait::Behind(out_of_sync(valid, observed)))
+        }
         step => step,
     }
+}
+
+/// With consensus InSync, the members that do not have every write, as the leader says.
+fn out_of_sync(valid: &Valid, observed: &Observed) -> Vec<u8> {
+    if valid.settings.consensus != Consensus::InSync {
+        return Vec::new();
+    }
+    let answers = observed.members.iter().filter_map(|member| member.answer.as_ref());
+    let Some(leading) = answers.filter(|status| status.role == Role::Leader).max_by_key(|status| status.term)
+    else {
+        return Vec::new();
+    };
+    (0..valid.replicas).filter(|ordinal| !leading.voters.contains(ordinal)).collect()
 }
 
 /// The revision of the template as it is now; `None` while the StatefulSet's controller has not seen it yet.
@@ -176,7 +195,6 @@ mod tests {
 
     use super::*;
     use crate::fake;
-    use crate::roll::Turn;
     use crate::validate::{Surrounding, validate};
 
     fn valid(strategy: &str) -> Valid {
@@ -214,7 +232,7 @@ mod tests {
         Observed {
             stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())),
             members: vec![member],
-            claims: Vec::new(),
+            ..Observed::default()
         }
     }
 
@@ -282,6 +300,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn where_an_authority_decides_a_member_counts_when_it_is_in_sync() {
+        let cluster = Cluster { leader: 0, old: &[0, 1, 2] };
+        let check = |voters: &[u8], expected: Step| {
+            let member = |ordinal| {
+                let mut status = cluster.status(ordinal);
+                status["voters"] = json!(voters);
+                Member {
+                    ordinal,
+                    pod: Some(Arc::new(serde_json::from_value(cluster.pod(ordinal)).unwrap())),
+                    answer: Some(serde_json::from_value(status).unwrap()),
+                    silence: None,
+                }
+            };
+            let observed = Observed {
+                stateful_set: Some(Arc::new(serde_json::from_value(Cluster::set()).unwrap())),
+                members: (0..3).map(member).collect(),
+                ..Observed::default()
+            };
+            let mut valid = valid("Replication");
+            valid.replicas = 3;
+            valid.settings.consensus = Consensus::InSync;
+            assert_eq!(decide(&valid, &observed), expected, "{voters:?}");
+        };
+        check(&[0, 1, 2], Step::Restart { ordinal: 2, why: Turn::Follower });
+        check(&[0, 2], Step::Wait(Wait::Behind(vec![1])));
+    }
+
     /// Observes `seen`, lets a restart look again at `is`, and returns the step, and what was asked of the API server and the members.
     async fn advance_from(seen: Cluster, is: Cluster) -> (Step, Vec<fake::Asked>, Vec<String>) {
         let posts = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -315,7 +361,7 @@ mod tests {
         let observed = Observed {
             stateful_set: Some(Arc::new(serde_json::from_value(Cluster::set()).unwrap())),
             members,
-            claims: Vec::new(),
+            ..Observed::default()
         };
         let mut valid = valid("Replication");
         valid.replicas = 3;

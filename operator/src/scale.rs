@@ -196,6 +196,7 @@ mod tests {
             members: members.collect(),
             claims: (0..seen.volumes).map(Cluster::claim).collect(),
             stateful_set: Some(set.clone()),
+            lease: None,
         };
         let scaling = scale(&fake::context(client, ports), &mut valid, &observed).await.unwrap();
         assert_eq!(valid.settings.peers.len(), usize::from(valid.members));

@@ -9,7 +9,7 @@ use holdfast_api::http::{CheckpointStatus, Status};
 use holdfast_api::kind::{LastCheckpoint, MemberStatus, Phase};
 use holdfast_api::names::condition::{self, reason};
 use holdfast_api::names::{self, FIELD_MANAGER};
-use holdfast_api::{ReplicatedStore, ReplicatedStoreStatus, Strategy};
+use holdfast_api::{Consensus, ReplicatedStore, ReplicatedStoreStatus, Strategy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::build::pod_selector;
 use crate::conditions::{self, View, Work, bounded, judge};
 use crate::dereference::{Member, Observed};
+use crate::in_sync::{self, Forced};
 use crate::leader::{Leader, leader};
 use crate::pod;
 use crate::roll::Step;
@@ -47,6 +48,7 @@ pub fn compute(
     before: &ReplicatedStoreStatus,
     observed: &Observed,
     work: &Work,
+    forced: Option<&Forced>,
     now: Timestamp,
 ) -> ReplicatedStoreStatus {
     let leader = leader(observed);
@@ -64,7 +66,12 @@ pub fn compute(
             described
         })
         .collect();
+    let in_sync = in_sync::status(store, before, observed.lease.as_deref(), forced);
     let view = view(store, before, observed, leader, &members, work);
+    let mut judgements = judge(&view).to_vec();
+    if let Some(in_sync) = &in_sync {
+        judgements.extend(in_sync::judge(in_sync, store, observed.lease.as_ref(), view.created));
+    }
     let generation = store.metadata.generation;
     let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
     ReplicatedStoreStatus {
@@ -78,7 +85,8 @@ pub fn compute(
         commit: highest(store, answers().map(|status| status.positions.commit), before.commit),
         last_checkpoint: last_checkpoint(&name, observed).or_else(|| before.last_checkpoint.clone()),
         members,
-        conditions: conditions::write(&before.conditions, &judge(&view), generation, now),
+        in_sync,
+        conditions: conditions::write(&before.conditions, &judgements, generation, now),
     }
 }
 
@@ -92,7 +100,13 @@ fn view(
 ) -> View {
     let voter = |status: &Status| status.role.votes();
     let answers = || observed.members.iter().filter_map(|member| member.answer.as_ref());
-    let voters = leader.map(|leader| voters_by(observed, leader)).unwrap_or_default();
+    let in_sync = store.spec.consensus == Consensus::InSync;
+    let mut voters = leader.map(|leader| voters_by(observed, leader)).unwrap_or_default();
+    if in_sync && leader.is_none() {
+        // Any of them may lead next, and nobody else.
+        let known = before.in_sync.iter().flat_map(|in_sync| &in_sync.members);
+        voters = known.filter_map(|name| name.rsplit_once('-')?.1.parse().ok()).collect();
+    }
     // Whoever has no vote any more may end as it likes.
     let stays = |ordinal| ordinal < store.spec.replicas || voters.contains(&ordinal);
     let unwell: Vec<_> = members
@@ -107,6 +121,7 @@ fn view(
         .flatten();
     View {
         replicas: store.spec.replicas,
+        in_sync,
         voters,
         leader: leader.map(|leader| (leader.ordinal, leader.term)),
         ready: members.iter().filter(|member| member.ready).map(|member| member.ordinal).collect(),
@@ -334,6 +349,7 @@ mod tests {
             replicas: 3,
             last_checkpoint: None,
             faults: None,
+            in_sync: None,
             note: None,
         }
     }
@@ -342,13 +358,13 @@ mod tests {
         Observed {
             stateful_set: Some(Arc::new(StatefulSet::default())),
             members: members.iter().enumerate().map(|(i, words)| member(i as u8, words)).collect(),
-            claims: Vec::new(),
+            ..Observed::default()
         }
     }
 
     fn computed(members: &[&str], before: &ReplicatedStoreStatus) -> ReplicatedStoreStatus {
         let store = store("Replication", members.len() as u8);
-        compute(&store, before, &observed(members), &Work::Step(Step::Done), NOW.parse().unwrap())
+        compute(&store, before, &observed(members), &Work::Step(Step::Done), None, NOW.parse().unwrap())
     }
 
     fn check(members: &[&str], leader: Option<&str>, phase: Phase, ready: i32) {
@@ -394,7 +410,7 @@ mod tests {
         let observed = observed(&["up leads 3", "up follows 0 3", "up follows 0 3"]);
         let phase = |work| {
             let before = ReplicatedStoreStatus::default();
-            compute(&store, &before, &observed, &work, NOW.parse().unwrap()).phase
+            compute(&store, &before, &observed, &work, None, NOW.parse().unwrap()).phase
         };
         let restart = Step::Restart { ordinal: 2, why: Turn::Follower };
         assert_eq!(phase(Work::Step(restart)), Some(Phase::Updating));
@@ -432,8 +448,14 @@ mod tests {
         assert_eq!((status.term, status.commit), (Some(9), Some(500)));
         // A Baseline store that lost everything begins anew, and that is the truth.
         let observed = observed(&["up leads 1"]);
-        let status =
-            compute(&store("Baseline", 1), &before, &observed, &Work::Step(Step::Done), NOW.parse().unwrap());
+        let status = compute(
+            &store("Baseline", 1),
+            &before,
+            &observed,
+            &Work::Step(Step::Done),
+            None,
+            NOW.parse().unwrap(),
+        );
         assert_eq!((status.term, status.commit), (Some(1), Some(80)));
     }
 
@@ -454,10 +476,10 @@ mod tests {
         let store = store("Hybrid", 2);
         let work = Work::Step(Step::Done);
         let now = NOW.parse().unwrap();
-        let status = compute(&store, &ReplicatedStoreStatus::default(), &seen, &work, now);
+        let status = compute(&store, &ReplicatedStoreStatus::default(), &seen, &work, None, now);
         let last = status.last_checkpoint.clone().unwrap();
         assert_eq!((last.index, last.member.as_str()), (60, "orders-1"));
-        let silent = compute(&store, &status, &observed(&["gone", "gone"]), &work, now);
+        let silent = compute(&store, &status, &observed(&["gone", "gone"]), &work, None, now);
         assert_eq!(silent.last_checkpoint, status.last_checkpoint);
     }
 

@@ -6,7 +6,7 @@
 use holdfast_api::kind::{CheckpointSpec, ServiceSpec, StorageSpec, TemplateMetadata};
 use holdfast_api::names::peer_address;
 use holdfast_api::validate::ManifestError;
-use holdfast_api::{Consensus, ReplicatedStore, Settings, SettingsError, Violation};
+use holdfast_api::{ReplicatedStore, Settings, SettingsError, Violation};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
 use kube::ResourceExt as _;
@@ -87,10 +87,6 @@ pub fn validate(store: &ReplicatedStore, surrounding: &Surrounding<'_>) -> Resul
         Ok(()) => {}
         Err(ManifestError::Invalid(violations)) => wrong.extend(violations),
         Err(error) => wrong.push(Violation { path: String::new(), message: error.to_string() }),
-    }
-    if store.spec.consensus == Consensus::InSync {
-        let message = "InSync works with `holdfast up` so far, not on Kubernetes: write consensus: Majority";
-        wrong.push(Violation { path: "spec.consensus".to_owned(), message: message.to_owned() });
     }
     if !wrong.is_empty() {
         return Err(Refusal(wrong));
@@ -191,7 +187,8 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_what_to_write() {
         check(json!({"strategy": "Baseline"}), &["replicas", "write replicas: 1"]);
-        check(json!({"consensus": "InSync"}), &["write", "Majority"]);
+        check(json!({"consensus": "InSync"}), &[]);
+        check(json!({"consensus": "InSync", "replicas": 1}), &["consensus", "replicas: 2 or more"]);
         check(json!({"heartbeat": {"interval": "1s", "timeout": "2s"}}), &["heartbeat.timeout"]);
         check(
             json!({"template": {"spec": {"containers": [{"name": "app", "imagee": "x"}]}}}),
@@ -222,8 +219,8 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         check(
-            json!({"replicas": 8, "consensus": "InSync", "template": {"spec": {"containers": [{"name": "app", "x": 1}]}}}),
-            &["spec.replicas", "consensus", "spec.template.spec.containers[0].x"],
+            json!({"replicas": 8, "minInSync": 2, "template": {"spec": {"containers": [{"name": "app", "x": 1}]}}}),
+            &["spec.replicas", "minInSync", "spec.template.spec.containers[0].x"],
         );
     }
 }

@@ -119,6 +119,9 @@ pub struct Arguments {
     /// not there.
     #[arg(long, env = "HOLDFAST_CHECKPOINTS_OUTSIDE", value_name = "FOLDER")]
     pub checkpoints_outside: Option<PathBuf>,
+    /// The Lease that decides instead of a file, in the namespace of the store, for members that are pods. It must exist.
+    #[arg(long, env = "HOLDFAST_AUTHORITY_LEASE", value_name = "NAME", conflicts_with = "authority")]
+    pub authority_lease: Option<String>,
     /// Faults on purpose, for demonstrations and tests.
     #[command(flatten)]
     pub faults: FaultArguments,
@@ -178,6 +181,8 @@ pub struct Options {
     pub authority: Option<PathBuf>,
     /// The folder outside of the members where checkpoints are kept too.
     pub checkpoints_outside: Option<PathBuf>,
+    /// The Lease that decides instead.
+    pub authority_lease: Option<String>,
     /// Faults on purpose.
     pub faults: FaultArguments,
     /// How often it is looked for copies of files that are missing; 0: only when somebody asks for it.
@@ -242,6 +247,7 @@ impl Arguments {
             also_client_addresses: self.also_client_address,
             authority: self.authority,
             checkpoints_outside: self.checkpoints_outside,
+            authority_lease: self.authority_lease,
             faults: self.faults,
             files_recovery_interval: self.files_recovery_interval,
             files_scrub_interval: self.files_scrub_interval,
@@ -279,6 +285,9 @@ impl Options {
         }
         if let Some(path) = &self.checkpoints_outside {
             flag("--checkpoints-outside", path.clone().into());
+        }
+        if let Some(name) = &self.authority_lease {
+            flag("--authority-lease", name.clone().into());
         }
         if self.faults.allowed == FaultsAllowed::Enabled {
             flag("--faults", "enabled".into());

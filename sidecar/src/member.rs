@@ -362,7 +362,8 @@ fn assemble(
     let lost = "everything this store held is lost: its strategy keeps nothing when the member stops; it began again, empty";
     let note = found.lost_everything.then(|| lost.to_owned()).or_else(|| found.repaired.clone());
     tracing::info!(member = %me, members, store = options.store, "starting");
-    let authority = options.in_sync.as_ref().map(|in_sync| Asker::start(in_sync, queue.clone())).transpose();
+    let authority = options.in_sync.as_ref();
+    let authority = authority.map(|in_sync| Asker::start(in_sync, &options.data, queue.clone())).transpose();
     let authority = authority.map_err(|source| StartError::Thread { thread: "authority", source })?;
     let core = Core::new(CoreOptions {
         config: Config {

@@ -400,6 +400,7 @@ mod tests {
             "result",
             "role",
             "route",
+            "state",
             "strategy",
             "version",
         ];

@@ -207,6 +207,7 @@ fn of_refusal(code: RefusalCode) -> Code {
         RefusalCode::HandOverFailed => Code::HandOverFailed,
         RefusalCode::CheckpointFailed => Code::CheckpointFailed,
         RefusalCode::FaultsDisabled => Code::FaultsDisabled,
+        RefusalCode::ForceRefused => Code::ForceRefused,
     }
 }
 

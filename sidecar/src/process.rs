@@ -21,7 +21,7 @@ use crate::advice::advice;
 use crate::arguments::{
     ADMIN, ALSO_CLIENT, Arguments, ArgumentsError, CLIENT, FaultArguments, FaultsAllowed, Options, PEER,
 };
-use crate::authority::InSync;
+use crate::authority::{InSync, Place};
 use crate::core::Faults;
 use crate::ending::{End, Ending, ending};
 use crate::files::{Files, FilesOptions, FilesTasks};
@@ -98,7 +98,8 @@ pub enum RunError {
     /// Nothing decides in this store.
     #[error(
         "the settings say consensus InSync, for which an authority must decide who leads: give all members the same file by \
-         --authority (HOLDFAST_AUTHORITY); `holdfast up` does that by itself"
+         --authority (HOLDFAST_AUTHORITY), or on Kubernetes the same Lease by --authority-lease (HOLDFAST_AUTHORITY_LEASE); \
+         `holdfast up` and the operator do that by themselves"
     )]
     NoAuthority,
     /// A port cannot be opened.
@@ -272,13 +273,19 @@ fn member_options(
 
 /// What decides in the store, if that is not a majority.
 fn in_sync(options: &Options, settings: &Settings) -> Result<Option<InSync>, RunError> {
-    match (settings.consensus, &options.authority) {
-        (Consensus::Majority, _) => Ok(None),
-        (Consensus::InSync, None) => Err(RunError::NoAuthority),
-        (Consensus::InSync, Some(authority)) => {
-            Ok(Some(InSync { authority: authority.clone(), min: settings.min_in_sync }))
-        }
+    if settings.consensus == Consensus::Majority {
+        return Ok(None);
     }
+    let authority = match (&options.authority, &options.authority_lease) {
+        (Some(path), _) => Place::File(path.clone()),
+        (None, Some(name)) => Place::Lease {
+            namespace: settings.store.namespace.clone(),
+            name: name.clone(),
+            store: settings.store.name.clone(),
+        },
+        (None, None) => return Err(RunError::NoAuthority),
+    };
+    Ok(Some(InSync { authority, min: settings.min_in_sync }))
 }
 
 /// What the member does wrong on purpose: as the command line says, and where it says nothing, as the settings do.

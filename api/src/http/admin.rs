@@ -29,6 +29,18 @@ pub struct TransferReply {
     pub term: u64,
 }
 
+/// A member that may have lost writes is primary now: `POST /v1/authority/force-start`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForceStartReply {
+    /// The member's ordinal.
+    pub member: u8,
+    /// The epoch that the order named, and that has ended by it.
+    pub ended: u64,
+    /// The epoch that the member leads from, or a later one.
+    pub epoch: u64,
+}
+
 /// What runs: `GET /version`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -140,6 +140,8 @@ pub enum ProblemCode {
     CheckpointFailed,
     /// The member may have no faults on purpose.
     FaultsDisabled,
+    /// A start from a member that may have lost writes cannot be, or is not needed.
+    ForceRefused,
     /// The time was up, or the way to the leader broke, while the request was under way.
     OutcomeUnknown,
     /// The member has a defect; its log says more.
@@ -158,7 +160,7 @@ struct Row {
 
 impl ProblemCode {
     /// All codes that a sidecar sends.
-    pub const ALL: [ProblemCode; 42] = [
+    pub const ALL: [ProblemCode; 43] = [
         ProblemCode::BadRequest,
         ProblemCode::RouteNotFound,
         ProblemCode::MethodNotAllowed,
@@ -199,6 +201,7 @@ impl ProblemCode {
         ProblemCode::HandOverFailed,
         ProblemCode::CheckpointFailed,
         ProblemCode::FaultsDisabled,
+        ProblemCode::ForceRefused,
         ProblemCode::OutcomeUnknown,
         ProblemCode::Internal,
     ];
@@ -245,6 +248,7 @@ impl ProblemCode {
             ProblemCode::HandOverFailed => (503, "Nobody took the leadership over", true),
             ProblemCode::CheckpointFailed => (500, "The checkpoint could not be taken", false),
             ProblemCode::FaultsDisabled => (403, "The member may have no faults on purpose", false),
+            ProblemCode::ForceRefused => (409, "The member cannot be made to start", false),
             ProblemCode::OutcomeUnknown => (504, "Nobody can tell what became of the request", false),
             ProblemCode::Internal | ProblemCode::Unrecognized => (500, "The member has a defect", false),
         };

@@ -59,6 +59,48 @@ pub struct Status {
     /// The faults that it may have on purpose, as they are now. Absent if it may have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<FaultsStatus>,
+    /// With consensus InSync: who must have a write, and whether the authority that decides it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_sync: Option<InSync>,
+}
+
+/// What a member of a store with consensus InSync knows of who must have a write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InSync {
+    /// The ordinals that are in sync, ascending: at the primary as the authority said last, elsewhere as the log says.
+    pub members: Vec<u8>,
+    /// So many stay in sync, whatever happens.
+    pub min: u8,
+    /// How it is with the authority.
+    pub authority: AuthorityStatus,
+}
+
+/// How it is with the authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityStatus {
+    /// What it is: a file, or a Lease.
+    pub name: String,
+    /// Whether it answers.
+    pub state: AuthorityState,
+    /// Why it does not, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Whether the authority answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthorityState {
+    /// It was not asked yet.
+    Unknown,
+    /// It answered when it was asked last.
+    Reachable,
+    /// It did not. Nobody can be taken out or in, and nobody can take over, until it does.
+    Unreachable,
+    /// It is not there any more, or another one has its name. It does not come back by itself.
+    Lost,
 }
 
 /// What a member is in its term.

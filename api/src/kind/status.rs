@@ -60,7 +60,11 @@ pub struct ReplicatedStoreStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub members: Vec<MemberStatus>,
 
-    /// Ready, Progressing, Degraded, QuorumLost.
+    /// With consensus InSync: who must have a write, and what decides that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_sync: Option<InSyncStatus>,
+
+    /// Ready, Progressing, Degraded, QuorumLost; with consensus InSync also LastCopy and AuthorityLost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -105,6 +109,38 @@ pub struct LastCheckpoint {
     /// The member that has it.
     #[schemars(length(max = 253))]
     pub member: String,
+}
+
+/// With consensus InSync: who must have a write, and what decides that, as the store's Lease says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InSyncStatus {
+    /// The Lease that decides.
+    #[schemars(length(max = 253))]
+    pub lease: String,
+    /// The uid that it was made with. It is never made again: another one knows nothing of what was committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub lease_uid: Option<String>,
+    /// The members that have every committed write, by ordinal. Any of them may lead next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7), inner(length(max = 253)))]
+    pub members: Vec<String>,
+    /// The member that leads, by the Lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub primary: Option<String>,
+    /// The term that it leads in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// The last order to start from a member that may have lost writes that was carried out or refused: `ORDINAL@EPOCH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub forced_start: Option<String>,
+    /// What became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub forced_outcome: Option<String>,
 }
 
 /// One member.

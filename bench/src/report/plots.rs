@@ -34,6 +34,7 @@ fn colour(name: &str) -> &'static str {
 fn system_colour(system: System) -> &'static str {
     colour(match system {
         System::Holdfast => "holdfast",
+        System::HoldfastInSync => "holdfast-http",
         System::Etcd => "etcd",
         System::NatsOne | System::NatsAlways => "nats-always",
         System::NatsDefault => "nats-default",

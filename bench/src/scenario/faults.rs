@@ -19,7 +19,7 @@ use crate::say;
 use crate::system::{Cluster, MEMBERS, System};
 
 /// Systems that replace a leader by themselves.
-const SYSTEMS: [System; 3] = [System::Holdfast, System::Etcd, System::NatsAlways];
+const SYSTEMS: [System; 4] = [System::Holdfast, System::HoldfastInSync, System::Etcd, System::NatsAlways];
 
 /// How long a client tries before a fault, so that its connections and the system are warm.
 const CALM: Duration = Duration::from_millis(100);

@@ -34,16 +34,16 @@ pub(super) struct Holdfast {
 
 impl Holdfast {
     /// Members that are not started yet.
-    pub(super) fn new(sidecar: &Path, folder: &Path) -> anyhow::Result<Holdfast> {
+    pub(super) fn new(sidecar: &Path, folder: &Path, consensus: Consensus) -> anyhow::Result<Holdfast> {
         let port_base = ports::free(PORT_STRIDE * MEMBERS as u16)?;
-        let settings = settings(port_base);
+        let settings = Settings { consensus, ..settings(port_base) };
         settings.validate()?;
         let file = folder.join("settings.yaml");
         std::fs::write(&file, settings.to_yaml())?;
         let member = |at: usize| {
             let port = port_base + PORT_STRIDE * at as u16;
             let address = |offset: u16| format!("127.0.0.1:{}", port + offset);
-            let arguments: [OsString; 16] = [
+            let mut arguments: Vec<OsString> = vec![
                 "--ordinal".into(),
                 at.to_string().into(),
                 "--settings".into(),
@@ -61,6 +61,9 @@ impl Holdfast {
                 "--log-format".into(),
                 "text".into(),
             ];
+            if consensus == Consensus::InSync {
+                arguments.extend(["--authority".into(), folder.join("authority").into()]);
+            }
             Process::new(sidecar.to_owned(), arguments, folder.join(format!("m{at}.log")))
         };
         Ok(Holdfast {

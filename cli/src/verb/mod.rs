@@ -5,6 +5,7 @@ pub mod echo;
 pub mod experiment;
 pub mod fail;
 pub mod files;
+pub mod force_start;
 pub mod kv;
 pub mod lab;
 pub mod log;

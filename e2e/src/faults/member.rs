@@ -52,6 +52,8 @@ pub struct Launch {
     pub settings: PathBuf,
     /// Its data.
     pub data: PathBuf,
+    /// The file that decides who leads, if a majority does not.
+    pub authority: Option<PathBuf>,
     /// The run's folder, for logs.
     pub folder: PathBuf,
 }
@@ -204,6 +206,9 @@ impl Member {
         line.arg("--settings").arg(&launch.settings).arg("--data").arg(&launch.data);
         for (flag, port) in [("client", 7400), ("peer", 7401), ("admin", 7402)] {
             line.arg(format!("--{flag}-address={}:{port}", launch.address));
+        }
+        if let Some(authority) = &launch.authority {
+            line.arg("--authority").arg(authority);
         }
         line.args(["--log-format=text", "--lifeline"])
             .env("HOLDFAST_SEGMENT_BYTES", SEGMENT_BYTES.to_string());

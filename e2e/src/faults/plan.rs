@@ -81,6 +81,8 @@ pub struct Plan {
     pub seed: u64,
     /// Members of the store: 3 or 5.
     pub members: u8,
+    /// Whether an authority decides who leads, not a majority.
+    pub in_sync: bool,
     /// Whether the store takes checkpoints every second.
     pub checkpoints: bool,
     /// What the members' data lies on.
@@ -161,6 +163,11 @@ impl Kind {
         }
     }
 
+    /// Whether a store whose members all may be gone but one survives it without a person: what is on a disk is there again.
+    pub fn suits_in_sync(self) -> bool {
+        !self.damages()
+    }
+
     /// Whether strace does it: a process has one tracer at most.
     fn traces(self) -> bool {
         matches!(
@@ -221,13 +228,14 @@ impl Plan {
     /// # Panics
     ///
     /// If there are no kinds.
-    pub fn draw(seed: u64, kinds: &[Kind]) -> Plan {
+    pub fn draw(seed: u64, kinds: &[Kind], in_sync: bool) -> Plan {
         let mut lots = Lots::new(seed);
         let count = kinds.len() as u64;
         let first = kinds[(seed % count) as usize];
         let mut drawn = vec![first];
         if (seed / count) % 2 == 1 {
-            let others: Vec<Kind> = Kind::ALL.into_iter().filter(|other| first.goes_with(*other)).collect();
+            let goes = |other: &Kind| first.goes_with(*other) && (!in_sync || other.suits_in_sync());
+            let others: Vec<Kind> = Kind::ALL.into_iter().filter(goes).collect();
             drawn.push(lots.pick(&others));
         }
         let file_system = drawn.iter().map(|kind| kind.file_system());
@@ -243,6 +251,7 @@ impl Plan {
         Plan {
             seed,
             members,
+            in_sync,
             checkpoints,
             file_system,
             faults: drawn.into_iter().map(fault).collect(),
@@ -261,7 +270,8 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.faults.iter().map(|fault| fault.kind.name()).collect();
         write!(f, "seed {}: {} x {}, {} members", self.seed, self.rounds, names.join(" + "), self.members)?;
-        if self.checkpoints { write!(f, ", checkpoints") } else { Ok(()) }
+        f.write_str(if self.in_sync { ", in sync" } else { "" })?;
+        f.write_str(if self.checkpoints { ", checkpoints" } else { "" })
     }
 }
 
@@ -271,20 +281,20 @@ mod tests {
 
     #[test]
     fn seeds_in_a_row_go_through_all_kinds_alone_and_in_pairs() {
-        let plans: Vec<Plan> = (0..400).map(|seed| Plan::draw(seed, &Kind::ALL)).collect();
+        let plans: Vec<Plan> = (0..400).map(|seed| Plan::draw(seed, &Kind::ALL, false)).collect();
         for (number, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!(plans[number].faults.len(), 1);
             assert_eq!(plans[number].faults[0].kind, kind);
         }
         let pairs = plans.iter().filter(|plan| plan.faults.len() == 2).count();
         assert_eq!(pairs, 200);
-        assert_eq!(plans[77], Plan::draw(77, &Kind::ALL));
+        assert_eq!(plans[77], Plan::draw(77, &Kind::ALL, false));
     }
 
     #[test]
     fn two_faults_at_once_are_possible_together() {
         for seed in 0..2000 {
-            let plan = Plan::draw(seed, &Kind::ALL);
+            let plan = Plan::draw(seed, &Kind::ALL, false);
             if let [one, two] = &plan.faults[..] {
                 assert!(one.kind.goes_with(two.kind) && two.kind.goes_with(one.kind), "{plan}");
             }

@@ -25,6 +25,8 @@ pub struct Series {
     pub jobs: usize,
     /// The kinds of the first fault of each run.
     pub kinds: Vec<Kind>,
+    /// Whether an authority decides who leads in these stores, not a majority.
+    pub in_sync: bool,
     /// `holdfast-sidecar`.
     pub program: PathBuf,
     /// Keep the folders of runs that went well too.
@@ -64,7 +66,7 @@ impl Series {
                 if number >= self.runs {
                     return;
                 }
-                let plan = Plan::draw(self.seed.wrapping_add(number as u64), &self.kinds);
+                let plan = Plan::draw(self.seed.wrapping_add(number as u64), &self.kinds, self.in_sync);
                 let folder = folder_of(number, &plan);
                 let report = run::run(&plan, number, &folder, &self.program);
                 if report.failure.is_none() && !self.keep {

@@ -71,6 +71,7 @@ impl Stage {
                 address: Network::address(ordinal),
                 settings: settings.clone(),
                 data: disk.data(),
+                authority: plan.in_sync.then(|| folder.join("authority")),
                 folder: folder.to_owned(),
             }));
             disks.push(disk);
@@ -241,9 +242,10 @@ fn settings_of(plan: &Plan) -> String {
     let strategy =
         if plan.checkpoints { "Hybrid\ncheckpoint: {interval: 1s, retain: 2}" } else { "Replication" };
     format!(
-        "store: {{namespace: default, name: faults}}\nreplicas: {}\nstrategy: {strategy}\nconsensus: Majority\n\
+        "store: {{namespace: default, name: faults}}\nreplicas: {}\nstrategy: {strategy}\nconsensus: {}\n\
          durability: Disk\nwriteConcern: majority\nheartbeat: {{interval: 50ms, timeout: 500ms}}\npeers:\n{peers}",
-        plan.members
+        plan.members,
+        if plan.in_sync { "InSync" } else { "Majority" }
     )
 }
 

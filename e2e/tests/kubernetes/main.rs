@@ -4,6 +4,7 @@
 mod changes;
 mod experiments;
 mod faults;
+mod in_sync;
 mod kinds;
 mod messages;
 mod operator;
@@ -36,6 +37,9 @@ const TESTS: &[Test<Shared>] = &[
     ("needs_cluster_pods_are_deleted_and_members_paused_in_experiments", experiments::other_failures),
     ("needs_cluster_a_deleted_experiment_leaves_nothing", experiments::cancelled),
     ("needs_cluster_an_experiment_leaves_the_store_of_a_stranger_alone", experiments::stranger),
+    ("needs_cluster_three_members_in_sync_survive_two_faults", in_sync::two_faults),
+    ("needs_cluster_a_primary_that_is_cut_off_acknowledges_nothing", in_sync::primary_cut_off),
+    ("needs_cluster_a_deleted_lease_is_told_and_only_a_person_starts_again", in_sync::authority_deleted),
     ("needs_cluster_helm_installs_tests_and_uninstalls", operator::helm),
 ];
 

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_api::names::{DATA_VOLUME, OUTSIDE_VOLUME, SETTINGS_VOLUME, settings_config_map};
+use holdfast_api::Consensus;
+use holdfast_api::names::{DATA_VOLUME, OUTSIDE_VOLUME, SETTINGS_VOLUME, TOKEN_VOLUME, settings_config_map};
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, PodSecurityContext,
-    PodSpec, PodTemplateSpec, SeccompProfile, TopologySpreadConstraint, Volume,
+    ConfigMapProjection, ConfigMapVolumeSource, DownwardAPIProjection, DownwardAPIVolumeFile,
+    EmptyDirVolumeSource, KeyToPath, ObjectFieldSelector, PersistentVolumeClaimVolumeSource,
+    PodSecurityContext, PodSpec, PodTemplateSpec, ProjectedVolumeSource, SeccompProfile,
+    ServiceAccountTokenProjection, TopologySpreadConstraint, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -100,6 +103,9 @@ fn surround(valid: &Valid, mut pod: PodSpec, claimed: bool) -> PodSpec {
             ..Volume::default()
         });
     }
+    if valid.settings.consensus == Consensus::InSync {
+        volumes.push(token());
+    }
     if !claimed {
         volumes.push(Volume {
             name: DATA_VOLUME.to_owned(),
@@ -108,6 +114,44 @@ fn surround(valid: &Valid, mut pod: PodSpec, claimed: bool) -> PodSpec {
         });
     }
     pod
+}
+
+/// How long a token is good for, in seconds. The kubelet brings another one before it ends.
+const TOKEN_SECONDS: i64 = 3600;
+
+/// The token for the Lease, and whom to believe. It is the sidecar's alone: the application's containers get none by this.
+fn token() -> Volume {
+    let roots = ConfigMapProjection {
+        name: "kube-root-ca.crt".to_owned(),
+        items: Some(vec![KeyToPath { key: "ca.crt".to_owned(), path: "ca.crt".to_owned(), mode: None }]),
+        optional: None,
+    };
+    let token = ServiceAccountTokenProjection {
+        expiration_seconds: Some(TOKEN_SECONDS),
+        path: "token".to_owned(),
+        ..ServiceAccountTokenProjection::default()
+    };
+    let namespace = DownwardAPIVolumeFile {
+        path: "namespace".to_owned(),
+        field_ref: Some(ObjectFieldSelector {
+            field_path: "metadata.namespace".to_owned(),
+            api_version: Some("v1".to_owned()),
+        }),
+        ..DownwardAPIVolumeFile::default()
+    };
+    let namespace = DownwardAPIProjection { items: Some(vec![namespace]) };
+    Volume {
+        name: TOKEN_VOLUME.to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(vec![
+                VolumeProjection { service_account_token: Some(token), ..VolumeProjection::default() },
+                VolumeProjection { config_map: Some(roots), ..VolumeProjection::default() },
+                VolumeProjection { downward_api: Some(namespace), ..VolumeProjection::default() },
+            ]),
+            default_mode: None,
+        }),
+        ..Volume::default()
+    }
 }
 
 /// Members lie apart where that is possible, and start where it is not.

@@ -11,6 +11,12 @@ pub(super) fn name(valid: &Valid) -> String {
     format!("{}-member", valid.name)
 }
 
+/// The account that the pods do run as: the application's own, if its template names one.
+pub(super) fn of_pods(valid: &Valid) -> String {
+    let own = valid.application.as_ref().and_then(|application| application.pod.service_account_name.clone());
+    own.unwrap_or_else(|| name(valid))
+}
+
 pub(super) fn build(valid: &Valid) -> ServiceAccount {
     ServiceAccount {
         metadata: metadata(valid, name(valid)),

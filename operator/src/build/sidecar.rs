@@ -1,8 +1,10 @@
 //! The container that every member is: its ports, probes, folders, and what it may not do.
 
+use holdfast_api::Consensus;
 use holdfast_api::names::{
     ADMIN_PORT, ADMIN_PORT_NAME, CLIENT_PORT, CLIENT_PORT_NAME, CONTAINER, DATA_FOLDER, DATA_VOLUME,
     OUTSIDE_FOLDER, OUTSIDE_VOLUME, PEER_PORT, PEER_PORT_NAME, SETTINGS_FOLDER, SETTINGS_VOLUME,
+    TOKEN_FOLDER, TOKEN_VOLUME, authority_lease,
 };
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, Probe,
@@ -53,6 +55,9 @@ fn environment(valid: &Valid) -> Vec<EnvVar> {
         let folder = format!("{OUTSIDE_FOLDER}/{}/{}", valid.namespace, valid.name);
         variables.push(value("HOLDFAST_CHECKPOINTS_OUTSIDE", folder));
     }
+    if valid.settings.consensus == Consensus::InSync {
+        variables.push(value("HOLDFAST_AUTHORITY_LEASE", authority_lease(&valid.name)));
+    }
     variables
 }
 
@@ -62,9 +67,12 @@ fn mounts(valid: &Valid) -> Vec<VolumeMount> {
         mount_path: path.to_owned(),
         ..VolumeMount::default()
     };
-    let settings = VolumeMount { read_only: Some(true), ..mount(SETTINGS_VOLUME, SETTINGS_FOLDER) };
+    let read_only = |name, path| VolumeMount { read_only: Some(true), ..mount(name, path) };
+    let settings = read_only(SETTINGS_VOLUME, SETTINGS_FOLDER);
+    let in_sync = valid.settings.consensus == Consensus::InSync;
+    let token = in_sync.then(|| read_only(TOKEN_VOLUME, TOKEN_FOLDER));
     let outside = valid.outside_claim.as_ref().map(|_| mount(OUTSIDE_VOLUME, OUTSIDE_FOLDER));
-    [mount(DATA_VOLUME, DATA_FOLDER), settings].into_iter().chain(outside).collect()
+    [mount(DATA_VOLUME, DATA_FOLDER), settings].into_iter().chain(outside).chain(token).collect()
 }
 
 /// What the Pod Security Standard "restricted" asks of a container, and a root file system that nobody writes to.

@@ -2,9 +2,9 @@
 
 use bytes::Buf;
 use futures::Stream;
-use holdfast_api::http::query::{TIMEOUT, TO, VERIFY};
-use holdfast_api::http::{CheckpointReply, TransferReply, VersionReply};
-use holdfast_engine::{MEMBERS_MAX, Ordinal};
+use holdfast_api::http::query::{EPOCH, TIMEOUT, TO, VERIFY};
+use holdfast_api::http::{CheckpointReply, ForceStartReply, TransferReply, VersionReply};
+use holdfast_engine::{MEMBERS_MAX, Ordinal, Term};
 use http::StatusCode;
 use serde::Deserialize;
 use warp::Filter;
@@ -36,13 +36,17 @@ pub(super) fn routes(running: Running) -> Group {
         .and(head())
         .then(async |running: Running, head: Head| settle(checkpoint(&running, &head).await));
     let transfer = warp::path!("v1" / "leadership" / "transfer")
-        .and(with((running, BodyBudget::default())))
+        .and(with((running.clone(), BodyBudget::default())))
         .and(head())
         .and(warp::body::stream())
         .then(async |(running, bodies): (Running, BodyBudget), head: Head, body| {
             settle(transfer(&running, &bodies, &head, body).await)
         });
-    version.or(checkpoint).unify().or(transfer).unify().boxed()
+    let force = warp::path!("v1" / "authority" / "force-start")
+        .and(with(running))
+        .and(head())
+        .then(async |running: Running, head: Head| settle(force_start(&running, &head).await));
+    version.or(checkpoint).unify().or(transfer).unify().or(force).unify().boxed()
 }
 
 fn version(head: &Head) -> Result<Response, Problem> {
@@ -67,6 +71,21 @@ async fn checkpoint(running: &Running, head: &Head) -> Result<Response, Problem>
         took_ms: taken.took.as_millis() as u64,
         verified: verify,
     };
+    Ok(json(StatusCode::OK, &reply))
+}
+
+/// A person's order. It works once, so that to give it again is harmless.
+async fn force_start(running: &Running, head: &Head) -> Result<Response, Problem> {
+    let query = Query::parse(&head.query, &[EPOCH])?;
+    let epoch = query.number(EPOCH, 1..=u64::MAX - 1)?.map(Term).ok_or_else(|| {
+        Problem::invalid(format!(
+            "name the epoch that the order ends, such as {EPOCH}=7; the status says which it is"
+        ))
+    })?;
+    let handle = running.handle()?;
+    let started = handle.force_start(epoch).await.map_err(|failure| Problem::of_failure(failure, true))?;
+    let member = handle.member().ordinal.0;
+    let reply = ForceStartReply { member, ended: started.ended.0, epoch: started.epoch.0 };
     Ok(json(StatusCode::OK, &reply))
 }
 

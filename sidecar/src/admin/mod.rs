@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /livez`, `GET /readyz` | [`probes`] |
 //! | `GET /metrics` | [`scrape`] |
-//! | `GET /version`, `POST /v1/checkpoint`, `POST /v1/leadership/transfer` | [`actions`] |
+//! | `GET /version`, `POST /v1/checkpoint`, `POST /v1/leadership/transfer`, `POST /v1/authority/force-start` | [`actions`] |
 //! | `GET`, `PUT`, `DELETE /v1/faults` | [`faults`] |
 //!
 //! It is open from before the member has started until after it has stopped. It refuses to depend on a quorum for
@@ -33,6 +33,7 @@ const ROUTES: Routes = Routes(&[
     Route { path: "/version", methods: &["GET", "HEAD"] },
     Route { path: "/v1/checkpoint", methods: &["POST"] },
     Route { path: "/v1/leadership/transfer", methods: &["POST"] },
+    Route { path: "/v1/authority/force-start", methods: &["POST"] },
     Route { path: "/v1/faults", methods: &["GET", "PUT", "DELETE"] },
 ]);
 

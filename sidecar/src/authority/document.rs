@@ -1,28 +1,18 @@
-//! What the authority holds, as a person reads it: JSON of a few lines.
+//! What the authority holds, between the form that a person reads and the engine's.
 //!
 //! It refuses what it does not know: a document that somebody edited by hand must be right or is not believed.
 
+use holdfast_api::{AUTHORITY_FORMAT, AuthorityDocument, ForcedStart};
 use holdfast_engine::{
     Configuration, Incarnation, MEMBERS_MAX, MemberId, Membership, Ordinal, StoreId, Term,
 };
-use serde::{Deserialize, Serialize};
 
-/// The `format` of every document.
-const FORMAT: u8 = 1;
-
-/// A configuration in JSON.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Document {
-    format: u8,
-    /// 32 hexadecimal digits.
-    store: String,
-    version: u64,
-    term: u64,
-    /// `ordinal/incarnation`.
-    primary: String,
-    /// The same, by ordinal.
-    in_sync: Vec<String>,
+/// A configuration, and what stays beside it from one to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) configuration: Configuration,
+    /// The last time that somebody made a member start that may have lost writes.
+    pub(super) forced: Option<ForcedStart>,
 }
 
 /// Why a document is no configuration.
@@ -41,32 +31,41 @@ pub(super) enum DocumentError {
     },
 }
 
-/// The document of a configuration.
-pub(super) fn write(configuration: &Configuration) -> String {
-    let Configuration { store, version, term, primary, in_sync } = configuration;
-    let document = Document {
-        format: FORMAT,
+fn document(held: &Held) -> AuthorityDocument {
+    let Configuration { store, version, term, primary, in_sync } = held.configuration;
+    AuthorityDocument {
+        format: AUTHORITY_FORMAT,
         store: store.to_string(),
-        version: *version,
+        version,
         term: term.0,
         primary: primary.to_string(),
         in_sync: in_sync.voters().map(|voter| voter.to_string()).collect(),
-    };
+        forced: held.forced.clone(),
+    }
+}
+
+/// The document, over several lines.
+pub(super) fn write(held: &Held) -> String {
     let mut text =
-        serde_json::to_string_pretty(&document).expect("strings and numbers can always be written");
+        serde_json::to_string_pretty(&document(held)).expect("strings and numbers can always be written");
     text.push('\n');
     text
 }
 
-/// The configuration of a document.
+/// The document, on one line.
+pub(super) fn write_line(held: &Held) -> String {
+    serde_json::to_string(&document(held)).expect("strings and numbers can always be written")
+}
+
+/// What a document says.
 ///
 /// # Errors
 ///
 /// [`DocumentError`]
-pub(super) fn read(text: &str) -> Result<Configuration, DocumentError> {
-    let document: Document = serde_json::from_str(text).map_err(DocumentError::Json)?;
+pub(super) fn read(text: &str) -> Result<Held, DocumentError> {
+    let document: AuthorityDocument = serde_json::from_str(text).map_err(DocumentError::Json)?;
     let wrong = |field, value: &dyn ToString| DocumentError::Value { field, value: value.to_string() };
-    if document.format != FORMAT {
+    if document.format != AUTHORITY_FORMAT {
         return Err(wrong("format", &document.format));
     }
     let store = u128::from_str_radix(&document.store, 16).map_err(|_| wrong("store", &document.store))?;
@@ -86,7 +85,8 @@ pub(super) fn read(text: &str) -> Result<Configuration, DocumentError> {
         return Err(wrong("primary", &document.primary));
     }
     let (version, term) = (document.version, Term(document.term));
-    Ok(Configuration { store: StoreId(store), version, term, primary, in_sync })
+    let configuration = Configuration { store: StoreId(store), version, term, primary, in_sync };
+    Ok(Held { configuration, forced: document.forced })
 }
 
 fn member(text: &str) -> Option<MemberId> {
@@ -109,16 +109,23 @@ pub(super) mod tests {
         Configuration { store: StoreId(7), version, term: Term(3), primary: member(2), in_sync }
     }
 
+    pub(crate) fn held(version: u64) -> Held {
+        Held { configuration: configuration(version), forced: None }
+    }
+
     #[test]
     fn what_is_written_is_read() {
-        let text = write(&configuration(5));
-        assert_eq!(read(&text).expect("a document"), configuration(5));
+        let text = write(&held(5));
+        assert_eq!(read(&text).expect("a document"), held(5));
         assert!(text.contains("\"primary\": \"2/feed000000000002\""), "{text}");
+        let forced = Some(ForcedStart { member: "2/feed000000000002".to_owned(), epoch: 2, replaces: None });
+        let held = Held { forced, ..held(5) };
+        assert_eq!(read(&write_line(&held)).expect("a document"), held);
     }
 
     #[test]
     fn what_cannot_be_is_not_believed() {
-        let text = write(&configuration(5));
+        let text = write(&held(5));
         let check = |from: &str, to: &str, says: &str| {
             let edited = text.replace(from, to);
             assert_ne!(edited, text);

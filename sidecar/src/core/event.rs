@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdfast_api::http::{FaultsStatus, Status};
 use holdfast_engine::{
-    Given, Index, MemberId, Message, Ordinal, Position, QuestionToken, Ticket, Verdict, WriteConcern,
+    Given, Index, MemberId, Message, Ordinal, Position, QuestionToken, Term, Ticket, Verdict, WriteConcern,
 };
 use holdfast_storage::WriteError;
 use holdfast_store::Revision;
@@ -21,6 +21,7 @@ use super::handle::{
 use super::history::Happening;
 use super::member_error::Damage;
 use super::watches::WatchStream;
+use crate::authority::ForcedStarted;
 use crate::native::{Asked, Outbox};
 use crate::peers::{FetchError, Fetched};
 
@@ -57,6 +58,8 @@ pub(crate) enum Event {
     Retime { timing: Timing, reply: oneshot::Sender<()> },
     /// The store is to have another number of members, or they are elsewhere.
     Resize { members: u8, peers: Vec<String>, reply: oneshot::Sender<()> },
+    /// A person wants to start from this member although it may have lost writes, if the store is in this epoch.
+    ForceStart { epoch: Term, reply: oneshot::Sender<Result<ForcedStarted, Failure>> },
     /// Somebody wants other faults on purpose.
     Faults { change: FaultsChange, reply: oneshot::Sender<Result<FaultsStatus, Failure>> },
     /// The member is about to be told to stop: it does not need to lead until then.

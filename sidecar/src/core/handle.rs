@@ -24,6 +24,7 @@ use super::follows::Follower;
 use super::history::Happening;
 use super::queue::{PushError, Queue};
 use super::watches::WatchStream;
+use crate::authority::ForcedStarted;
 use crate::native::{Asked, Outbox};
 
 /// A write on its way to the leader.
@@ -114,6 +115,8 @@ pub enum RefusalCode {
     CheckpointFailed,
     /// The member may have no faults on purpose.
     FaultsDisabled,
+    /// A start from a member that may have lost writes cannot be, or is not needed.
+    ForceRefused,
 }
 
 /// A read.
@@ -445,6 +448,16 @@ impl Handle {
     /// [`Failure::Refused`] if the core is overloaded or has ended.
     pub async fn retime(&self, timing: Timing) -> Result<(), Failure> {
         self.ask(|reply| Event::Retime { timing, reply }, Failure::stopping).await
+    }
+
+    /// Start from this member, although it may have lost writes, if the store is in `epoch`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] if somebody leads, the store is in another epoch, or no authority decides in it;
+    /// [`Failure::Unknown`] if the authority does not answer.
+    pub async fn force_start(&self, epoch: Term) -> Result<ForcedStarted, Failure> {
+        self.ask(|reply| Event::ForceStart { epoch, reply }, died).await?
     }
 
     /// Have other faults on purpose from now on.

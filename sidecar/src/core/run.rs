@@ -150,6 +150,7 @@ impl Core {
                 self.resize(members, peers);
                 let _ = reply.send(());
             }
+            Event::ForceStart { epoch, reply } => self.force_start(epoch, reply),
             Event::Faults { change, reply } => {
                 let _ = reply.send(self.change_faults(change));
             }

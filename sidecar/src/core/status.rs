@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use holdfast_api::Strategy;
 use holdfast_api::http::{
-    CheckpointStatus, LOG_DEFAULT, PeerStatus, Positions, Role as RoleName, StateHash, Status,
+    CheckpointStatus, InSync, LOG_DEFAULT, PeerStatus, Positions, Role as RoleName, StateHash, Status,
 };
 use holdfast_engine::{Ordinal, Role, Term};
 use holdfast_store::View;
 use holdfast_wire::Fingerprint;
+use tokio::sync::oneshot;
 
 use super::Core;
-use super::handle::{Figures, Timing};
+use super::handle::{Failure, Figures, RefusalCode, Timing};
 use super::member_error::Broken;
+use crate::authority::{ForcedStarted, Order};
 
 impl Core {
     /// This member, and the others as it sees them.
@@ -63,7 +65,35 @@ impl Core {
             last_checkpoint: self.last_checkpoint(),
             note: self.note_now(leads),
             faults: self.delays.status(),
+            in_sync: self.authority.as_ref().map(|authority| InSync {
+                members: self.all_voters(&engine.membership),
+                min: authority.min(),
+                authority: authority.status(),
+            }),
         }
+    }
+
+    /// A person wants to start from this member, although it may have lost writes.
+    pub(super) fn force_start(&self, epoch: Term, reply: oneshot::Sender<Result<ForcedStarted, Failure>>) {
+        let refuse = |detail: String| {
+            let code = RefusalCode::ForceRefused;
+            Err(Failure::Refused { code, detail, retryable: false, retry_after: None })
+        };
+        let Some(authority) = &self.authority else {
+            let detail = "no authority decides in this store: a majority of its members has every write, or nobody can say who has";
+            let _ = reply.send(refuse(detail.to_owned()));
+            return;
+        };
+        let Some(formation) = &self.formation else {
+            let _ = reply.send(refuse("this member holds nothing of any store".to_owned()));
+            return;
+        };
+        if let Some(leader) = self.engine.role().leader(self.me) {
+            let _ = reply.send(refuse(format!("member {} leads, and has every write", leader.ordinal)));
+            return;
+        }
+        let (me, store, term) = (self.me, formation.store, self.term());
+        authority.order(Order { me, store, term, epoch, reply });
     }
 
     /// What its state and queues come to.

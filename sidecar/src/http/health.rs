@@ -168,6 +168,7 @@ mod tests {
             last_checkpoint: None,
             note: None,
             faults: None,
+            in_sync: None,
         }
     }
 

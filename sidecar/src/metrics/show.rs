@@ -3,7 +3,7 @@
 //! What the core does not say now is taken out rather than shown as it was: a leader's view of a peer ends with its
 //! leadership.
 
-use holdfast_api::http::{PeerStatus, Role, Status};
+use holdfast_api::http::{AuthorityState, PeerStatus, Role, Status};
 use holdfast_api::{Durability, Strategy};
 use holdfast_store::QUOTA_BYTES;
 use prometheus::GaugeVec;
@@ -15,6 +15,14 @@ use crate::core::Figures;
 
 /// Every role, for the series of those that the member does not have.
 const ROLES: [Role; 5] = [Role::Unformed, Role::Learner, Role::Follower, Role::Candidate, Role::Leader];
+
+/// How it can be with the authority, and what that is called.
+const AUTHORITY_STATES: [(AuthorityState, &str); 4] = [
+    (AuthorityState::Unknown, "unknown"),
+    (AuthorityState::Reachable, "reachable"),
+    (AuthorityState::Unreachable, "unreachable"),
+    (AuthorityState::Lost, "lost"),
+];
 
 impl Metrics {
     /// Say what this member runs. Only the labels carry anything.
@@ -53,6 +61,14 @@ impl Metrics {
         state.fault_failure.set(faults.failure.get());
         state.fault_held.set(faults.held as f64);
         state.fault_lost.follow(faults.lost);
+        let in_sync = status.in_sync.as_ref();
+        state.in_sync_members.set(in_sync.map_or(0.0, |in_sync| in_sync.members.len() as f64));
+        state.in_sync_min.set(in_sync.map_or(0.0, |in_sync| f64::from(in_sync.min)));
+        if let Some(in_sync) = in_sync {
+            for (which, name) in AUTHORITY_STATES {
+                gauge(&state.authority, &[name]).set(flag(in_sync.authority.state == which));
+            }
+        }
         for peer in &status.peers {
             state.show_peer(peer);
         }

@@ -35,6 +35,9 @@ pub(crate) struct State {
     pub(crate) checkpoint_index: Gauge,
     pub(crate) checkpoint_timestamp: Gauge,
     pub(crate) checkpoint_bytes: Gauge,
+    pub(crate) in_sync_members: Gauge,
+    pub(crate) in_sync_min: Gauge,
+    pub(crate) authority: GaugeVec,
     pub(crate) fault_delay: Gauge,
     pub(crate) fault_failure: Gauge,
     pub(crate) fault_held: Gauge,
@@ -104,6 +107,19 @@ impl State {
                 "When the newest durable checkpoint was taken, in seconds since 1970; 0 if there is none.",
             ),
             checkpoint_bytes: f.gauge("holdfast_checkpoint_bytes", "Size of the newest durable checkpoint."),
+            in_sync_members: f.gauge(
+                "holdfast_in_sync_members",
+                "With consensus InSync: members that have every committed write, as this member knows; else 0.",
+            ),
+            in_sync_min: f.gauge(
+                "holdfast_in_sync_members_min",
+                "With consensus InSync: so many members stay in sync, whatever happens; else 0.",
+            ),
+            authority: f.gauges(
+                "holdfast_authority",
+                "With consensus InSync: 1 for how it is with what decides who leads, 0 for the others.",
+                &["state"],
+            ),
             fault_delay: f.gauge(
                 "holdfast_fault_delay_seconds",
                 "How long the member holds back entries from its leader on purpose; 0 if it does not.",
