@@ -80,6 +80,7 @@ async fn start(folder: &Path) -> anyhow::Result<Member> {
         },
         faults: holdfast_sidecar::core::Faults::default(),
         in_sync: None,
+        checkpoints_outside: None,
         metrics: Metrics::example(),
         peer_listener: tokio::net::TcpListener::bind("127.0.0.1:0").await?,
     };
