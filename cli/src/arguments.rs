@@ -86,7 +86,7 @@ pub enum Verb {
     },
     /// Be one member (what `up` runs)
     #[command(hide = true)]
-    Member(holdfast_sidecar::Arguments),
+    Member(Box<holdfast_sidecar::Arguments>),
 }
 
 /// `holdfast up`.

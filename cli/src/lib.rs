@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match arguments.verb {
-        Verb::Member(member) => return holdfast_sidecar::main(member),
+        Verb::Member(member) => return holdfast_sidecar::main(*member),
         Verb::Janitor { folder } => {
             holdfast_laptop::janitor::run(&folder).map(|()| Exit::Ok).map_err(Failure::general)
         }
