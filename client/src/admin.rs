@@ -87,6 +87,16 @@ impl Admin {
         self.call(&Request::new(Method::GET, "/version", Effect::Reads)).await
     }
 
+    /// The member's metrics, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// As [`Admin::ready`].
+    pub async fn metrics(&self) -> Result<String, Error> {
+        let request = Request::new(Method::GET, "/metrics", Effect::Reads);
+        let answer = self.transport.call(&request, Instant::now() + self.deadline).await?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     /// Take a checkpoint now, and wait until it is durable.
     ///
     /// # Errors

@@ -332,8 +332,10 @@ fn assemble(
     let (members, addressed) = (options.members, options.peers.len());
     let sees_to = wanted(opened.restored.formation.is_some(), members, addressed);
     let files = opened.disk.checkpoints();
-    let fsync_seconds = options.metrics.fsync_seconds.clone();
+    let (fsync_seconds, written) =
+        (options.metrics.fsync_seconds.clone(), options.metrics.disk_written_bytes.clone());
     let disk = opened.disk.on_flush(move |flush| {
+        written.add(flush.bytes as u64);
         if flush.what == Flushed::Log {
             fsync_seconds.observe(flush.fsync);
         }

@@ -64,6 +64,8 @@ pub struct Metrics {
     pub leader_changes: Counter,
     /// Elections that this member started.
     pub campaigns: Counter,
+    /// What this member has written to its disk.
+    pub disk_written_bytes: Counter,
     /// Bytes on the disk that were read again and are as they were written.
     pub scrubbed_bytes: Counter,
     /// How often all of the disk was read again.
@@ -153,6 +155,11 @@ impl Metrics {
                 "How often this member saw another leader than before.",
             ),
             campaigns: f.counter("holdfast_campaigns_total", "Elections that this member started."),
+            disk_written_bytes: f.counter(
+                "holdfast_disk_written_bytes_total",
+                "Bytes of the log, votes, the identity and checkpoints that were written and flushed; without the zeros that \
+                 segments of the log are filled with before they are used.",
+            ),
             scrubbed_bytes: f.counter(
                 "holdfast_scrubbed_bytes_total",
                 "Bytes on the member's disk that were read again and are as they were written.",

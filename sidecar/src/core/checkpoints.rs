@@ -282,6 +282,7 @@ impl Checkpoints {
                 metrics.checkpoint(CheckpointResult::Ok);
                 metrics.checkpoint_seconds.observe(took);
                 let kept = outside.is_some();
+                metrics.disk_written_bytes.add(file.bytes * (1 + u64::from(kept)));
                 let answer = match outside.transpose() {
                     Ok(_) => Ok(CheckpointTaken { position, bytes: file.bytes, took }),
                     Err(error) => {
