@@ -15,6 +15,7 @@ const TESTS: &[Test<()>] = &[
     ("a_client_written_for_the_protocol_runs_unchanged", |()| protocol()),
     ("a_killed_lab_leaves_nothing", |()| killed()),
     ("a_terminated_lab_leaves_nothing", |()| terminated()),
+    ("hybrid_alone_outlives_the_loss_of_all_disks", |()| disks()),
     ("a_batch_that_is_killed_leaves_nothing_and_is_completed", |()| batch()),
 ];
 
@@ -138,6 +139,40 @@ fn terminated() -> anyhow::Result<()> {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
     ensure!(lab.process.wait()?.success(), "it ends in order");
     nothing_left(lab.data.path())
+}
+
+fn disks() -> anyhow::Result<()> {
+    const PLAN: &str = "configurations:
+- {name: Replication, strategy: Replication, replicas: 3}
+- {name: Hybrid, strategy: Hybrid, replicas: 3, checkpointInterval: 15s}
+runs: 2
+items: 50
+failureType: disks
+";
+    let folder = tempfile::tempdir()?;
+    let (plan, results, data) =
+        (folder.path().join("plan.yaml"), folder.path().join("results.csv"), folder.path().join("data"));
+    std::fs::write(&plan, PLAN)?;
+    std::fs::create_dir(&data)?;
+    let mut command = holdfast()?;
+    command.args(["experiment", "run", "--file"]).arg(&plan).arg("--data").arg(&data);
+    let ran = command.arg("--results").arg(&results).output()?;
+    ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    nothing_left(&data)?;
+    let table = std::fs::read_to_string(&results)?;
+    let mut rows = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = rows.next().context("a head")?;
+    let column = |name: &str| head.iter().position(|column| *column == name).context("a column");
+    let (name, items, time) =
+        (column("config_name")?, column("items_recovered")?, column("recovery_time_seconds")?);
+    let mut seen = 0;
+    for row in rows {
+        note(format_args!("{}: {} of 50 items after {} s", row[name], row[items], row[time]));
+        ensure!(row[items] == if row[name] == "Hybrid" { "50" } else { "0" }, "{table}");
+        seen += 1;
+    }
+    ensure!(seen == 4, "{table}");
+    Ok(())
 }
 
 fn batch() -> anyhow::Result<()> {

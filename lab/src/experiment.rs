@@ -20,7 +20,6 @@ pub(crate) mod recovery;
 
 use std::time::Duration;
 
-use holdfast_api::Strategy;
 use holdfast_api::http::Status;
 use jiff::Timestamp;
 
@@ -51,11 +50,11 @@ pub(crate) async fn run(
     protocol: &Protocol,
     run_id: u32,
 ) -> Result<Measurement, TestbedError> {
-    let before = Cost::settled(&bed.store).await;
+    let before = Cost::read(bed).await;
     let mut stored =
         items::store(&bed.all, protocol.items, protocol.seed.wrapping_add(run_id.into())).await?;
-    stored.cost =
-        before.and_then(|before| Cost::read(&bed.store).map(|now| now.since(before, protocol.items.into())));
+    let after = Cost::read(bed).await;
+    stored.cost = before.zip(after).map(|(before, after)| after.since(before, protocol.items.into()));
     let load = Load::begin(&bed.store.clients(), protocol.writers).await?;
     let chance = protocol.seed.wrapping_add(run_id.into());
     let fault = Fault::choose(bed, protocol.failure_type, protocol.node_count, chance).await?;
@@ -63,7 +62,8 @@ pub(crate) async fn run(
     if triggered {
         bed.take_checkpoint(fault.serving()).await?;
     }
-    let at_risk = AtRisk::find(bed.leader().await.as_ref(), bed.strategy(), &stored, protocol.items);
+    let outlives = bed.strategy().replicates() && fault.kind() != FailureKind::Disks;
+    let at_risk = AtRisk::find(bed.leader().await.as_ref(), outlives, &stored, protocol.items);
     let recovery = Recovery::prepare(bed, &stored, &fault);
 
     let injected = fault.inject(bed).await?;
@@ -122,15 +122,15 @@ pub(crate) struct AtRisk {
 }
 
 impl AtRisk {
-    /// By what the leader says of itself.
-    pub(crate) fn find(leader: Option<&Status>, strategy: Strategy, stored: &Stored, items: u32) -> AtRisk {
+    /// By what the leader says of itself. Where a store `outlives` its failure, every acknowledged item is on another member
+    /// or in a log on a disk.
+    pub(crate) fn find(leader: Option<&Status>, outlives: bool, stored: &Stored, items: u32) -> AtRisk {
         let checkpoint = leader.and_then(|leader| leader.last_checkpoint.as_ref());
         let checkpoint_age = checkpoint.map(|checkpoint| {
             let age = checkpoint.time.duration_until(Timestamp::now());
             age.as_secs_f64().max(0.0)
         });
-        // With other members, or a log on disk, every acknowledged item is somewhere else too.
-        let items = if strategy.replicates() {
+        let items = if outlives {
             0
         } else {
             let held = checkpoint.map_or(0, |checkpoint| checkpoint.index);

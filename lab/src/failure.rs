@@ -30,6 +30,8 @@ pub enum FailureKind {
     Partition,
     /// `disk`: the member that serves is killed and its disk is gone.
     Disk,
+    /// `disks`: all members are killed and all their disks are gone.
+    Disks,
     /// `node_count`: as many members are killed as [`crate::Protocol::node_count`] says.
     NodeCount,
     /// `pod_kill`: as `default`; the name that dashboards send.
@@ -51,7 +53,7 @@ const NAME_CHARS_SHOWN: usize = 20;
 
 impl FailureKind {
     /// All of them.
-    pub const ALL: [FailureKind; 12] = [
+    pub const ALL: [FailureKind; 13] = [
         FailureKind::Default,
         FailureKind::Leader,
         FailureKind::Follower,
@@ -61,6 +63,7 @@ impl FailureKind {
         FailureKind::Pause,
         FailureKind::Partition,
         FailureKind::Disk,
+        FailureKind::Disks,
         FailureKind::NodeCount,
         FailureKind::PodKill,
         FailureKind::Latency,
@@ -78,6 +81,7 @@ impl FailureKind {
             FailureKind::Pause => "pause",
             FailureKind::Partition => "partition",
             FailureKind::Disk => "disk",
+            FailureKind::Disks => "disks",
             FailureKind::NodeCount => "node_count",
             FailureKind::PodKill => "pod_kill",
             FailureKind::Latency => "latency",

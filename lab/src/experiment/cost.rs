@@ -1,11 +1,18 @@
-//! What the members of a store have written to their disks, as the system counts it. Only Linux does.
+//! What the members of a store have written to their disks, as they count it themselves: log, votes, identity, checkpoints.
+//!
+//! The kernel counts more: whole pages, and the zeros that segments of the log are filled with before they are used. That
+//! is no write's cost.
 
-use holdfast_laptop::Store;
+use std::time::Duration;
 
-/// How often the members' figures are read until they stand still; with the pause two seconds, more than a segment takes.
-const SETTLE_TRIES: u32 = 40;
-/// How long they have to stand still.
-const SETTLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+use holdfast_client::Admin;
+
+use crate::testbed::Bed;
+
+/// The counter.
+const METRIC: &str = "holdfast_disk_written_bytes_total";
+/// How long a member may take to say it.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Bytes written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,29 +22,14 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// What the members have written so far; `None` where the system does not say.
-    pub(crate) fn read(store: &Store) -> Option<Cost> {
-        let of = |pid: u32| {
-            let text = std::fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-            text.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse::<u64>().ok()
-        };
-        let bytes = store.members().iter().map(|member| of(member.report().pid?)).sum::<Option<u64>>()?;
-        Some(Cost { bytes, writes: 0 })
-    }
-
-    /// The same when members have made the files that they begin with: a segment of the log is filled with zeros before it is used, and
-    /// that is no write's cost.
-    pub(crate) async fn settled(store: &Store) -> Option<Cost> {
-        let mut cost = Cost::read(store)?;
-        for _ in 0..SETTLE_TRIES {
-            tokio::time::sleep(SETTLE_PAUSE).await;
-            let now = Cost::read(store)?;
-            if now == cost {
-                break;
-            }
-            cost = now;
+    /// What the members have written so far; `None` if one of them does not say.
+    pub(crate) async fn read(bed: &Bed) -> Option<Cost> {
+        let mut bytes = 0;
+        for member in bed.store.members() {
+            let admin = Admin::new(&format!("http://{}", member.admin())).ok()?.with_deadline(ANSWER_MAX);
+            bytes += counted(&admin.metrics().await.ok()?)?;
         }
-        Some(cost)
+        Some(Cost { bytes, writes: 0 })
     }
 
     /// What so many writes have cost since.
@@ -48,5 +40,22 @@ impl Cost {
     /// What one write cost; `None` if there was none.
     pub(crate) fn bytes_per_write(&self) -> Option<f64> {
         (self.writes > 0).then(|| self.bytes as f64 / self.writes as f64)
+    }
+}
+
+fn counted(metrics: &str) -> Option<u64> {
+    let line = metrics.lines().find(|line| line.starts_with(METRIC))?;
+    line.rsplit_once(' ')?.1.parse::<f64>().ok().map(|bytes| bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_is_found_among_the_others() {
+        let metrics = "# TYPE holdfast_disk_written_bytes_total counter\nholdfast_disk_written_bytes_total{member=\"0\"} 4711\n";
+        assert_eq!(counted(metrics), Some(4711));
+        assert_eq!(counted("holdfast_log_bytes 3\n"), None);
     }
 }

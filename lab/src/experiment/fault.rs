@@ -8,6 +8,7 @@
 //! | `pause` | SIGSTOP to the member that serves |
 //! | `partition`, `latency` | its lines, to members and clients, carry nothing, or everything late |
 //! | `disk` | SIGKILL to the member that serves, and its folder is removed |
+//! | `disks` | SIGKILL to all, and all their folders are removed; what Hybrid keeps outside of them stays |
 //!
 //! Who is killed is started again at once by its supervisor, as a kubelet does.
 
@@ -20,9 +21,8 @@ use holdfast_laptop::store::StoreError;
 use crate::testbed::Bed;
 use crate::{FailureKind, TestbedError};
 
-/// How much later everything arrives on a slow line, each way. The protocol's network chaos has 500 ms; but a linearizable read at a follower takes
-/// two ways there and back, and members take one that lasts longer than 250 ms for lost.
-const LATENCY: Duration = Duration::from_millis(50);
+/// How much later everything arrives on a slow line, each way, as in the protocol's network chaos.
+const LATENCY: Duration = Duration::from_millis(500);
 
 /// How long a pause or a partition lasts if nobody else takes over meanwhile: longer than members wait for a leader, so that those who can
 /// do without have their chance.
@@ -108,6 +108,11 @@ impl Fault {
         let pids = self.pids(bed);
         let began = Instant::now();
         let failed = |error: StoreError| TestbedError::new("injecting the failure", error);
+        if self.kind == FailureKind::Disks {
+            self.kill_and_wipe(bed).await.map_err(failed)?;
+            self.restart(bed).await.map_err(failed)?;
+            return Ok(self.injected(began, pids));
+        }
         for member in &self.members {
             match self.kind {
                 FailureKind::Pause => bed.store.signal(*member, Signal::STOP).await.map_err(failed)?,
@@ -131,6 +136,10 @@ impl Fault {
         let pids = self.pids(bed);
         let began = Instant::now();
         let failed = |error: StoreError| TestbedError::new("injecting the failure", error);
+        if self.kind == FailureKind::Disks {
+            self.kill_and_wipe(bed).await.map_err(failed)?;
+            return Ok(self.injected(began, pids));
+        }
         for member in &self.members {
             bed.store.fail(*member).await.map_err(failed)?;
             if self.kind == FailureKind::Disk {
@@ -138,6 +147,21 @@ impl Fault {
             }
         }
         Ok(self.injected(began, pids))
+    }
+
+    /// All die before the first folder goes: who still runs would bring up the ones that lost theirs.
+    async fn kill_and_wipe(&self, bed: &Bed) -> Result<(), StoreError> {
+        for member in &self.members {
+            bed.store.fail(*member).await?;
+        }
+        self.members.iter().try_for_each(|member| bed.store.wipe(*member))
+    }
+
+    async fn restart(&self, bed: &Bed) -> Result<(), StoreError> {
+        for member in &self.members {
+            bed.store.restart(*member).await?;
+        }
+        Ok(())
     }
 
     fn pids(&self, bed: &Bed) -> Vec<(u8, Option<u32>)> {
@@ -197,7 +221,7 @@ fn chosen(
             Ok(vec![followers[at as usize]])
         }
         FailureKind::Majority => Ok(first(replicas / 2 + 1)),
-        FailureKind::Total => Ok(first(replicas)),
+        FailureKind::Total | FailureKind::Disks => Ok(first(replicas)),
         FailureKind::NodeCount => Ok(first(node_count.clamp(1, replicas))),
         _ => Ok(first(1)),
     }
@@ -220,6 +244,7 @@ mod tests {
         check(FailureKind::NodeCount, 1, &[0]);
         check(FailureKind::Majority, 5, &[4, 0, 1]);
         check(FailureKind::Total, 2, &[1, 0]);
+        check(FailureKind::Disks, 3, &[2, 0, 1]);
         chosen(FailureKind::Follower, 1, 0, 1, 5).expect_err("nobody follows");
     }
 }

@@ -71,7 +71,8 @@ impl Subject<'_> {
             members.take_checkpoint(fault.serving()).await?;
         }
         let leader = members.leader().await;
-        let at_risk = AtRisk::find(leader.as_ref(), configuration.strategy, &stored, protocol.items);
+        let at_risk =
+            AtRisk::find(leader.as_ref(), configuration.strategy.replicates(), &stored, protocol.items);
         // Asked once more right before: what is struck must still be what was made.
         if members::find(self.stores, self.made).await? != members.members {
             return Err(TestbedError::new(
