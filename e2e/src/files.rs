@@ -1,7 +1,10 @@
 //! A client of files that retries nothing, and a look at the members' disks: what was stored can be spoilt there.
 
-use std::fs;
-use std::path::PathBuf;
+pub mod killing;
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
@@ -168,15 +171,55 @@ pub async fn json<T: DeserializeOwned>(http: &Http, url: &str) -> anyhow::Result
     read(succeeded(http.raw().get(url).send().await?).await?).await
 }
 
+/// Bytes that nobody can mistake for those of another seed.
+pub fn content(seed: usize, length: usize) -> Bytes {
+    let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+/// How long the file of a seed is: nothing, some bytes, several blocks, a few of some MiB.
+pub fn length(seed: usize) -> usize {
+    match seed % 10 {
+        0 => 0,
+        1..6 => 10 + seed * 37 % 5_000,
+        6..9 => 100_000 + seed * 7919 % 300_000,
+        _ => 2_000_000 + seed * 104_729 % 2_000_000,
+    }
+}
+
+/// All of what was downloaded.
+///
+/// # Errors
+///
+/// If it is not all.
+pub fn whole(download: Download) -> anyhow::Result<Bytes> {
+    match download {
+        Download::Whole(bytes) => Ok(bytes),
+        other => bail!("not all of it came: {other:?}"),
+    }
+}
+
+/// A member's folder of files.
+pub fn folder(store: &Laptop, ordinal: u8) -> PathBuf {
+    store.folder().join("data").join(store.store()).join(format!("member-{ordinal}/data/files"))
+}
+
 /// What a member has on its disk: the files in its folder of files.
 ///
 /// # Errors
 ///
 /// If its folder cannot be listed.
 pub fn on_disk(store: &Laptop, ordinal: u8) -> anyhow::Result<Vec<PathBuf>> {
-    let folder = store.folder().join("data").join(store.store()).join(format!("member-{ordinal}/data/files"));
     let mut found = Vec::new();
-    let mut folders = vec![folder];
+    let mut folders = vec![folder(store, ordinal)];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let path = entry?.path();
@@ -187,17 +230,19 @@ pub fn on_disk(store: &Laptop, ordinal: u8) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Flip one bit of a file.
+/// Flip one bit of a file where it lies; nobody sees it shorter meanwhile.
 ///
 /// # Errors
 ///
 /// If it cannot be read or written.
-pub fn flip(path: &PathBuf, place: usize) -> anyhow::Result<()> {
-    let mut bytes = fs::read(path)?;
-    ensure!(!bytes.is_empty(), "{} is empty", path.display());
-    let at = place % bytes.len();
-    bytes[at] ^= 1 << (place % 8);
-    Ok(fs::write(path, bytes)?)
+pub fn flip(path: &Path, place: usize) -> anyhow::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let length = file.metadata()?.len();
+    ensure!(length > 0, "{} is empty", path.display());
+    let (at, mut byte) = (place as u64 % length, [0]);
+    file.read_exact_at(&mut byte, at)?;
+    byte[0] ^= 1 << (place % 8);
+    Ok(file.write_all_at(&byte, at)?)
 }
 
 async fn read<T: DeserializeOwned>(response: Response) -> anyhow::Result<T> {

@@ -1,17 +1,17 @@
 //! What a user of files is promised: uploaded once, found everywhere, repaired by itself.
 //!
-//! `HOLDFAST_FILES=1000 cargo test -p holdfast-e2e --features machine --test files -- killing` is the long form of the test
-//! that kills members; without the variable it does the same with fewer files.
+//! `cargo run -p holdfast-e2e --example files` is the long form of the test that kills members and spoils what they stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use holdfast_e2e::files::{self, Download, Upload};
+use holdfast_api::http::files::UploadReply;
+use holdfast_e2e::files::killing::{Killing, are_everywhere};
+use holdfast_e2e::files::{self, Download, Upload, content, length, whole};
 use holdfast_e2e::http::Http;
 use holdfast_e2e::laptop::Laptop;
 use holdfast_e2e::suite::{self, Test, note};
@@ -26,15 +26,17 @@ const TESTS: &[Test<()>] = &[
     ("the_four_scenarios_of_the_guide", |()| four_scenarios()),
     ("an_upload_in_parts_goes_on_where_it_broke_off", |()| in_parts()),
     ("a_file_on_some_members_is_found_through_all", |()| placement()),
+    ("a_copy_of_a_member_that_was_removed_gets_another_home", |()| removed()),
+    ("an_upload_through_a_busy_member_goes_to_another_and_fails_over", |()| routed()),
     ("what_is_deleted_while_a_member_is_down_goes_there_too", |()| deleted_while_down()),
     ("flipped_bits_are_never_served_and_are_repaired", |()| flipped_bits()),
-    ("killing_any_member_at_any_moment_loses_no_acknowledged_upload", |()| killing()),
+    ("killing_any_member_at_any_moment_while_bits_rot_loses_no_acknowledged_upload", |()| killing()),
 ];
 
 /// How long something may take that takes seconds, on a machine that may be compiling.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Files in the test that kills members, if nobody says how many.
+/// Files in the test that kills members. The long form is an example.
 const FILES: usize = 200;
 
 /// Clients that upload and download at a time.
@@ -49,35 +51,6 @@ fn three_members() -> anyhow::Result<Laptop> {
     let manifest =
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Laptop::up(&manifest)
-}
-
-/// Bytes that nobody can mistake for those of another seed.
-fn content(seed: usize, length: usize) -> Bytes {
-    let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..length).map(|_| next()).collect::<Vec<u8>>().into()
-}
-
-/// Small ones, some of several blocks, a few large ones.
-fn length(seed: usize) -> usize {
-    match seed % 10 {
-        0 => 0,
-        1..6 => 10 + seed * 37 % 5_000,
-        6..9 => 100_000 + seed * 7919 % 300_000,
-        _ => 2_000_000 + seed * 104_729 % 2_000_000,
-    }
-}
-
-fn whole(download: Download) -> anyhow::Result<Bytes> {
-    match download {
-        Download::Whole(bytes) => Ok(bytes),
-        other => bail!("not all of it came: {other:?}"),
-    }
 }
 
 fn names_and_ranges() -> anyhow::Result<()> {
@@ -257,11 +230,101 @@ fn placement() -> anyhow::Result<()> {
         let url = format!("{}/files/some?replicas=4", store.base(1));
         let response = http.raw().put(&url).body("x").send().await?;
         ensure!(response.status() == 400, "{}", response.status());
-        let upload =
-            files::post(&http, &format!("{}/upload", store.base(2)), "a.txt", b"through any").await?;
-        ensure!(upload.selected_node.is_some() && upload.routed_via.is_some(), "{upload:?}");
         Ok(())
     })
+}
+
+fn removed() -> anyhow::Result<()> {
+    let path = checkout().join("manifests/store-three-members.yaml");
+    let manifest = std::fs::read_to_string(&path)?.replace("replicas: 3", "replicas: 4");
+    let store = Laptop::up(&manifest)?;
+    let http = Http::default();
+    let (count, length) = (40, 50_000);
+    runtime().block_on(async {
+        for seed in 0..count {
+            let url = format!("{}/files/f{seed}?replicas=2", store.base((seed % 4) as u8));
+            let response = http.raw().put(&url).body(content(seed, length)).send().await?;
+            ensure!(response.status() == 200, "{}", response.text().await?);
+        }
+        anyhow::Ok(())
+    })?;
+    // Each has its quarter as the one that took it, and about as many for the others.
+    let before = (0..4).map(|ordinal| Ok(files::on_disk(&store, ordinal)?.len()));
+    let before = before.collect::<anyhow::Result<Vec<_>>>()?;
+    note(format_args!("{count} files on two of four members each: {before:?}"));
+    ensure!(
+        before.iter().sum::<usize>() == 2 * count && before.iter().all(|&there| there > 10),
+        "{before:?}"
+    );
+
+    std::fs::write(store.manifest(), manifest.replace("replicas: 4", "replicas: 3"))?;
+    let (_, took) = wait::until("two of the members that stay have every file", PATIENCE, || {
+        let listed = runtime().block_on(files::list(&http, &store.base(0)))?;
+        let homeless = listed
+            .iter()
+            .filter(|file| file.replicas.len() != 2 || file.replicas.iter().any(|node| node == "node-4"));
+        ensure!(listed.len() == count && homeless.clone().count() == 0, "{:?}", homeless.collect::<Vec<_>>());
+        Ok(())
+    })?;
+    note(format_args!("member 3 was removed, and {took:.1?} later others had its copies"));
+    for seed in 0..count {
+        for ordinal in 0..3 {
+            let read =
+                whole(runtime().block_on(files::get(&http, &store.base(ordinal), &format!("f{seed}"))))?;
+            ensure!(read == content(seed, length), "f{seed} is another at member {ordinal}");
+        }
+    }
+    Ok(())
+}
+
+fn routed() -> anyhow::Result<()> {
+    let store = three_members()?;
+    let http = Http::default();
+    let url = format!("{}/upload", store.base(2));
+    let upload = |seed: usize| runtime().block_on(files::post(&http, &url, "a.bin", &content(seed, 700_000)));
+    let check = |reply: UploadReply, seed: usize, expected: &[&str], copies: usize| {
+        let selected = reply.selected_node.clone().context("nobody says who was selected")?;
+        ensure!(expected.contains(&selected.as_str()) && reply.node_id == selected, "{reply:?}");
+        ensure!(reply.routed_via.is_some() && reply.node_latency_ms.is_some(), "{reply:?}");
+        let replication = reply.replication.context("there are no counts")?;
+        ensure!((replication.successful, replication.failed) == (copies, 2 - copies), "{replication:?}");
+        ensure!(!replication.successful_nodes.contains(&selected), "{replication:?}");
+        let read = whole(runtime().block_on(files::get(&http, &store.base(2), &reply.file_id)))?;
+        ensure!(read == content(seed, 700_000), "it is another");
+        anyhow::Ok(())
+    };
+    check(upload(1)?, 1, &["node-3"], 2)?;
+
+    // Uploads of clients that send nothing more keep it busy.
+    let slow = |at: u8| {
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", store.port(at)))?;
+        socket.write_all(b"PUT /files/slow HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\nx")?;
+        anyhow::Ok(socket)
+    };
+    let busy = (0..8).map(|_| slow(2)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (reply, _) = wait::until("somebody else takes it", PATIENCE, || {
+        let reply = upload(2)?;
+        ensure!(reply.selected_node.as_deref() != Some("node-3"), "{reply:?}");
+        Ok(reply)
+    })?;
+    check(reply, 2, &["node-1", "node-2"], 2)?;
+    let request = http.raw().post(&url).header("content-type", "multipart/form-data; boundary=xyz");
+    let form =
+        "--xyz\r\ncontent-disposition: form-data; name=\"file\"; filename=\"b\"\r\n\r\nb\r\n--xyz--\r\n";
+    let response = runtime().block_on(async { request.body(form).send().await })?;
+    ensure!(response.headers().contains_key("x-routed-from"), "{:?}", response.headers());
+
+    // One of the others is as busy, and the third stands still: it is asked, says nothing, and the next is asked.
+    let busier = (0..8).map(|_| slow(1)).collect::<anyhow::Result<Vec<_>>>()?;
+    store.signal(0, Signal::STOP)?;
+    let stopped = upload(3);
+    drop(busier);
+    let freed = wait::until("somebody takes it", PATIENCE, || upload(4));
+    store.signal(0, Signal::CONT)?;
+    note(format_args!("with everybody busy or stopped: {:?}", stopped.map(|reply| reply.selected_node)));
+    check(freed?.0, 4, &["node-2", "node-3"], 1)?;
+    drop(busy);
+    Ok(())
 }
 
 fn deleted_while_down() -> anyhow::Result<()> {
@@ -326,146 +389,14 @@ fn flipped_bits() -> anyhow::Result<()> {
             );
         }
     }
-    let (_, took) = wait::until("all copies are good again", PATIENCE, || all_good(&store, &http, count))?;
+    let (_, took) =
+        wait::until("all copies are good again", PATIENCE, || are_everywhere(&store, &http, count))?;
     note(format_args!("{flipped} of {} copies were spoilt, and good again {took:.1?} later", 3 * count));
     Ok(())
 }
 
-/// Every member holds every file, with the right bytes and nothing beside them.
-fn all_good(store: &Laptop, http: &Http, count: usize) -> anyhow::Result<()> {
-    let listed = runtime().block_on(files::list(http, &store.base(0)))?;
-    ensure!(listed.len() == count, "{} files", listed.len());
-    let missing: Vec<_> = listed.iter().filter(|file| file.replicas.len() < 3).collect();
-    ensure!(missing.is_empty(), "not on all members: {missing:?}");
-    let expected: BTreeSet<&str> = listed.iter().map(|file| file.checksum_sha256.as_str()).collect();
-    for ordinal in 0..3 {
-        let there = files::on_disk(store, ordinal)?;
-        let names = there.iter().filter_map(|path| path.file_name()?.to_str());
-        ensure!(names.collect::<BTreeSet<_>>() == expected, "member {ordinal} holds {there:?}");
-    }
-    Ok(())
-}
-
 fn killing() -> anyhow::Result<()> {
-    let count = std::env::var("HOLDFAST_FILES").ok().and_then(|text| text.parse().ok()).unwrap_or(FILES);
-    let store = three_members()?;
-    let next = Arc::new(AtomicUsize::new(0));
-    let done = Arc::new(AtomicBool::new(false));
-    let bases = store.bases();
-    let acknowledged = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|client| {
-                let (next, bases) = (next.clone(), bases.clone());
-                scope.spawn(move || load(client, count, &next, &bases))
-            })
-            .collect();
-        let kills = scope.spawn(|| kill_all(&store, &done));
-        let loads: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
-        done.store(true, Relaxed);
-        let kills = kills.join().expect("no panic")?;
-        let mut acknowledged = BTreeMap::new();
-        let (mut unsure, mut reads) = (0, 0);
-        for load in loads {
-            let load = load.map_err(|_| anyhow::anyhow!("a client panicked"))??;
-            acknowledged.extend(load.acknowledged);
-            unsure += load.unsure;
-            reads += load.reads;
-        }
-        note(format_args!(
-            "{} uploads acknowledged, {unsure} tries were not, {reads} whole downloads, {kills} kills",
-            acknowledged.len()
-        ));
-        anyhow::Ok(acknowledged)
-    })?;
-    ensure!(acknowledged.len() == count, "only {} of {count} could be uploaded", acknowledged.len());
-    store.wait_until_ready()?;
-    let http = Http::default();
-    let (_, took) = wait::until("every file is on every member", PATIENCE, || {
-        let listed = runtime().block_on(files::list(&http, &store.base(0)))?;
-        let missing = listed.iter().filter(|file| file.replicas.len() < 3).count();
-        ensure!(
-            missing == 0 && listed.len() == count,
-            "{missing} of {} are not on all members",
-            listed.len()
-        );
-        Ok(())
-    })?;
-    note(format_args!("all of them on all members {took:.1?} after the last kill"));
-    for (name, seed) in acknowledged {
-        for base in &bases {
-            let read = whole(runtime().block_on(files::get(&http, base, &name)))?;
-            ensure!(read == content(seed, length(seed)), "{name} is another at {base}");
-        }
-    }
+    let report = Killing { files: FILES, clients: CLIENTS }.run(&three_members()?)?;
+    note(format_args!("{report}"));
     Ok(())
-}
-
-/// What a client did.
-#[derive(Default)]
-struct Loaded {
-    acknowledged: BTreeMap<String, usize>,
-    unsure: usize,
-    reads: usize,
-}
-
-/// Upload files until all are, each until it is acknowledged, and read others meanwhile.
-fn load(client: usize, count: usize, next: &AtomicUsize, bases: &[String]) -> anyhow::Result<Loaded> {
-    let http = Http::default();
-    let mut loaded = Loaded::default();
-    loop {
-        let seed = next.fetch_add(1, Relaxed);
-        if seed >= count {
-            return Ok(loaded);
-        }
-        let name = format!("file-{seed}");
-        let begin = Instant::now();
-        let mut place = seed + client;
-        loop {
-            place += 1;
-            let base = &bases[place % bases.len()];
-            match runtime().block_on(files::put(&http, base, &name, content(seed, length(seed)))) {
-                Upload::Acknowledged(_) => break,
-                Upload::Otherwise(why) => {
-                    loaded.unsure += 1;
-                    ensure!(begin.elapsed() < PATIENCE, "{name} cannot be uploaded: {why}");
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-            }
-        }
-        loaded.acknowledged.insert(name, seed);
-        // Whatever comes of another file must be a part of it, from its beginning.
-        let other = (seed * 31 + client) % (seed + 1);
-        match runtime().block_on(files::get(&http, &bases[seed % bases.len()], &format!("file-{other}"))) {
-            Download::Whole(bytes) => {
-                ensure!(bytes == content(other, length(other)), "a wrong byte of file-{other}");
-                loaded.reads += 1;
-            }
-            Download::Absent => {
-                let mine = loaded.acknowledged.contains_key(&format!("file-{other}"));
-                ensure!(!mine, "file-{other} was acknowledged and is not there");
-            }
-            Download::Broken { bytes, .. } => {
-                let whole = content(other, length(other));
-                ensure!(whole.starts_with(&bytes), "a wrong byte of file-{other}, which broke off");
-            }
-        }
-    }
-}
-
-/// Kill one member after the other, at any moment, and the next when it is back: the runner starts it again.
-fn kill_all(store: &Laptop, done: &AtomicBool) -> anyhow::Result<usize> {
-    let http = Http::default();
-    let mut kills = 0;
-    while !done.load(Relaxed) {
-        std::thread::sleep(Duration::from_millis((kills as u64 * 977) % 700));
-        let ordinal = (kills * 2 % 3) as u8;
-        store.signal(ordinal, Signal::KILL)?;
-        kills += 1;
-        wait::until("a killed member is back", PATIENCE, || {
-            let status = runtime().block_on(http.status(&store.base(ordinal)))?;
-            ensure!(status.leader.is_some(), "it follows nobody");
-            Ok(())
-        })?;
-    }
-    Ok(kills)
 }

@@ -4,6 +4,7 @@ mod broken;
 mod checkpoint;
 mod client;
 mod command;
+mod files;
 mod folder;
 mod http;
 mod peer;
@@ -23,6 +24,7 @@ pub fn all() -> &'static [Target] {
     const ALL: &[Target] = &[
         peer::FRAME,
         peer::GREETING,
+        files::PARCEL,
         client::REQUEST,
         client::REPLY,
         client::GREETING,

@@ -32,6 +32,7 @@ macro_rules! fuzz {
 fuzz! {
     frames_of_peers: "peer-frame", 20_000;
     greetings_of_peers: "peer-greeting", 20_000;
+    parcels_of_files: "files-parcel", 20_000;
     requests_of_clients: "client-request", 20_000;
     replies_to_clients: "client-reply", 20_000;
     greetings_of_clients: "client-greeting", 20_000;

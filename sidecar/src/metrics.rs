@@ -4,6 +4,7 @@
 //! that the core knows at any moment are read from its status when somebody scrapes; what would be missed between two
 //! scrapes (durations, counts of events) is counted where it happens, by the instruments here.
 
+mod files;
 mod instrument;
 mod labels;
 mod reference;
@@ -21,7 +22,9 @@ pub use instrument::{Counter, Definition, Gauge, Kind, Timing};
 pub use labels::{AppendResult, CheckpointResult, PeerRefusal, Port, ProposalFailure, ReloadResult};
 pub use reference::reference;
 
+pub(crate) use files::{FilesMetrics, TransferResult};
 pub(crate) use instrument::Reading;
+
 use instrument::{Families, counter, gauge, timing};
 use state::State;
 
@@ -80,6 +83,8 @@ pub struct Metrics {
     pub http_in_flight: Gauge,
     /// What the core's status says, written down at each scrape.
     state: State,
+    /// What is counted and timed of files.
+    pub(crate) files: FilesMetrics,
     peers: Vec<Peer>,
     me: Ordinal,
     /// The peers that are scraped are those below: members come and go.
@@ -124,7 +129,9 @@ impl Metrics {
         let f = &mut families;
         let state = State::new(f);
         let peers = Peer::all(f);
+        let files = FilesMetrics::new(f);
         let metrics = Metrics {
+            files,
             commit_seconds: f.timing(
                 "holdfast_commit_seconds",
                 "From a proposal's arrival in the leader's log to its commit.",
@@ -408,6 +415,7 @@ mod tests {
             "role",
             "route",
             "state",
+            "status",
             "strategy",
             "version",
         ];

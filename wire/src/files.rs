@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 /// for each piece does not count, short enough that dozens of transfers fit into a few MiB.
 pub const PIECE_BYTES_MAX: usize = 128 * 1024;
 
-/// Longest of the other parcels: a reason in words, with room.
-const WORDS_BYTES_MAX: usize = 4 * 1024;
+/// Longest of the other parcels: two names of 4 KiB each, with room.
+const WORDS_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest reason in words: what fits beside the numbers of [`Words::Refused`], so that whatever was read can be said again.
+const TEXT_BYTES_MAX: usize = WORDS_BYTES_MAX - 4;
 
 /// Bytes of a parcel's length.
 const LENGTH_BYTES: usize = 4;
@@ -112,6 +115,50 @@ pub enum Words {
         /// Why, for people; cut to what fits.
         text: String,
     },
+    /// "Take an upload that a client sent to me": answered by [`Words::Ready`] before any of it is sent, then pieces,
+    /// [`Words::Taken`] answers [`Words::TakeEnd`].
+    Take(Box<Upload>),
+    /// There is room for it; the pieces may come.
+    Ready,
+    /// The pieces of an upload are complete.
+    TakeEnd,
+    /// It is a file now, as the concern asks.
+    Taken {
+        /// How long it is.
+        size: u64,
+        /// SHA-256 over it.
+        digest: Digest,
+        /// Of every member that was to have it: whether it has, or why not.
+        copies: Vec<Copied>,
+    },
+}
+
+/// An upload as a client wants it. Names and texts are checked by whoever takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// What it is to be called.
+    pub name: String,
+    /// What it was called where it comes from.
+    pub original: String,
+    /// How long it is, if the client says so.
+    pub size: Option<u64>,
+    /// On how many members it is to be; `None` for all.
+    pub replicas: Option<u8>,
+    /// How many must have it before it is acknowledged, as clients write it; `None` for the store's own concern.
+    pub concern: Option<String>,
+    /// What it is, if the client says so.
+    pub digest: Option<Digest>,
+    /// Only if there is no such file.
+    pub only_if_absent: bool,
+}
+
+/// What became of one copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Of which member, by its ordinal.
+    pub ordinal: u8,
+    /// Why it has none; `None`: it has it, checked and durable.
+    pub why_not: Option<String>,
 }
 
 /// Why something about a file is not done.
@@ -131,6 +178,16 @@ pub enum Refusal {
     Busy,
     /// Something else; the text says what.
     Failed,
+    /// There is a file of this name.
+    Exists,
+    /// Fewer members have it than were asked for.
+    TooFewCopies,
+    /// The store has as many files as it may have.
+    TooMany,
+    /// It is asked for what cannot be.
+    Invalid,
+    /// Nobody can tell what became of it.
+    Unknown,
 }
 
 /// Why some bytes are not a parcel. The connection has to be closed.
@@ -200,16 +257,25 @@ impl Parcel {
 }
 
 impl Words {
-    /// Append the words to `out`. A text that is too long is cut.
+    /// Append the words to `out`. A refusal's text that is too long is cut.
+    ///
+    /// # Panics
+    ///
+    /// If names or reasons are so long that nobody would read them: more than 16 KiB together.
     pub fn encode(&self, out: &mut BytesMut) {
         let body = match self {
-            Words::Refused { why, text } if text.len() > WORDS_BYTES_MAX / 2 => {
-                let end = text.floor_char_boundary(WORDS_BYTES_MAX / 2);
+            Words::Refused { why, text } if text.len() > TEXT_BYTES_MAX => {
+                let end = text.floor_char_boundary(TEXT_BYTES_MAX);
                 postcard::to_allocvec(&Words::Refused { why: *why, text: text[..end].to_owned() })
             }
             words => postcard::to_allocvec(words),
         };
         let body = body.expect("words are plain data");
+        assert!(
+            body.len() <= WORDS_BYTES_MAX,
+            "whoever speaks keeps names and reasons short: {} bytes",
+            body.len()
+        );
         out.put_u32_le(1 + body.len() as u32);
         out.put_u8(KIND_WORDS);
         out.put_slice(&body);
@@ -242,7 +308,22 @@ mod tests {
             Words::Send { digest, from: 1, to: u64::MAX },
             Words::Recovered { total: 3, success: 2, failed: 1 },
             Words::Am { client_port: 8001, transfers: 2, free_bytes: 1 << 40 },
+            Words::Take(Box::new(Upload {
+                name: "n".repeat(4096),
+                original: "o".repeat(4096),
+                size: Some(u64::MAX),
+                replicas: Some(2),
+                concern: Some("majority".to_owned()),
+                digest: Some(digest),
+                only_if_absent: true,
+            })),
+            Words::Taken {
+                size: 9,
+                digest,
+                copies: vec![Copied { ordinal: 6, why_not: Some("it is down".to_owned()) }],
+            },
             Words::Refused { why: Refusal::DiskFull, text: "full".to_owned() },
+            Words::Refused { why: Refusal::Failed, text: "w".repeat(TEXT_BYTES_MAX) },
         ];
         let pieces = [Bytes::from_static(b"x"), Bytes::from(vec![3; PIECE_BYTES_MAX])];
         words.map(Parcel::Words).into_iter().chain(pieces.map(Parcel::Piece)).collect()
@@ -294,6 +375,7 @@ mod tests {
         let Ok(Some(Parcel::Words(Words::Refused { text, .. }))) = Parcel::decode(&mut out) else {
             panic!("it is said")
         };
-        assert!(text.len() <= WORDS_BYTES_MAX / 2 && text.starts_with('ö'));
+        assert!((TEXT_BYTES_MAX - 1..=TEXT_BYTES_MAX).contains(&text.len()), "{}", text.len());
+        assert!(text.starts_with('ö'));
     }
 }

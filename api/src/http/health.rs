@@ -1,5 +1,6 @@
 //! A member's health: `GET /health` on the client port. Unlike everything else its fields are written with underscores,
-//! because clients of the replicated log read it too: they know `status`, `role`, `server_id` and `message_count`.
+//! because clients of the replicated log read it too: they know `status`, `role`, `server_id` and `message_count`; those of files know
+//! `node_id` and `node`.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,12 @@ pub struct Health {
     pub role: LogRole,
     /// Its name: the store's and its ordinal.
     pub server_id: String,
+    /// What clients of files call it: `node-1` for ordinal 0, and so on.
+    #[serde(default)]
+    pub node_id: String,
+    /// What it is to them, as `role` of `GET /nodes` in small letters.
+    #[serde(default)]
+    pub node: NodeRole,
     /// Messages that it has in the log named `messages`.
     pub message_count: u64,
     /// What it is in its term.
@@ -57,6 +64,30 @@ pub enum LogRole {
     Master,
     /// It does not.
     Secondary,
+}
+
+/// What a member is to clients of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeRole {
+    /// It leads.
+    Main,
+    /// It follows and votes.
+    Replica,
+    /// It does not vote.
+    #[default]
+    Backup,
+}
+
+impl NodeRole {
+    /// As `GET /nodes` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            NodeRole::Main => "MAIN",
+            NodeRole::Replica => "REPLICA",
+            NodeRole::Backup => "BACKUP",
+        }
+    }
 }
 
 /// Whether enough members are there.

@@ -70,6 +70,7 @@ async fn answer(files: &Files, call: &mut Call) -> Result<Infallible, CallError>
                 }
                 Err(error) => refuse(call, Refusal::Failed, &error.to_string()).await?,
             },
+            Words::Take(upload) => files.take(call, *upload).await?,
             Words::Ask => call.say(&files.am()).await?,
             _ => return Err(CallError::Unexpected),
         }
@@ -140,11 +141,11 @@ async fn refuse_blob(
     refuse(call, refusal(error), &words(error)).await
 }
 
-async fn refuse(call: &mut Call, why: Refusal, text: &str) -> Result<(), CallError> {
+pub(super) async fn refuse(call: &mut Call, why: Refusal, text: &str) -> Result<(), CallError> {
     call.say(&Words::Refused { why, text: text.to_owned() }).await
 }
 
-fn refusal(error: &BlobError) -> Refusal {
+pub(super) fn refusal(error: &BlobError) -> Refusal {
     match error {
         BlobError::Missing => Refusal::Missing,
         BlobError::Damaged { .. } => Refusal::Damaged,

@@ -180,6 +180,14 @@ impl Call {
         }
     }
 
+    /// Why the other side takes no more: what it says of it, or how sending to it failed.
+    pub(crate) async fn why_not(&mut self, patience: Duration, failed: CallError) -> CallError {
+        match self.hear_words(patience).await {
+            Err(said @ CallError::Refused { .. }) => said,
+            _ => failed,
+        }
+    }
+
     /// The next piece of what was asked for; `None` after the last.
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {
         match self.hear(ANSWER_TIME_MAX).await? {

@@ -41,6 +41,13 @@ pub(crate) const PEER_STALL_MAX: Duration = Duration::from_secs(3);
 /// How long another member may take to make the last pieces durable and say so.
 pub(crate) const PEER_FINISH_MAX: Duration = Duration::from_secs(10);
 
+/// How long another member may take until an upload that was passed on to it is a file: its own flush, that of the others,
+/// and the catalogue, with room.
+pub(crate) const TAKE_FINISH_MAX: Duration = Duration::from_secs(60);
+
+/// How often members ask each other how they are: what is free, and what is under way.
+pub(crate) const ASK_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long another member may take for the next piece, or for an answer that it need not work for.
 pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 

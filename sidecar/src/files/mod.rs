@@ -7,7 +7,7 @@
 //! | [`blobs`], [`writing`] | bytes on the disk, named by their digest, checked whenever they are read |
 //! | [`promises`] | keeps bytes that no record refers to yet |
 //! | [`calls`], [`answers`] | members ask each other for bytes, on connections of their own |
-//! | [`upload`], [`partial`], [`reading`], [`removal`] | what clients want |
+//! | [`upload`], [`routing`], [`partial`], [`reading`], [`removal`] | what clients want |
 //! | [`recovery`], [`scrub`] | copies that are missing or damaged are made again |
 //! | [`nodes`] | who is there, and who is best asked |
 //! | [`seen`] | the newest files and the queue, for somebody who watches |
@@ -28,6 +28,7 @@ pub(crate) mod reading;
 pub(crate) mod records;
 pub(crate) mod recovery;
 pub(crate) mod removal;
+mod routing;
 mod scrub;
 pub(crate) mod seen;
 pub(crate) mod upload;
@@ -46,6 +47,7 @@ use self::blobs::{BlobError, Blobs};
 use self::calls::Calls;
 use self::catalogue::Catalogue;
 use self::limits::{CALLS_MAX, DOWNLOADS_MAX, UPLOADS_MAX};
+use self::nodes::Said;
 use self::partial::Partials;
 use self::promises::Promises;
 use self::recovery::Rounds;
@@ -92,8 +94,8 @@ struct Inner {
     wake: Notify,
     /// Transfers that are under way with each member; this member's own place counts those of its clients.
     transfers: [AtomicU32; MEMBERS_MAX],
-    /// What each member said last of its client port; 0 if it never did.
-    client_ports: [AtomicU32; MEMBERS_MAX],
+    /// What each member said last of itself.
+    said: [Said; MEMBERS_MAX],
     /// How many files there were when somebody counted last.
     counted: AtomicU64,
 }
@@ -141,11 +143,12 @@ impl Files {
             rounds: Rounds::default(),
             wake: Notify::new(),
             transfers: Default::default(),
-            client_ports: Default::default(),
+            said: Default::default(),
             counted: AtomicU64::new(0),
         }));
         let mut tasks = JoinSet::new();
         tasks.spawn(answers::answer_callers(files.clone()));
+        tasks.spawn(nodes::ask_others(files.clone()));
         tasks.spawn(recovery::recover(files.clone(), core.clone()));
         tasks.spawn(scrub::scrub(files.clone()));
         Ok((files, FilesTasks { _tasks: tasks }))

@@ -4,6 +4,7 @@
 //! sees that by the length.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -17,6 +18,7 @@ use super::limits::PLACE_TIME_MAX;
 use super::records::FileRecord;
 use super::{Files, Transfer, nodes};
 use crate::listener::chain;
+use crate::metrics::TransferResult;
 
 /// Why nothing more can be given.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,8 @@ pub(crate) struct Reading {
     transfer: Option<Transfer>,
     /// Where the source began.
     began_at: u64,
+    /// When it began.
+    since: Instant,
     /// Who has given nothing, and why.
     failed: Vec<(Ordinal, String)>,
     _place: OwnedSemaphorePermit,
@@ -76,6 +80,7 @@ impl Files {
             source: None,
             transfer: None,
             began_at: from,
+            since: Instant::now(),
             failed: Vec::new(),
             _place: place,
         };
@@ -117,6 +122,7 @@ impl Reading {
             match read {
                 Ok(piece) if !piece.is_empty() && piece.len() as u64 <= self.to - self.at => {
                     self.at += piece.len() as u64;
+                    self.files.running().metrics().files.download_bytes.add(piece.len() as u64);
                     if self.at == self.to {
                         self.finish().await;
                     }
@@ -220,5 +226,12 @@ impl Reading {
             _ => {}
         }
         why
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let result = if self.at == self.to { TransferResult::Ok } else { TransferResult::Failed };
+        self.files.running().metrics().files.downloaded(result, self.since.elapsed());
     }
 }

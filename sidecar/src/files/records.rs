@@ -121,6 +121,28 @@ impl FileRecord {
         self.holders.retain(|holder| holder.ordinal != ordinal.0);
     }
 
+    /// The record as it shall be when some members are in the store no more: for each place that was one of theirs, the next
+    /// of `homes`, which have no place yet. What they held counts until somebody else holds it, who may have to fetch it from
+    /// them. `None`: it may stay as it is.
+    pub(crate) fn without(
+        &self,
+        is_gone: impl Fn(Ordinal) -> bool,
+        homes: impl IntoIterator<Item = Ordinal>,
+    ) -> Option<FileRecord> {
+        let mut after = self.clone();
+        let mut homes = homes.into_iter();
+        for place in after.wanted.iter_mut().filter(|place| is_gone(Ordinal(**place))) {
+            let Some(home) = homes.next() else { break };
+            *place = home.0;
+        }
+        after.wanted.sort_unstable();
+        let stays = |holder: &Holder| !is_gone(Ordinal(holder.ordinal));
+        if after.holders.iter().any(stays) {
+            after.holders.retain(stays);
+        }
+        (after != *self).then_some(after)
+    }
+
     /// The three keys that it has.
     pub(crate) fn keys(&self) -> [Bytes; 3] {
         let hash = hash(&self.name);
@@ -262,6 +284,27 @@ mod tests {
         long.uploaded_ms += 1;
         let [same, later, _] = long.keys();
         assert!(later < earlier && same == file);
+    }
+
+    #[test]
+    fn what_a_removed_member_kept_gets_another_home() {
+        let holder = |ordinal| Holder { ordinal, incarnation: 1 };
+        let of = |wanted: &[u8], holders: &[u8]| FileRecord {
+            wanted: wanted.to_vec(),
+            holders: holders.iter().copied().map(holder).collect(),
+            ..record()
+        };
+        let check = |before: FileRecord, homes: &[u8], after: Option<FileRecord>| {
+            let is_gone = |ordinal: Ordinal| ordinal.0 >= 3;
+            assert_eq!(before.without(is_gone, homes.iter().copied().map(Ordinal)), after, "{before:?}");
+        };
+        check(of(&[0, 1], &[0, 1]), &[2], None);
+        check(of(&[0, 4], &[0, 4]), &[2, 1], Some(of(&[0, 2], &[0])));
+        check(of(&[3, 4], &[3, 4]), &[2, 1], Some(of(&[1, 2], &[3, 4])));
+        check(of(&[1, 2], &[1, 3]), &[0], Some(of(&[1, 2], &[1])));
+        // There are fewer members than copies: the place stays for one that may come.
+        check(of(&[0, 1, 2, 4], &[0, 1, 2]), &[], None);
+        check(of(&[], &[0, 1, 4]), &[], Some(of(&[], &[0, 1])));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::writing::Writing;
 use super::{Files, nodes};
 use crate::core::Handle;
 use crate::listener::chain;
+use crate::metrics::TransferResult;
 
 /// How often it is looked which members are connected. One that comes back may have what is missing here.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -81,6 +82,7 @@ pub(super) async fn recover(files: Files, core: Handle) {
     let _abort = AbortOnDrop(watch);
     let mut mood = Mood::Eager;
     let mut connected = files.connected();
+    let mut members = files.remaining().await;
     loop {
         let pause = match files.round(mood).await {
             Ok(_) => interval,
@@ -98,12 +100,19 @@ pub(super) async fn recover(files: Files, core: Handle) {
                     break Mood::Patient;
                 }
                 () = tokio::time::sleep(LOOK_INTERVAL) => {
-                    files.learn_addresses().await;
                     let now = files.connected();
                     let more = now.iter().zip(&connected).any(|(now, before)| *now && !before);
                     connected = now;
                     if more {
                         break Mood::Eager;
+                    }
+                    // While members come and go, what they keep may need another home.
+                    if members.as_ref() != Some(&files.members().into_iter().collect()) {
+                        let now = files.remaining().await;
+                        if now != members {
+                            members = now;
+                            break Mood::Patient;
+                        }
                     }
                 }
             }
@@ -189,6 +198,7 @@ impl Files {
                 matches!(damaged, Err(BlobError::Damaged { .. })).then(|| blobs.set_aside(&digest))
             });
             let Ok(Some(aside)) = aside.await else { return };
+            files.running().metrics().files.damaged.increment();
             tracing::warn!(why, "a file is damaged; it is fetched again from another member");
             if let Err(error) = aside {
                 tracing::warn!(reason = chain(&error), "cannot set a damaged file aside");
@@ -231,14 +241,20 @@ impl Files {
         let mut round = Round::default();
         let mut kept: HashSet<Digest> = HashSet::new();
         let mut fetches = FuturesUnordered::new();
+        let members = self.remaining().await;
         let (mut after, mut files) = (None, 0);
+        let mut counts = Counts::default();
         loop {
             let page = self.catalogue().records(after.take()).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             files += page.len() as u64;
             for (_, found) in page {
-                let record = found.record;
+                let record = match &members {
+                    Some(members) => self.give_home(found.record, members).await?,
+                    None => found.record,
+                };
+                counts.count(&record, self.me());
                 if record.wants(self.me().ordinal) || record.is_held_by(self.me()) {
                     kept.insert(record.digest);
                 }
@@ -255,12 +271,48 @@ impl Files {
             round.count(Some(done));
         }
         self.0.counted.store(files, Relaxed);
+        counts.show(self, round);
         self.sweep(&kept).await?;
         self.remove_old_partials();
         self.tidy_queue().await?;
         let mut last = self.0.rounds.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = (last.0 + 1, round);
         Ok(round)
+    }
+
+    /// The members that the store is to have, and those that still vote; `None`: nobody can say.
+    async fn remaining(&self) -> Option<HashSet<Ordinal>> {
+        let status = self.running().status().await.ok()?;
+        Some(self.members().into_iter().chain(status.voters.into_iter().map(Ordinal)).collect())
+    }
+
+    /// Whatever a member was to keep that is in the store no more, another one keeps; the record as it is then. Every member
+    /// does so for all records, and the first of them is enough.
+    async fn give_home(
+        &self,
+        record: FileRecord,
+        members: &HashSet<Ordinal>,
+    ) -> Result<FileRecord, CatalogueError> {
+        let is_gone = |ordinal: Ordinal| !members.contains(&ordinal);
+        let homes = |record: &FileRecord| {
+            let free = members.iter().copied().filter(|&ordinal| !record.wants(ordinal));
+            self.homes(free, record.size, record.generation)
+        };
+        if record.without(is_gone, homes(&record)).is_none() {
+            return Ok(record);
+        }
+        let decide = |now: Option<&FileRecord>| {
+            let now = now.filter(|now| now.generation == record.generation)?;
+            let after = now.without(is_gone, homes(now))?;
+            let source = after.holders.first().map(|holder| Ordinal(holder.ordinal));
+            let new = after.wanted.iter().filter(|place| !now.wanted.contains(place));
+            let why = || Some("it takes the place of a member that was removed".to_owned());
+            let items = new.map(|&place| QueueItem::new(&now.name, Ordinal(place), source, why())).collect();
+            let done = now.wanted.iter().copied().map(Ordinal).filter(|&place| is_gone(place)).collect();
+            Some(Change { record: Some(after), items, done })
+        };
+        let changed = self.catalogue().change(&record.name, WriteConcern::Majority, decide).await?;
+        Ok(changed.unwrap_or(record))
     }
 
     /// Whether what a record says of this member is so, and what it wants of it.
@@ -292,12 +344,16 @@ impl Files {
             return None;
         }
         let fetched = self.fetch(&record, &item).await;
+        let metrics = &self.running().metrics().files;
         let attempted = QueueItem { last_attempt_ms: Some(now_ms()), ..item };
         match fetched {
             Fetched::Here => {
                 let item = QueueItem { status: QueueStatus::Completed, error: None, ..attempted };
                 match self.hold(&record, true, Some(item)).await {
-                    Ok(()) => Some(true),
+                    Ok(()) => {
+                        metrics.repaired(TransferResult::Ok);
+                        Some(true)
+                    }
                     Err(error) => {
                         tracing::warn!(reason = chain(&error), file = ?name, "a copy is here, and that could not be written down");
                         Some(false)
@@ -306,6 +362,7 @@ impl Files {
             }
             Fetched::Unwanted => None,
             Fetched::Failed(why) => {
+                metrics.repaired(TransferResult::Failed);
                 let retry_count = attempted.retry_count + 1;
                 let status =
                     if retry_count >= TRIES_MAX { QueueStatus::Failed } else { QueueStatus::Pending };
@@ -352,6 +409,7 @@ impl Files {
             Ok(_) => return Fetched::Here,
             Err(BlobError::Missing) => {}
             Err(error) => {
+                self.running().metrics().files.damaged.increment();
                 tracing::warn!(
                     reason = chain(&error),
                     "a file is damaged; it is fetched again from another member"
@@ -451,8 +509,47 @@ impl Files {
             let done = mine && item.status == QueueStatus::Completed && old;
             done || !members.contains(&Ordinal(item.target))
         };
-        let over: Vec<QueueItem> = self.catalogue().queue().await?.into_iter().filter(over).collect();
+        let (over, kept): (Vec<QueueItem>, Vec<QueueItem>) =
+            self.catalogue().queue().await?.into_iter().partition(over);
+        for status in QueueStatus::ALL {
+            let items = kept.iter().filter(|item| item.status == status).count();
+            self.running().metrics().files.queued(status.name(), items);
+        }
         self.catalogue().remove_items(&over).await
+    }
+}
+
+/// What the records of a round come to.
+#[derive(Debug, Default)]
+struct Counts {
+    files: u64,
+    bytes: u64,
+    wanted: u64,
+    held: u64,
+    held_bytes: u64,
+}
+
+impl Counts {
+    /// Count a record as it was read.
+    fn count(&mut self, record: &FileRecord, me: MemberId) {
+        self.files += 1;
+        self.bytes += record.size;
+        self.wanted += u64::from(record.wants(me.ordinal) && !record.is_held_by(me));
+        if record.is_held_by(me) {
+            self.held += 1;
+            self.held_bytes += record.size;
+        }
+    }
+
+    /// Show them, after a round that has made some of the missing copies.
+    fn show(&self, files: &Files, round: Round) {
+        let metrics = &files.running().metrics().files;
+        metrics.files.set(self.files as f64);
+        metrics.bytes.set(self.bytes as f64);
+        metrics.held.set((self.held + round.success.min(self.wanted)) as f64);
+        metrics.held_bytes.set(self.held_bytes as f64);
+        metrics.missing.set(self.wanted.saturating_sub(round.success) as f64);
+        metrics.free_bytes.set(files.free_bytes(files.me().ordinal) as f64);
     }
 }
 

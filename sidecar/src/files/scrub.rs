@@ -18,9 +18,13 @@ pub(super) async fn scrub(files: Files) {
     let interval = files.0.options.scrub_interval;
     loop {
         let next = Instant::now() + interval;
+        let metrics = &files.running().metrics().files;
         for first in 0..=u8::MAX {
+            metrics.scrub_position.set(f64::from(first) / 256.0);
             pass(&files, first).await;
         }
+        metrics.scrub_position.set(1.0);
+        metrics.scrubs.increment();
         tokio::time::sleep_until(next).await;
     }
 }
@@ -42,6 +46,7 @@ async fn pass(files: &Files, first: u8) {
         }
         match files.verify(digest).await {
             Ok(size) => {
+                files.running().metrics().files.scrubbed_bytes.add(size);
                 tokio::time::sleep(Duration::from_micros(size.saturating_mul(1_000_000) / BYTES_PER_SECOND))
                     .await;
             }

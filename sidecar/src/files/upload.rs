@@ -4,11 +4,13 @@
 //! waiting is left out and gets its copy by the queue. What this refuses to do: count a copy that its member has not
 //! checked and flushed, and leave anything behind when it fails.
 
+use std::time::{Duration, Instant};
+
 use bytes::{Buf, Bytes};
 use futures::{Stream, StreamExt};
 use holdfast_api::WriteConcern as Wished;
 use holdfast_engine::{MemberId, Ordinal, WriteConcern};
-use holdfast_wire::files::{Digest, PIECE_BYTES_MAX, Words};
+use holdfast_wire::files::{Digest, PIECE_BYTES_MAX, Refusal, Words};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -24,6 +26,7 @@ use super::nodes;
 use super::records::{FileRecord, QueueItem, now_ms};
 use super::writing::{PIECES_MAX, Writing, keep};
 use crate::listener::chain;
+use crate::metrics::TransferResult;
 
 /// What a client wants to upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +50,26 @@ pub(crate) struct Wish {
 /// A file that was uploaded.
 #[derive(Debug)]
 pub(crate) struct Uploaded {
-    pub(crate) record: FileRecord,
+    /// What it is.
+    pub(crate) kept: Kept,
     /// Of every member that was to have it: whether it has, or why not.
     pub(crate) copies: Vec<(Ordinal, Result<(), String>)>,
 }
 
-/// Bytes that are on this member and have no record.
-#[derive(Clone, Copy, Debug)]
+/// An upload that may begin: nothing of its body was read yet.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// The members of the store.
+    members: usize,
+    /// Who is to have it, this member first.
+    targets: Vec<Ordinal>,
+    /// The upload's number.
+    generation: u128,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
@@ -92,6 +108,12 @@ pub(crate) enum UploadError {
     /// Not enough members have it.
     #[error("{have} members have it, and the write concern asks for {need}: {why}")]
     TooFew { have: usize, need: usize, why: String },
+    /// The member that it was passed on to does not take it, or did not say what became of it.
+    #[error("{text}")]
+    Passed { why: Refusal, text: String },
+    /// No member takes it.
+    #[error("no available nodes: {0}")]
+    Nobody(String),
     /// The record could not be written.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
@@ -121,8 +143,15 @@ impl Files {
         B: Buf,
         E: std::error::Error + 'static,
     {
-        let members = self.members();
-        let targets = self.placement(&members, wish.replicas)?;
+        let admitted = self.admit(&wish, PLACE_TIME_MAX).await?;
+        self.upload_admitted(admitted, wish, body).await
+    }
+
+    /// Whether an upload may begin here, within `patience` if others have to end first. Nothing of its body is needed to tell.
+    pub(super) async fn admit(&self, wish: &Wish, patience: Duration) -> Result<Admitted, UploadError> {
+        let (members, generation) = (self.members(), draw());
+        let targets = self.placement(&members, wish, generation)?;
+        self.0.blobs.check_room(wish.size.unwrap_or(0))?;
         if self.0.counted.load(std::sync::atomic::Ordering::Relaxed) >= FILES_MAX {
             return Err(UploadError::TooMany);
         }
@@ -131,9 +160,48 @@ impl Files {
         {
             return Err(UploadError::Exists(found.record.digest));
         }
-        let _place = self.place().await?;
+        Ok(Admitted { members: members.len(), targets, generation, _place: self.place(patience).await? })
+    }
+
+    /// Take an upload that may begin.
+    pub(super) async fn upload_admitted<S, B, E>(
+        &self,
+        admitted: Admitted,
+        wish: Wish,
+        body: S,
+    ) -> Result<Uploaded, UploadError>
+    where
+        S: Stream<Item = Result<B, E>>,
+        B: Buf,
+        E: std::error::Error + 'static,
+    {
+        let began = Instant::now();
+        let uploaded = self.take_body(admitted, wish, body).await;
+        let metrics = &self.running().metrics().files;
+        let result = match &uploaded {
+            Ok(uploaded) => {
+                metrics.upload_bytes.add(uploaded.kept.size);
+                TransferResult::Ok
+            }
+            Err(_) => TransferResult::Failed,
+        };
+        metrics.uploaded(result, began.elapsed());
+        uploaded
+    }
+
+    async fn take_body<S, B, E>(
+        &self,
+        admitted: Admitted,
+        wish: Wish,
+        body: S,
+    ) -> Result<Uploaded, UploadError>
+    where
+        S: Stream<Item = Result<B, E>>,
+        B: Buf,
+        E: std::error::Error + 'static,
+    {
+        let Admitted { members, ref targets, generation, _place } = admitted;
         let _transfer = self.transfer(self.me().ordinal);
-        let generation = draw();
         let mut branches: Vec<Branch> = targets
             .iter()
             .filter(|&&target| target != self.me().ordinal)
@@ -148,7 +216,7 @@ impl Files {
             tokio::join!(keep(complete, kept.digest, kept.size), futures::future::join_all(ends));
         here?;
         self.0.promises.give(kept.digest, generation, PROMISE_TIME);
-        let result = self.record(&wish, &targets, members.len(), generation, kept, there).await;
+        let result = self.record(&wish, targets, members, generation, kept, there).await;
         if result.is_err() {
             // What came to be here without a record is nobody's.
             self.forget_everywhere(kept.digest, generation);
@@ -163,7 +231,7 @@ impl Files {
         B: Buf,
         E: std::error::Error + 'static,
     {
-        let _place = self.place().await?;
+        let _place = self.place(PLACE_TIME_MAX).await?;
         let writing = Writing::begin(&self.0.blobs, size);
         let wish = Wish {
             name: String::new(),
@@ -181,26 +249,24 @@ impl Files {
         Ok(kept)
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, UploadError> {
+    async fn place(&self, patience: Duration) -> Result<OwnedSemaphorePermit, UploadError> {
         let place = self.0.places.uploads.clone().acquire_owned();
-        match tokio::time::timeout(PLACE_TIME_MAX, place).await {
+        match tokio::time::timeout(patience, place).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(UploadError::Busy),
         }
     }
 
     /// The members that are to have a file: all, or this one and the best of the others.
-    fn placement(&self, members: &[Ordinal], replicas: Option<u8>) -> Result<Vec<Ordinal>, UploadError> {
+    fn placement(&self, members: &[Ordinal], wish: &Wish, lot: u128) -> Result<Vec<Ordinal>, UploadError> {
         let me = self.me().ordinal;
         let others = || members.iter().copied().filter(move |&ordinal| ordinal != me);
-        let Some(replicas) = replicas else { return Ok([me].into_iter().chain(others()).collect()) };
+        let Some(replicas) = wish.replicas else { return Ok([me].into_iter().chain(others()).collect()) };
         if replicas == 0 || usize::from(replicas) > members.len() {
             return Err(UploadError::Replicas { asked: replicas, members: members.len() });
         }
-        let up = self.best(others());
-        let down = others().filter(|ordinal| !up.contains(ordinal)).collect::<Vec<_>>();
-        let chosen = up.iter().copied().chain(down).take(usize::from(replicas) - 1);
-        Ok([me].into_iter().chain(chosen).collect())
+        let homes = self.homes(others(), wish.size.unwrap_or(0), lot);
+        Ok([me].into_iter().chain(homes).take(replicas.into()).collect())
     }
 
     /// Bytes as they come, to the disk and to the others.
@@ -306,7 +372,7 @@ impl Files {
         }
         self.0.counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let others = there.into_iter().map(|(ordinal, result)| (ordinal, result.map(|_| ())));
-        Ok(Uploaded { record, copies: [(me, Ok(()))].into_iter().chain(others).collect() })
+        Ok(Uploaded { kept, copies: [(me, Ok(()))].into_iter().chain(others).collect() })
     }
 
     /// Write the record of a file that a member has already.
@@ -456,12 +522,7 @@ async fn send(
     while let Some(piece) = pieces.recv().await {
         if let Err(error) = call.send(&piece).await {
             // It may have said why it takes no more.
-            return Err(call
-                .hear_words(PEER_STALL_MAX)
-                .await
-                .err()
-                .filter(|said| matches!(said, CallError::Refused { .. }))
-                .unwrap_or(error));
+            return Err(call.why_not(PEER_STALL_MAX, error).await);
         }
     }
     let Ok(Kept { digest, size }) = end.await else { return Err(CallError::Closed) };

@@ -5,15 +5,17 @@
 
 use holdfast_api::HeartbeatSettings;
 use holdfast_api::http::{
-    Health, HealthStatus, LogRole, PeerHealth, PeerHealthStatus, PeerStatus, Quorum, Role, Status,
+    Health, HealthStatus, LogRole, NodeRole, PeerHealth, PeerHealthStatus, PeerStatus, Quorum, Role, Status,
 };
 use holdfast_api::names;
+use holdfast_engine::Ordinal;
 use http::StatusCode;
 use warp::Filter;
 use warp::reply::Response;
 
 use super::{Context, Group, Head, Query, head, json, settle, with};
 use crate::core::Figures;
+use crate::files::nodes;
 use crate::problem::Problem;
 
 /// Heartbeats that a healthy peer may miss. One that is late is nothing on a busy machine.
@@ -50,6 +52,8 @@ pub(super) fn health(status: &Status, figures: &Figures, heartbeat: HeartbeatSet
         },
         role: if status.role == Role::Leader { LogRole::Master } else { LogRole::Secondary },
         server_id: server_id(status, status.member),
+        node_id: nodes::name(Ordinal(status.member)),
+        node: node_role(status, status.member),
         message_count: figures.messages,
         member_role: status.role,
         term: status.term,
@@ -59,6 +63,16 @@ pub(super) fn health(status: &Status, figures: &Figures, heartbeat: HeartbeatSet
         reason: reason.or_else(|| status.note.clone()),
         peers: peers.into_iter().map(|(_, peer)| peer).collect(),
         faults: status.faults,
+    }
+}
+
+/// What a member is to clients of files.
+pub(super) fn node_role(status: &Status, member: u8) -> NodeRole {
+    let leads = status.leader == Some(member) || status.member == member && status.role == Role::Leader;
+    match status.voters.contains(&member) {
+        _ if leads => NodeRole::Main,
+        true => NodeRole::Replica,
+        false => NodeRole::Backup,
     }
 }
 
@@ -206,6 +220,7 @@ mod tests {
         let health = check(status(Role::Leader, Some(0), [40, 250]), Well, [Healthy, Healthy]);
         assert_eq!((health.role, health.server_id.as_str()), (LogRole::Master, "messages-0"));
         assert_eq!(health.message_count, 7);
+        assert_eq!((health.node_id.as_str(), health.node), ("node-1", NodeRole::Main));
         assert_eq!(health.leader.as_deref(), Some("messages-0"));
         check(status(Role::Leader, Some(0), [40, 400]), Well, [Healthy, Suspected]);
         check(status(Role::Leader, Some(0), [40, -50]), Well, [Healthy, Suspected]);
@@ -219,6 +234,7 @@ mod tests {
     fn followers_owe_each_other_a_connection() {
         let health = check(status(Role::Follower, Some(1), [40, 90_000]), Well, [Healthy, Healthy]);
         assert_eq!((health.role, health.leader.as_deref()), (LogRole::Secondary, Some("messages-1")));
+        assert_eq!(health.node, NodeRole::Replica);
         check(status(Role::Follower, Some(1), [40, -90_000]), Well, [Healthy, Unhealthy]);
         check(status(Role::Follower, Some(1), [1500, 90_000]), ReadOnly, [Unhealthy, Healthy]);
         let health = check(status(Role::Candidate, None, [900, 90_000]), ReadOnly, [Healthy, Healthy]);

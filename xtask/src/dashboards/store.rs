@@ -357,6 +357,98 @@ pub(super) const ROWS: &[Row] = &[
         ],
     },
     Row {
+        title: "Files",
+        panels: &[
+            Panel {
+                title: "Files",
+                description: "Files in the catalogue.",
+                kind: Kind::Stat,
+                unit: "short",
+                width: 3,
+                queries: &[("max(holdfast_files{})", "files")],
+            },
+            Panel {
+                title: "Bytes of files",
+                description: "Bytes of the files in the catalogue, each once, however many members hold it.",
+                kind: Kind::Stat,
+                unit: "bytes",
+                width: 3,
+                queries: &[("max(holdfast_files_bytes{})", "bytes")],
+            },
+            Panel {
+                title: "Copies missing",
+                description: "Files that a member should hold and did not at the end of its last round. More than 0 for minutes: \
+                              look at the replication queue, which says why.",
+                kind: Kind::Lines,
+                unit: "short",
+                width: 6,
+                queries: &[("max by (member) (holdfast_files_missing{})", "member {{member}}")],
+            },
+            Panel {
+                title: "Replication queue",
+                description: "Items by status. FAILED ones are tried again every five minutes.",
+                kind: Kind::Lines,
+                unit: "short",
+                width: 6,
+                queries: &[("max by (status) (holdfast_files_queue_items{})", "{{status}}")],
+            },
+            Panel {
+                title: "Damaged copies, repairs",
+                description: "Copies that were found damaged, and tries to make one that was missing or damaged. Damage that comes \
+                              again on one member is a disk that fails.",
+                kind: Kind::Lines,
+                unit: "short",
+                width: 6,
+                queries: &[
+                    (
+                        "sum by (member) (increase(holdfast_files_damaged_total{}[$__rate_interval]))",
+                        "damaged, member {{member}}",
+                    ),
+                    (
+                        "sum by (result) (increase(holdfast_files_repairs_total{}[$__rate_interval]))",
+                        "repairs, {{result}}",
+                    ),
+                ],
+            },
+            Panel {
+                title: "Bytes uploaded and downloaded",
+                description: "Bytes of files that members took from clients and gave to them, without copies between members.",
+                kind: Kind::Lines,
+                unit: "Bps",
+                width: 8,
+                queries: &[
+                    ("sum(rate(holdfast_files_upload_bytes_total{}[$__rate_interval]))", "uploaded"),
+                    ("sum(rate(holdfast_files_download_bytes_total{}[$__rate_interval]))", "downloaded"),
+                ],
+            },
+            Panel {
+                title: "Uploads and downloads, p99",
+                description: "99th percentile of how long one takes, whatever its size.",
+                kind: Kind::Lines,
+                unit: "s",
+                width: 8,
+                queries: &[
+                    (
+                        "histogram_quantile(0.99, sum by (le) (rate(holdfast_files_upload_seconds_bucket{}[$__rate_interval])))",
+                        "upload",
+                    ),
+                    (
+                        "histogram_quantile(0.99, sum by (le) (rate(holdfast_files_download_seconds_bucket{}[$__rate_interval])))",
+                        "download",
+                    ),
+                ],
+            },
+            Panel {
+                title: "Scrub of files",
+                description: "How much of its files each member has read again in the pass that is under way; 1 between two passes.",
+                kind: Kind::Lines,
+                unit: "percentunit",
+                width: 8,
+                queries: &[("max by (member) (holdfast_files_scrub_position_ratio{})", "member {{member}}")],
+            },
+        ],
+    },
+    Row {
         title: "Processes",
         panels: &[
             Panel {

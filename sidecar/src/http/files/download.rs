@@ -4,11 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use holdfast_engine::Ordinal;
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
     HeaderValue, LAST_MODIFIED,
 };
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::mpsc;
 use warp::Reply;
 use warp::reply::Response;
@@ -77,8 +78,7 @@ pub(super) async fn get(
         let latency = files.latency(source).map_or(0, |latency| latency.as_millis() as u64);
         let mut response = body(reading.stream(first));
         if through == Through::Any || source != files.me().ordinal {
-            response.headers_mut().insert(ROUTED_FROM, text(nodes::name(source)));
-            response.headers_mut().insert(NODE_LATENCY, HeaderValue::from(latency));
+            routed_from(response.headers_mut(), source, latency);
         }
         response
     };
@@ -100,6 +100,12 @@ pub(super) async fn get(
         headers.insert(CONTENT_RANGE, text(format!("bytes {from}-{}/{size}", to.saturating_sub(1))));
     }
     Ok(response)
+}
+
+/// Say which member it was, and how far away it is in milliseconds.
+pub(super) fn routed_from(headers: &mut HeaderMap, member: Ordinal, latency_ms: u64) {
+    headers.insert(ROUTED_FROM, text(nodes::name(member)));
+    headers.insert(NODE_LATENCY, HeaderValue::from(latency_ms));
 }
 
 /// A body that is read a little ahead of its client, and no further. It ends without its end if there is no more.

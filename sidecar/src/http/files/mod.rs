@@ -20,6 +20,7 @@ mod register;
 mod upload;
 
 pub(super) use catalogue::{entry as file_entry, queue_entry, statistics as queue_statistics};
+use holdfast_wire::files::Refusal;
 use http::{Method, Request};
 use hyper::body::Incoming;
 use warp::reply::Response;
@@ -147,9 +148,25 @@ impl From<UploadError> for Problem {
             }
             UploadError::TooMany => Code::QuotaExceeded,
             UploadError::Replicas { .. } => Code::ConcernTooHigh,
-            UploadError::TooFew { .. } => Code::TooFewCopies,
+            UploadError::TooFew { .. } | UploadError::Nobody(_) => Code::TooFewCopies,
+            UploadError::Passed { why, .. } => of_refusal(why),
         };
         Problem::new(code, error.to_string())
+    }
+}
+
+/// What another member's refusal means to the client that sent an upload.
+fn of_refusal(why: Refusal) -> Code {
+    match why {
+        Refusal::Busy => Code::Overloaded,
+        Refusal::DiskFull => Code::DiskFull,
+        Refusal::TooLarge => Code::TooLarge,
+        Refusal::Mismatch => Code::DigestMismatch,
+        Refusal::Exists => Code::FileExists,
+        Refusal::TooMany => Code::QuotaExceeded,
+        Refusal::Invalid => Code::BadRequest,
+        Refusal::Unknown => Code::OutcomeUnknown,
+        Refusal::TooFewCopies | Refusal::Missing | Refusal::Damaged | Refusal::Failed => Code::TooFewCopies,
     }
 }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use holdfast_api::http::Status;
 use holdfast_api::http::files::{NodeChecked, NodeEntry, NodesCheck, QueueEntry, RecoverReply};
-use holdfast_api::http::{Role, Status};
 use holdfast_engine::Ordinal;
 use http::StatusCode;
 use jiff::Timestamp;
 use warp::reply::Response;
 
+use super::super::health::node_role;
 use super::catalogue::queue_entry;
 use super::{Head, Query, json};
 use crate::files::Files;
@@ -106,17 +107,11 @@ fn entry(files: &Files, status: &Status, ordinal: Ordinal) -> NodeEntry {
     let last = peer.and_then(|peer| peer.last_heartbeat_ms_ago).map(Duration::from_millis);
     let last = if me { Some(Duration::ZERO) } else { last };
     let round_trip = files.latency(ordinal).filter(|_| !me);
-    let role = match () {
-        () if status.leader == Some(ordinal.0) => "MAIN",
-        () if status.voters.contains(&ordinal.0) => "REPLICA",
-        () if me && status.role == Role::Leader => "MAIN",
-        () => "BACKUP",
-    };
     NodeEntry {
         id: nodes::name(ordinal),
         address: files.address(ordinal).unwrap_or_default(),
         status: up(files.is_up(ordinal)),
-        role: role.to_owned(),
+        role: node_role(status, ordinal.0).name().to_owned(),
         last_heartbeat: last.and_then(|ago| Timestamp::now().checked_sub(ago).ok()),
         latency_ms: round_trip.map(|took| took.as_millis() as u64 + 1),
         round_trip_ms: round_trip.map(milliseconds),

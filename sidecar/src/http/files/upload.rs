@@ -8,6 +8,7 @@ use bytes::Buf;
 use futures::Stream;
 use holdfast_api::http::files::{PartReply, Replication, ReplicationDetail, UploadReply};
 use holdfast_api::http::query::CONCERN;
+use holdfast_engine::Ordinal;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyDataStream;
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use multer::{Constraints, Multipart, SizeLimit};
 use warp::reply::Response;
 
+use super::download::routed_from;
 use super::{Head, Query, check_name, json};
 use crate::files::Files;
 use crate::files::blobs::to_hex;
@@ -88,19 +90,24 @@ pub(super) async fn form(
         };
         return Ok(json(StatusCode::OK, &reply));
     }
-    let uploaded = files.upload(wish.clone(), field).await?;
-    let reply =
-        UploadReply { replication: Some(replication(files, &uploaded)), ..reply_to(files, &wish, &uploaded) };
-    let reply = match through {
-        Through::ThisMember => reply,
-        Through::Any => UploadReply {
-            routed_via: Some("naming-service".to_owned()),
-            selected_node: Some(reply.node_id.clone()),
-            node_latency_ms: Some(0),
-            ..reply
-        },
+    if through == Through::ThisMember {
+        let uploaded = files.upload(wish.clone(), field).await?;
+        return Ok(tagged(
+            json(StatusCode::OK, &reply_to(files, &wish, files.me().ordinal, &uploaded)),
+            &uploaded,
+        ));
+    }
+    let (selected, uploaded) = files.upload_at_best(wish.clone(), length(&head.headers), field).await?;
+    let latency = files.latency(selected).map_or(0, |latency| latency.as_millis() as u64);
+    let reply = UploadReply {
+        routed_via: Some("naming-service".to_owned()),
+        selected_node: Some(nodes::name(selected)),
+        node_latency_ms: Some(latency),
+        ..reply_to(files, &wish, selected, &uploaded)
     };
-    Ok(tagged(json(StatusCode::OK, &reply), &uploaded))
+    let mut response = tagged(json(StatusCode::OK, &reply), &uploaded);
+    routed_from(response.headers_mut(), selected, latency);
+    Ok(response)
 }
 
 /// Take the bytes themselves.
@@ -118,9 +125,7 @@ pub(super) async fn raw(
     }
     check_size(wish.size)?;
     let uploaded = files.upload(wish.clone(), data(body)).await?;
-    let reply =
-        UploadReply { replication: Some(replication(files, &uploaded)), ..reply_to(files, &wish, &uploaded) };
-    Ok(tagged(json(StatusCode::OK, &reply), &uploaded))
+    Ok(tagged(json(StatusCode::OK, &reply_to(files, &wish, files.me().ordinal, &uploaded)), &uploaded))
 }
 
 /// Take a part of a file: `Content-Range: bytes 0-99/1000`, or `bytes */1000` to ask how many bytes are here.
@@ -129,8 +134,7 @@ async fn part(files: &Files, wish: Wish, range: &HeaderValue, body: Incoming) ->
     let (from, size) = range.to_str().ok().and_then(part_of).ok_or_else(wrong)?;
     match files.part(wish.clone(), size, from, data(body)).await? {
         Progress::Uploaded(uploaded) => {
-            let replication = Some(replication(files, &uploaded));
-            let reply = UploadReply { replication, ..reply_to(files, &wish, &uploaded) };
+            let reply = reply_to(files, &wish, files.me().ordinal, &uploaded);
             Ok(tagged(json(StatusCode::OK, &reply), &uploaded))
         }
         Progress::Received(bytes) => {
@@ -234,8 +238,13 @@ fn new_id() -> String {
     )
 }
 
-fn reply_to(files: &Files, wish: &Wish, uploaded: &Uploaded) -> UploadReply {
-    reply(files, wish, uploaded.record.size, to_hex(&uploaded.record.digest))
+/// What the client of an upload is told that the member `taker` took.
+fn reply_to(files: &Files, wish: &Wish, taker: Ordinal, uploaded: &Uploaded) -> UploadReply {
+    UploadReply {
+        node_id: nodes::name(taker),
+        replication: Some(replication(taker, uploaded)),
+        ..reply(files, wish, uploaded.kept.size, to_hex(&uploaded.kept.digest))
+    }
 }
 
 fn reply(files: &Files, wish: &Wish, size_bytes: u64, checksum_sha256: String) -> UploadReply {
@@ -263,9 +272,9 @@ fn reply(files: &Files, wish: &Wish, size_bytes: u64, checksum_sha256: String) -
     }
 }
 
-/// What became of the copies on the other members.
-fn replication(files: &Files, uploaded: &Uploaded) -> Replication {
-    let others = uploaded.copies.iter().filter(|(ordinal, _)| *ordinal != files.me().ordinal);
+/// What became of the copies on the members beside the one that took it.
+fn replication(taker: Ordinal, uploaded: &Uploaded) -> Replication {
+    let others = uploaded.copies.iter().filter(|(ordinal, _)| *ordinal != taker);
     let details: Vec<ReplicationDetail> = others
         .map(|(ordinal, result)| ReplicationDetail {
             node: nodes::name(*ordinal),
@@ -289,7 +298,7 @@ fn replication(files: &Files, uploaded: &Uploaded) -> Replication {
 }
 
 fn tagged(mut response: Response, uploaded: &Uploaded) -> Response {
-    let tag = format!("\"{}\"", to_hex(&uploaded.record.digest));
+    let tag = format!("\"{}\"", to_hex(&uploaded.kept.digest));
     response.headers_mut().insert(ETAG, HeaderValue::try_from(tag).expect("digits in quotes"));
     response
 }
