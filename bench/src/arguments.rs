@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// How many keys there are when a member starts with data: 1,000,000 by default.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) keys: Option<u64>,
+    /// How long the files are that are uploaded and downloaded, in MiB: 64 and 1024 by default.
+    #[arg(long = "file-mebibytes", value_delimiter = ',', value_name = "NUMBER,…")]
+    pub(crate) file_mebibytes: Vec<u64>,
     /// Where the members' data goes: a folder on a disk. A new one in the system's folder for temporary files by default.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data: Option<PathBuf>,
@@ -77,6 +80,8 @@ pub(crate) struct Plan {
     pub(crate) checkpoint_keys: u64,
     /// Writes before memory is looked at again.
     pub(crate) memory_writes: u64,
+    /// Bytes of the files that are uploaded and downloaded.
+    pub(crate) file_bytes: Vec<u64>,
 }
 
 /// Clients of loads with several writes in flight per client: fewer than of others, because each keeps the members as
@@ -94,6 +99,12 @@ const CLIENTS_APPENDING: &[usize] = &[1, 64];
 
 /// Keys whose bytes are a gigabyte.
 const CHECKPOINT_KEYS: u64 = 3_700_000;
+
+/// MiB of files: one whose transfer is over in a moment, and one that no cache of a disk takes in.
+const FILE_MEBIBYTES: &[u64] = &[64, 1024];
+
+/// Of a quick run.
+const FILE_MEBIBYTES_QUICK: &[u64] = &[64];
 
 impl Arguments {
     /// How much is to be measured.
@@ -113,6 +124,8 @@ impl Arguments {
         let number =
             |asked: Option<usize>, full, quick| asked.unwrap_or(if self.quick { quick } else { full });
         let seconds = self.seconds.unwrap_or(if self.quick { 1.0 } else { 2.0 });
+        let usual = if self.quick { FILE_MEBIBYTES_QUICK } else { FILE_MEBIBYTES };
+        let mebibytes = if self.file_mebibytes.is_empty() { usual } else { &self.file_mebibytes };
         let kills = number(self.kills, 50, 5);
         Plan {
             parts: if self.parts.is_empty() { Part::ALL.to_vec() } else { self.parts.clone() },
@@ -126,6 +139,7 @@ impl Arguments {
             keys: self.keys.unwrap_or(if self.quick { 200_000 } else { 1_000_000 }),
             checkpoint_keys: if self.quick { 200_000 } else { CHECKPOINT_KEYS },
             memory_writes: if self.quick { 20_000 } else { 200_000 },
+            file_bytes: mebibytes.iter().map(|mebibytes| mebibytes << 20).collect(),
         }
     }
 }

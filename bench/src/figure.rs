@@ -34,6 +34,12 @@ pub(crate) struct Results {
     pub(crate) starts: Vec<Start>,
     /// Writes during a checkpoint.
     pub(crate) checkpoints: Vec<Checkpoint>,
+    /// Large files.
+    #[serde(default)]
+    pub(crate) files: Vec<Transfer>,
+    /// What `rsync` says of itself, if it was measured.
+    #[serde(default)]
+    pub(crate) rsync: Option<String>,
     /// What could not be measured, and why.
     pub(crate) missing: Vec<String>,
 }
@@ -151,6 +157,72 @@ pub(crate) struct Checkpoint {
     pub(crate) during: Figures,
 }
 
+/// How a large file was carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Way {
+    /// Plain copies, flushed: the floor.
+    Copy,
+    /// `rsync`.
+    Rsync,
+    /// To one member of Holdfast, and by it to all.
+    Holdfast,
+}
+
+impl Way {
+    /// All of them.
+    pub(crate) const ALL: [Way; 3] = [Way::Copy, Way::Rsync, Way::Holdfast];
+
+    /// Its name in tables.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Way::Copy => "plain copy (the floor)",
+            Way::Rsync => "rsync",
+            Way::Holdfast => "Holdfast",
+        }
+    }
+}
+
+/// Which way a large file went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Direction {
+    /// Onto three disks; of `rsync` two, because the third is where the file is.
+    There,
+    /// Into one file of the client's.
+    Back,
+}
+
+impl Direction {
+    /// Both.
+    pub(crate) const ALL: [Direction; 2] = [Direction::There, Direction::Back];
+
+    /// Its name in tables.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Direction::There => "upload",
+            Direction::Back => "download",
+        }
+    }
+}
+
+/// One transfer of a large file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Transfer {
+    /// How.
+    pub(crate) way: Way,
+    /// Which way.
+    pub(crate) direction: Direction,
+    /// Bytes of the file.
+    pub(crate) bytes: u64,
+    /// Which repetition, from 0.
+    pub(crate) repetition: usize,
+    /// Until everything was on the disk.
+    pub(crate) seconds: f64,
+    /// The most that each member has occupied so far, in bytes; none if there are no members.
+    pub(crate) memory: Vec<u64>,
+}
+
 /// The figure that a share of all, in `[0, 1]`, do not exceed. `None` if there are none.
 pub(crate) fn percentile(figures: &[f64], share: f64) -> Option<f64> {
     let mut sorted = figures.to_vec();
@@ -177,6 +249,28 @@ impl Results {
         figure: fn(&Figures) -> f64,
     ) -> Option<Spread> {
         Spread::of(self.cells(scenario, contender, clients).into_iter().map(|cell| figure(&cell.figures)))
+    }
+
+    /// Bytes of a file per second over the repetitions.
+    pub(crate) fn file_rate(&self, way: Way, direction: Direction, bytes: u64) -> Option<Spread> {
+        let same = |transfer: &&Transfer| {
+            (transfer.way, transfer.direction, transfer.bytes) == (way, direction, bytes)
+        };
+        Spread::of(self.files.iter().filter(same).map(|transfer| transfer.bytes as f64 / transfer.seconds))
+    }
+
+    /// The most memory that a member occupied while files of this size were carried, and before.
+    pub(crate) fn file_memory(&self, bytes: u64) -> Option<u64> {
+        let same = self.files.iter().filter(|transfer| transfer.bytes == bytes);
+        same.flat_map(|transfer| transfer.memory.iter().copied()).max()
+    }
+
+    /// The sizes of files that were carried.
+    pub(crate) fn file_sizes(&self) -> Vec<u64> {
+        let mut sizes: Vec<u64> = self.files.iter().map(|transfer| transfer.bytes).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        sizes
     }
 
     /// The floor of one durable majority write over the repetitions, in microseconds.

@@ -22,6 +22,7 @@ mod report;
 mod run;
 mod scenario;
 mod system;
+mod transfer;
 mod wait;
 
 use clap::Parser as _;

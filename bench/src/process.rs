@@ -129,10 +129,24 @@ impl Process {
     ///
     /// If it does not run.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that it occupied since it was started, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub(crate) fn resident_bytes_most(&self) -> anyhow::Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> anyhow::Result<u64> {
         let path = format!("/proc/{}/status", self.pid()?.as_raw_nonzero());
         let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let line = line.with_context(|| format!("{path} has no {field}"))?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().context("memory is no number")?;
         Ok(kibibytes * 1024)
     }
 

@@ -56,6 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         memory: Vec::new(),
         starts: Vec::new(),
         checkpoints: Vec::new(),
+        files: Vec::new(),
+        rsync: None,
         missing: Vec::new(),
     };
     let mut bench = Bench { plan, programs, data: folder.path().to_owned(), results };
@@ -131,5 +133,6 @@ fn programs() -> anyhow::Result<Programs> {
         sidecar: folder.join("holdfast-sidecar"),
         tools: tools.trim().into(),
         redis: "/usr/bin/redis-server".into(),
+        rsync: "/usr/bin/rsync".into(),
     })
 }

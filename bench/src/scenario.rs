@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod faults;
+mod files;
 mod loads;
 mod memory;
 mod start;
@@ -26,12 +27,14 @@ pub(crate) enum Part {
     Checkpoint,
     /// A member that starts with data.
     Start,
+    /// Large files, up and down.
+    Files,
 }
 
 impl Part {
     /// All of them, in the order in which they run: the machine is quietest at the beginning.
-    pub(crate) const ALL: [Part; 5] =
-        [Part::Loads, Part::Faults, Part::Memory, Part::Checkpoint, Part::Start];
+    pub(crate) const ALL: [Part; 6] =
+        [Part::Loads, Part::Faults, Part::Memory, Part::Checkpoint, Part::Start, Part::Files];
 }
 
 /// What every part needs.
@@ -55,6 +58,7 @@ impl Bench {
             Part::Memory => memory::run(self),
             Part::Checkpoint => checkpoint::run(self),
             Part::Start => start::run(self),
+            Part::Files => files::run(self),
         }
     }
 

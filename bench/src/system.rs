@@ -56,6 +56,8 @@ pub(crate) struct Programs {
     pub(crate) tools: PathBuf,
     /// Redis.
     pub(crate) redis: PathBuf,
+    /// `rsync`.
+    pub(crate) rsync: PathBuf,
 }
 
 /// Three running members. Dropping it kills them.

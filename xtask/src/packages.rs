@@ -24,7 +24,7 @@ pub const PROMETHEUS: &[&str] = &["prometheus"];
 pub const BROWSER: &[&str] = &["chromium", "fonts-dejavu-core"];
 
 /// What `bench` compares with, as far as Debian has it. Its service is not needed; `bench` starts processes of its own.
-pub const BENCH: &[&str] = &["redis-server"];
+pub const BENCH: &[&str] = &["redis-server", "rsync"];
 
 /// Install those of `packages` that are missing.
 ///

@@ -3,7 +3,7 @@
 use holdfast_figures::{Bar, Bars, Group};
 
 use crate::contender;
-use crate::figure::{Figures, Results, Spread, percentile};
+use crate::figure::{Direction, Figures, Results, Spread, Way, percentile};
 use crate::system::System;
 
 /// Every plot's file, and its drawing if there are figures for it.
@@ -14,6 +14,7 @@ pub(super) fn of(results: &Results) -> Vec<(&'static str, Option<String>)> {
         ("latency.svg", latency(results).draw()),
         ("faults.svg", faults(results).draw()),
         ("memory.svg", memory(results).draw()),
+        ("files.svg", files(results).draw()),
     ]
 }
 
@@ -114,4 +115,25 @@ fn memory(results: &Results) -> Bars {
     let groups =
         vec![group("empty", |memory| &memory.empty), group("after writes", |memory| &memory.written)];
     Bars { title: "Resident memory of one member: median of three", unit: "MiB", groups, floor: None }
+}
+
+fn files(results: &Results) -> Bars {
+    let colour = |way| match way {
+        Way::Copy => "#8a8f98",
+        Way::Rsync => "#c77d0a",
+        Way::Holdfast => colour("holdfast"),
+    };
+    let mut groups = Vec::new();
+    for direction in Direction::ALL {
+        for bytes in results.file_sizes() {
+            let bars = Way::ALL.into_iter().filter_map(|way| {
+                let Spread { median, min, max } = results.file_rate(way, direction, bytes)?;
+                let spread = Spread { median: median * 1e-6, min: min * 1e-6, max: max * 1e-6 };
+                Some(bar(way.title(), colour(way), spread))
+            });
+            let title = format!("{}, {} MiB", direction.title(), bytes >> 20);
+            groups.push(Group { title, bars: bars.collect() });
+        }
+    }
+    Bars { title: "Large files, onto three disks and back", unit: "MB/s", groups, floor: None }
 }

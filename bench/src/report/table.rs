@@ -6,7 +6,7 @@ use holdfast_figures::number;
 
 use super::targets;
 use crate::contender::{self, BATCH, Contender, DEPTH, KEYS};
-use crate::figure::{Figures, Results, Spread, percentile};
+use crate::figure::{Direction, Figures, Results, Spread, Way, percentile};
 use crate::protocol::{KEY_BYTES, VALUE_BYTES};
 
 /// The whole page. `plots` are the names of those that were drawn.
@@ -24,6 +24,7 @@ pub(super) fn of(results: &Results, plots: &[&str]) -> String {
     memory(results, &mut page);
     starts(results, &mut page);
     checkpoints(results, &mut page);
+    files(results, &mut page);
     if !results.missing.is_empty() {
         page += "## Missing\n\n";
         results.missing.iter().for_each(|missing| {
@@ -270,6 +271,42 @@ fn checkpoints(results: &Results, page: &mut String) {
             spread(of(|figures| figures.p99_us), 1e-3),
             spread(of(|figures| figures.max_us), 1e-3)
         );
+    }
+    page.push('\n');
+}
+
+fn files(results: &Results, page: &mut String) {
+    if results.files.is_empty() {
+        return;
+    }
+    let rsync = results.rsync.as_deref().unwrap_or("rsync, which was not there");
+    let _ = writeln!(
+        page,
+        "## Large files\n\nMB/s of the file, from its first byte until everything is on the disk; all read it from the page \
+         cache. An upload ends on three disks: Holdfast's by a PUT to one member with `w=all`, which compares SHA-256 on every \
+         member; the floor by three plain copies at once; rsync's ({rsync}, `--whole-file --fsync`) on two, because the third \
+         is where the file is. A download ends in one file, flushed. Memory is the most that any member occupied since its \
+         start.\n\n| | MiB | | MB/s | ÷ floor | memory, MiB |\n|---|---|---|---|---|---|"
+    );
+    for direction in Direction::ALL {
+        for bytes in results.file_sizes() {
+            let floor = results.file_rate(Way::Copy, direction, bytes);
+            for way in Way::ALL {
+                let Some(rate) = results.file_rate(way, direction, bytes) else { continue };
+                let ratio = floor.map_or_else(|| "–".to_owned(), |floor| number(rate.median / floor.median));
+                let memory = results.file_memory(bytes).filter(|_| way == Way::Holdfast);
+                let memory =
+                    memory.map_or_else(|| "–".to_owned(), |bytes| number(bytes as f64 / f64::from(1 << 20)));
+                let _ = writeln!(
+                    page,
+                    "| {} | {} | {} | {} | {ratio} | {memory} |",
+                    direction.title(),
+                    bytes >> 20,
+                    way.title(),
+                    spread(Some(rate), 1e-6)
+                );
+            }
+        }
     }
     page.push('\n');
 }

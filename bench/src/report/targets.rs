@@ -3,7 +3,7 @@
 use holdfast_figures::number;
 
 use crate::contender::{BATCH, DEPTH};
-use crate::figure::{Figures, Results, Spread, percentile};
+use crate::figure::{Direction, Figures, Results, Spread, Way, percentile};
 use crate::system::System;
 
 /// One goal.
@@ -25,6 +25,7 @@ pub(super) fn of(results: &Results) -> Vec<Target> {
     targets.extend(loads(results));
     targets.extend(faults(results));
     targets.extend(rest(results));
+    targets.extend(files(results));
     targets
 }
 
@@ -129,6 +130,26 @@ fn rest(results: &Results) -> Vec<Target> {
         let mebibytes = memory.empty.iter().max().map_or(0.0, |most| *most as f64 / f64::from(1 << 20));
         let measured = format!("{} MiB", number(mebibytes));
         targets.push(target("memory at rest, one member", "≤ 15 MiB", measured, mebibytes <= 15.0));
+    }
+    targets
+}
+
+fn files(results: &Results) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for direction in Direction::ALL {
+        for bytes in results.file_sizes() {
+            let rate = |way| results.file_rate(way, direction, bytes).map(|rate| rate.median);
+            let (Some(ours), Some(floor)) = (rate(Way::Holdfast), rate(Way::Copy)) else { continue };
+            let (ratio, what) = (ours / floor, direction.title());
+            let what = format!("{what} of a file of {} MiB ÷ plain copies with fsync", bytes >> 20);
+            targets.push(target(what, "≥ 0.7", number(ratio), ratio >= 0.7));
+        }
+    }
+    let most = results.file_sizes().into_iter().filter_map(|bytes| results.file_memory(bytes)).max();
+    if let Some(most) = most {
+        let mebibytes = most as f64 / f64::from(1 << 20);
+        let measured = format!("{} MiB", number(mebibytes));
+        targets.push(target("memory of any member meanwhile", "< 64 MiB", measured, mebibytes < 64.0));
     }
     targets
 }

@@ -57,6 +57,7 @@ fn goals_without_figures_are_left_out() {
         outages: Vec::new(),
         memory: Vec::new(),
         starts: Vec::new(),
+        files: Vec::new(),
         ..results()
     };
     assert_eq!(targets::of(&nothing), []);
