@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
+use holdfast_e2e::experiments::LAB;
 use holdfast_e2e::kubernetes::PATIENCE;
 use holdfast_e2e::suite::note;
 use holdfast_e2e::{runtime, wait};
@@ -53,10 +54,13 @@ pub(crate) fn metrics(shared: &mut Shared) -> anyhow::Result<()> {
 
 pub(crate) fn helm(shared: &mut Shared) -> anyhow::Result<()> {
     let kubernetes = &shared.kubernetes;
-    let manifest = format!("--filename={}", checkout().join(OPERATOR).display());
-    kubernetes.kubectl(&["delete", &manifest, "--timeout=60s"])?;
+    for manifest in [LAB, OPERATOR] {
+        let manifest = format!("--filename={}", checkout().join(manifest).display());
+        kubernetes.kubectl(&["delete", &manifest, "--ignore-not-found", "--timeout=60s"])?;
+    }
     let helm = |arguments: &[&str]| kubernetes.helm(&[arguments, &["--namespace=holdfast-system"]].concat());
-    helm(&["install", "holdfast", "charts/holdfast", "--create-namespace", "--wait", "--timeout=120s"])?;
+    let all = ["--create-namespace", "--set=lab.enabled=true", "--wait", "--timeout=120s"];
+    helm(&[&["install", "holdfast", "charts/holdfast"], &all[..]].concat())?;
     let said = helm(&["test", "holdfast", "--timeout=60s"])?;
     ensure!(said.contains("Succeeded"), "{said}");
     kubernetes.apply_file(SAMPLE)?;

@@ -8,6 +8,7 @@ use holdfast_api::kind::{
 };
 use holdfast_api::names::{KNIFE_PORT, LAB, label};
 use holdfast_api::{Compression, FaultExperiment, FaultExperimentSpec, ReplicatedStoreSpec};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
@@ -134,16 +135,18 @@ impl Stores {
     /// The API server refuses, or the pods stay.
     pub(super) async fn remove(&self, made: &Made) -> Result<(), StoreError> {
         self.delete(made).await?;
+        let looking =
+            |source| StoreError::Refused { act: "look for the pods of", name: made.name.clone(), source };
+        let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), &self.namespace);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let theirs = ListParams::default().labels(&format!("{}={}", label::STORE, made.name));
         let until = Instant::now() + GONE_MAX;
         loop {
-            let left = pods.list_metadata(&theirs).await.map_err(|source| StoreError::Refused {
-                act: "look for the pods of",
-                name: made.name.clone(),
-                source,
-            })?;
-            if left.items.is_empty() {
+            // A StatefulSet that is still there would make pods yet, and be in the way of the next store of this name.
+            let set = sets.get_metadata_opt(&made.name).await.map_err(looking)?;
+            let set = set.filter(|set| is_controlled_by(set, &made.uid));
+            let left = pods.list_metadata(&theirs).await.map_err(looking)?;
+            if set.is_none() && left.items.is_empty() {
                 return Ok(());
             }
             if Instant::now() > until {
@@ -324,7 +327,7 @@ mod tests {
     async fn what_an_earlier_life_left_is_removed_first() {
         let (made, verbs) = making_where_there_is_one_of("mine").await;
         assert_eq!(made.expect("made").uid, "new");
-        assert_eq!(verbs, ["GET", "DELETE", "GET", "POST"]);
+        assert_eq!(verbs, ["GET", "DELETE", "GET", "GET", "POST"]);
     }
 
     #[tokio::test]
