@@ -15,6 +15,9 @@ function window(plot) {
   return [Math.max(first, now - Rates.windowSeconds), now];
 }
 
+// The power of ten next to a value; never the same for a least and a most value.
+const power = (value, round) => 10 ** round(Math.log10(Math.max(value, 0.001) * (round === Math.ceil ? 1.001 : 0.999)));
+
 class Chart {
   #place;
   #caption;
@@ -23,12 +26,14 @@ class Chart {
   #plot = null;
   #data = null;
   #summary = "";
+  #scale;
 
-  constructor(place, caption, lines, format) {
+  constructor(place, caption, lines, format, scale) {
     this.#place = place;
     this.#caption = caption;
     this.#lines = lines;
     this.#format = format;
+    this.#scale = scale;
     place.setAttribute("role", "img");
     new ResizeObserver(() => this.#plot?.setSize(this.#size())).observe(place);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#make());
@@ -85,12 +90,12 @@ class Chart {
       cursor: { y: false, drag: { x: false, y: false } },
       scales: {
         x: { range: window },
-        y: { range: (_, least, most) => [0, most > 0 ? most * 1.15 : 1] },
+        y: this.#scale,
       },
       series: [{}, ...series],
       axes: [
         { ...axis, size: 26, space: 70, values: (_, marks) => marks.map((at) => time(new Date(at * 1000)).replace(/^.*, /, "")) },
-        { ...axis, size: 58, values: (_, marks) => marks.map((value) => (value === 0 ? "0" : this.#format(value))) },
+        { ...axis, size: 58, values: (_, marks) => marks.map((value) => (value === null ? "" : value === 0 ? "0" : this.#format(value))) },
       ],
       hooks: {
         setCursor: [
@@ -115,6 +120,7 @@ export const throughputChart = () =>
     element("throughput-now"),
     [{ name: "entries committed a second", colour: "blue", fill: true }],
     rate,
+    { range: (_, _least, most) => [0, most > 0 ? most * 1.15 : 1] },
   );
 
 export const latencyChart = () =>
@@ -127,4 +133,6 @@ export const latencyChart = () =>
       { name: "fsync here, mean", colour: "green" },
     ],
     milliseconds,
+    // From a flush to a stall is four powers of ten.
+    { distr: 3, range: (_, least, most) => [power(least ?? 1, Math.floor), power(most ?? 1, Math.ceil)] },
   );

@@ -82,7 +82,8 @@ function membersOf(look, processes) {
       role: me ? status.role : leads ? "leader" : votes ? "voter" : "learner",
       health: me ? "healthy" : (seen?.status ?? "unhealthy"),
       connected: me || (peer?.connected ?? false),
-      lag: me ? (leads ? 0 : undefined) : peer?.lag,
+      // A leader counts from the first entry until it has heard from a member.
+      lag: me ? (leads ? 0 : undefined) : peer?.match > 0 ? peer.lag : undefined,
       roundTrip: me ? undefined : peer?.connected ? peer.roundTripMs : undefined,
       // Heartbeats go between the leader and each of the others.
       heard: status.role === "leader" || leads ? peer?.lastHeartbeatMsAgo : undefined,
@@ -111,7 +112,7 @@ function memberColumns(buttons, withProcess) {
         }
       },
     },
-    { name: "Role", text: (one) => one.role, fill: word },
+    { name: "Role", whole: true, text: (one) => one.role, fill: word },
     {
       name: "Health",
       text: (one) => one.health,
@@ -121,24 +122,26 @@ function memberColumns(buttons, withProcess) {
     { name: "Lag", number: true, text: (one) => (one.lag === undefined ? UNKNOWN : entries(one.lag)), title: (one) => (one.lag === undefined ? "only the leader knows" : undefined) },
     { name: "Round trip", number: true, text: (one) => milliseconds(one.roundTrip) },
     { name: "Heartbeat", number: true, text: (one) => (one.me ? UNKNOWN : ago(one.heard)) },
-    { name: "Clients at", text: (one) => (one.address ?? UNKNOWN).replace(/^https?:../, "") },
+    { name: "Clients at", whole: true, text: (one) => (one.address ?? UNKNOWN).replace(/^https?:../, "") },
   ];
   if (withProcess) {
     columns.push({
       name: "Process",
+      whole: true,
       text: (one) => (one.process ? [one.process.phase, one.process.pid, one.process.restarts].join(" ") : UNKNOWN),
       fill: (cell, one) => {
         if (!one.process) return cell.replaceChildren(UNKNOWN);
         badge(cell, one.process.phase, tone(one.process.phase));
         const { pid, restarts } = one.process;
-        const detail = [pid ? `pid ${pid}` : "", restarts ? plural(restarts, "restart") : ""].filter(Boolean).join(", ");
-        cell.append(detail ? ` ${detail}` : "");
+        cell.append(pid ? ` pid ${pid}` : "");
+        if (restarts) cell.append(below(plural(restarts, "restart")));
       },
     });
   }
   columns.push({
     name: "Orders",
     wide: true,
+    whole: true,
     text: (one) => `${one.name} ${withProcess && one.process?.phase === "running"}`,
     fill: (cell, one) => cell.replaceChildren(...buttons(one)),
   });
@@ -161,6 +164,7 @@ export class Sections {
       columns: memberColumns(buttons, withProcess),
       key: (one) => one.ordinal,
       none: "No member is known yet.",
+      blocksBelow: 1000,
     });
     this.#queue = new Table(element("queue-table"), {
       columns: [
@@ -274,10 +278,15 @@ export class Sections {
 function fileName(cell, file) {
   cell.replaceChildren(file.file_key);
   if (file.original_filename === file.file_key) return;
-  const original = document.createElement("span");
-  original.className = "detail below";
-  original.textContent = file.original_filename;
-  cell.append(original);
+  cell.append(below(file.original_filename));
+}
+
+// A second line of a cell.
+function below(text) {
+  const line = document.createElement("span");
+  line.className = "detail below";
+  line.textContent = text;
+  return line;
 }
 
 export const seenBy = (look) => look.health.server_id;

@@ -1,7 +1,8 @@
 // A table that is shown again and again: rows keep their elements, so that focus, selection and a reader's place stay.
 
 // Columns are `{ name, text(row), title(row), fill(cell, row), number, head }`: `text` gives what a cell says, or `fill` builds it
-// once per change of `text`. The one with `head` names the row.
+// once per change of `text`. The one with `head` names the row; one that is `whole` stays on one line; one that is `wide` has a line of
+// its own on a small screen.
 export class Table {
   #body;
   #columns;
@@ -9,10 +10,15 @@ export class Table {
   #rows = new Map();
   #none;
 
-  constructor(table, { columns, key, none }) {
+  // On a page narrower than `blocksBelow` pixels each row is a block, and each of its cells says its column.
+  constructor(table, { columns, key, none, blocksBelow = 720 }) {
     this.#columns = columns;
     this.#key = key;
-    // Small screens show rows as blocks; the roles keep this a table for those who listen to it.
+    const small = matchMedia(`(max-width: ${blocksBelow}px)`);
+    const blocks = () => table.classList.toggle("blocks", small.matches);
+    small.addEventListener("change", blocks);
+    blocks();
+    // The roles keep this a table for those who listen to it, also where rows are shown as blocks.
     table.setAttribute("role", "table");
     const head = table.createTHead();
     head.setAttribute("role", "rowgroup");
@@ -65,6 +71,7 @@ export class Table {
       cell.setAttribute("role", column.head ? "rowheader" : "cell");
       cell.dataset.label = column.name;
       if (column.number) cell.classList.add("number");
+      if (column.whole) cell.classList.add("whole");
       if (column.wide) cell.classList.add("wide");
       element.append(cell);
       return { cell, text: undefined };

@@ -142,6 +142,8 @@ pub enum ProblemCode {
     FaultsDisabled,
     /// A start from a member that may have lost writes cannot be, or is not needed.
     ForceRefused,
+    /// A browser sent it for a page of another site.
+    ForeignPage,
     /// The time was up, or the way to the leader broke, while the request was under way.
     OutcomeUnknown,
     /// The member has a defect; its log says more.
@@ -160,7 +162,7 @@ struct Row {
 
 impl ProblemCode {
     /// All codes that a sidecar sends.
-    pub const ALL: [ProblemCode; 43] = [
+    pub const ALL: [ProblemCode; 44] = [
         ProblemCode::BadRequest,
         ProblemCode::RouteNotFound,
         ProblemCode::MethodNotAllowed,
@@ -202,6 +204,7 @@ impl ProblemCode {
         ProblemCode::CheckpointFailed,
         ProblemCode::FaultsDisabled,
         ProblemCode::ForceRefused,
+        ProblemCode::ForeignPage,
         ProblemCode::OutcomeUnknown,
         ProblemCode::Internal,
     ];
@@ -249,6 +252,7 @@ impl ProblemCode {
             ProblemCode::CheckpointFailed => (500, "The checkpoint could not be taken", false),
             ProblemCode::FaultsDisabled => (403, "The member may have no faults on purpose", false),
             ProblemCode::ForceRefused => (409, "The member cannot be made to start", false),
+            ProblemCode::ForeignPage => (403, "The request comes from a page of another site", false),
             ProblemCode::OutcomeUnknown => (504, "Nobody can tell what became of the request", false),
             ProblemCode::Internal | ProblemCode::Unrecognized => (500, "The member has a defect", false),
         };

@@ -58,6 +58,12 @@ pub fn is_order(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// Whether a browser says that it sends a request for a page of another site. Programs, and pages that a program of the same site passes
+/// on, do not say that.
+pub fn is_of_another_site(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+}
+
 fn is_of(origin: &str, host: &str) -> bool {
     let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))

@@ -78,3 +78,13 @@ fn one_page_too_many_is_told_so() {
         status.contains(" 200 ")
     });
 }
+
+#[test]
+fn a_page_of_another_site_has_nothing_recovered() {
+    let store = Store::new(REPLICATION);
+    let member = store.start();
+    let recover = |headers: &[(&str, &str)]| member.ask("POST", "/nodes/node-1/recover", headers, b"");
+    assert_eq!(recover(&[("Sec-Fetch-Site", "cross-site")]).problem(403), "ForeignPage");
+    assert_eq!(recover(&[("Sec-Fetch-Site", "same-origin")]).status, 200);
+    assert_eq!(recover(&[]).status, 200);
+}

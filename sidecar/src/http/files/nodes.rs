@@ -13,6 +13,7 @@ use warp::reply::Response;
 use super::super::health::node_role;
 use super::catalogue::queue_entry;
 use super::{Head, Query, json};
+use crate::dashboard::guard;
 use crate::files::Files;
 use crate::files::nodes;
 use crate::files::records::QueueStatus;
@@ -47,6 +48,10 @@ pub(super) async fn check(files: &Files, head: &Head) -> Result<Response, Proble
 /// Recover a member's copies now.
 pub(super) async fn recover(files: &Files, head: &Head, path: &str) -> Result<Response, Problem> {
     Query::parse(&head.query, &[])?;
+    if guard::is_of_another_site(&head.headers) {
+        let detail = "only pages of this member's own site may have files recovered";
+        return Err(Problem::new(Code::ForeignPage, detail));
+    }
     let Some(node) = path.strip_suffix("/recover") else {
         return Err(Problem::new(
             Code::RouteNotFound,
