@@ -38,5 +38,5 @@ cluster *arguments:
 
 # The container images, from programs compiled with --release.
 image:
-    cargo build --release --bin holdfast-operator --bin holdfast-sidecar --bin holdfast-lab
+    cargo build --release --bin holdfast-operator --bin holdfast-sidecar --bin holdfast-lab --bin holdfast-chat
     cargo xtask image

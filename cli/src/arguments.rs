@@ -1,5 +1,6 @@
 //! The command line: verbs, options, help. Data only; each verb's module does the work.
 
+mod demo;
 mod experiment;
 mod log;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_api::{Probability, Span, WriteConcern};
 
+pub use demo::{Demo, DemoChat};
 pub use experiment::{Experiment, ExperimentPlan, ExperimentReport, ExperimentRun, Planned, ReportOutput};
 pub use log::{Log, LogAppend, LogConsistency, LogFollow, LogRead};
 
@@ -72,6 +74,9 @@ pub enum Verb {
     /// Compare strategies by experiment: real stores, real failures
     #[command(subcommand)]
     Experiment(Experiment),
+    /// Show something: a replicated chat
+    #[command(subcommand)]
+    Demo(Demo),
     /// Check a manifest by the rules of the API server, without one
     Validate(Validate),
     /// Print the version

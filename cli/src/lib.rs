@@ -5,6 +5,7 @@
 //! | [`arguments`] | the command line |
 //! | [`verb`] | one module per verb |
 //! | [`runner`] | a store on this machine: processes, restarts, the manifest's edits, the live table |
+//! | `demo` | demonstrations |
 //! | [`discover`] | finds the runner that another terminal means |
 //! | [`view`] | a store and its members in one table |
 //!
@@ -12,6 +13,7 @@
 //! how members replicate: it starts them, asks them, and shows what they say.
 
 pub mod arguments;
+mod demo;
 pub mod discover;
 mod exit;
 mod manifest;
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Verb::ForceStart(order) => verb::force_start::run(&order),
         Verb::Echo(echo) => verb::echo::run(echo),
         Verb::Experiment(experiment) => verb::experiment::run(&experiment),
+        Verb::Demo(demo) => verb::demo::run(&demo),
         Verb::Validate(validate) => verb::validate::run(&validate),
         Verb::Version(version) => verb::version::run(&version),
     };

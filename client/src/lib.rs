@@ -43,6 +43,7 @@ pub use client::{Client, Consistency, DEADLINE_DEFAULT, Expect, Pages, ReadOptio
 pub use endpoints::{ENDPOINTS_MAX, EndpointError};
 pub use error::{Error, Tried};
 pub use files::{Download, Files, PutOptions};
+pub use holdfast_api::WriteConcern;
 pub use holdfast_api::http as reply;
 pub use log::{AppendOptions, Follow, Followed, Log, LogConsistency};
 pub use native::NativeClient;

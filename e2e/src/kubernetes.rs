@@ -39,7 +39,8 @@ impl Kubernetes {
     /// [`LeftOut`] if this machine cannot run one; else if something fails that should not.
     pub fn start() -> anyhow::Result<Kubernetes> {
         cluster::build().map_err(|error| LeftOut(format!("{error:#}")))?;
-        let binaries = programs::build(&[programs::LAB, programs::OPERATOR, programs::SIDECAR])?;
+        let binaries =
+            programs::build(&[crate::chat::CHAT, programs::LAB, programs::OPERATOR, programs::SIDECAR])?;
         let images = image::build(&binaries)?;
         let cluster = Cluster::up()?;
         for image in &images {

@@ -2,6 +2,7 @@
 //! the tests in `tests/` do.
 
 pub mod browser;
+pub mod chat;
 pub mod experiments;
 pub mod faults;
 pub mod files;

@@ -143,6 +143,11 @@ impl Folder {
         self.root.join(format!("member-{ordinal}")).join("log")
     }
 
+    /// What the application beside member `ordinal` said.
+    pub fn application_log(&self, ordinal: u8) -> PathBuf {
+        self.root.join(format!("member-{ordinal}")).join("application.log")
+    }
+
     /// Where the control channel is: in the folder, or in `elsewhere` if the folder's path is too long for a socket.
     pub fn socket(&self, elsewhere: &Path, port_base: u16) -> PathBuf {
         let here = self.root.join("control.sock");

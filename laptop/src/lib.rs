@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`supervisor`], [`process`], [`backoff`] | one member's process: start, death, restart, end |
 //! | [`member`] | where it is, and the orders that can be given |
+//! | [`companion`] | an application beside a member |
 //! | [`store`], [`links`] | all members of a store that a program made for itself, and the lines between them |
 //! | [`scratch`], [`janitor`] | the folder of such stores, which goes when the program goes |
 //! | [`event`] | what happened to it |
@@ -15,6 +16,7 @@
 
 pub mod backoff;
 mod chain;
+pub mod companion;
 pub mod control;
 pub mod event;
 pub mod folder;
@@ -31,6 +33,7 @@ pub mod store;
 pub mod supervisor;
 
 pub use chain::chain;
+pub use companion::Companion;
 pub use member::{Member, Place};
 pub use rustix::process::Signal;
 pub use scratch::Scratch;

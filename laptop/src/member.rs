@@ -71,7 +71,13 @@ impl Member {
         let supervisor = Supervisor {
             member: name.clone(),
             client: format!("http://{}", place.ports.client(ordinal)),
-            launch: Launch { program: place.program.clone(), arguments, log: log.clone() },
+            launch: Launch {
+                program: place.program.clone(),
+                title: "holdfast".into(),
+                arguments,
+                environment: Vec::new(),
+                log: log.clone(),
+            },
             orders: orders_in,
             events,
             report: report_out,

@@ -22,8 +22,12 @@ use crate::log_file::LogFile;
 pub struct Launch {
     /// What to run.
     pub program: Program,
+    /// What it is called in lists of processes.
+    pub title: OsString,
     /// Its arguments, without the program's name.
     pub arguments: Vec<OsString>,
+    /// What its environment has beyond ours.
+    pub environment: Vec<(String, OsString)>,
     /// Where its standard output and error go.
     pub log: LogFile,
 }
@@ -86,6 +90,11 @@ impl Program {
         Ok(Program { path: path.to_path_buf(), file: (found.dev(), found.ino()) })
     }
 
+    /// Where it was found.
+    pub fn file(&self) -> &Path {
+        &self.path
+    }
+
     /// The path while it leads to the same file, else Linux' own handle to what we are.
     pub(crate) fn path(&self) -> &Path {
         let same = std::fs::metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file);
@@ -107,8 +116,9 @@ impl Launch {
         let errors = output.try_clone().map_err(log)?;
         let program = self.program.path();
         let mut child = Command::new(program)
-            .arg0("holdfast")
+            .arg0(&self.title)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
@@ -207,7 +217,9 @@ pub(crate) mod tests {
     pub(crate) fn script(folder: &tempfile::TempDir, text: &str) -> Launch {
         Launch {
             program: Program::at(Path::new("/bin/sh")).expect("every unix has one"),
+            title: "sh".into(),
             arguments: vec!["-c".into(), text.into()],
+            environment: Vec::new(),
             log: LogFile::new(folder.path().join("log")),
         }
     }

@@ -11,6 +11,7 @@ use crate::{checkout, command};
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("bench", &["*"]),
+    ("chat", &["client"]),
     ("cli", &["api", "client", "figures", "lab", "laptop", "sidecar"]),
     ("client", &["api", "wire"]),
     ("e2e", &["*"]),

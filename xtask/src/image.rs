@@ -17,7 +17,7 @@ pub const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10";
 const REGISTRY: &str = "ghcr.io/holdfast-dev";
 
 /// The product's images: targets of the `Containerfile`. Each holds the one program `holdfast-TARGET`.
-const TARGETS: [&str; 3] = ["lab", "operator", "sidecar"];
+const TARGETS: [&str; 4] = ["chat", "lab", "operator", "sidecar"];
 
 /// What `cargo xtask image` is told.
 #[derive(Debug, Args)]

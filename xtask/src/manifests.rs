@@ -100,8 +100,14 @@ mod tests {
 
     #[test]
     fn the_samples_are_valid_stores() {
-        for sample in ["store-three-members", "store-checkpointing", "store-with-application", "message-log"]
-        {
+        for sample in [
+            "store-three-members",
+            "store-checkpointing",
+            "store-with-application",
+            "message-log",
+            "chat",
+            "chat-primary-backup",
+        ] {
             let text = read(&format!("manifests/{sample}.yaml"));
             if let Err(error) = holdfast_api::validate::read(&text) {
                 panic!("{sample}.yaml: {error}");

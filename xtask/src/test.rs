@@ -95,6 +95,7 @@ impl Kind {
                 "--test=messages",
                 "--test=files",
                 "--test=lab",
+                "--test=chat",
             ],
             Kind::Dashboard => &[MACHINE, "--test=dashboard"],
             Kind::Faults => &[MACHINE, "--test=faults"],

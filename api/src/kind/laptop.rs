@@ -35,6 +35,13 @@ pub struct LaptopSpec {
     #[schemars(range(min = 0, max = 6))]
     pub leader: Option<u8>,
 
+    /// An application that runs beside each member, as the template's containers do on Kubernetes: a program, by its path or by
+    /// its name beside holdfast or on PATH, and its arguments. HOLDFAST_ORDINAL, HOLDFAST_MEMBER and HOLDFAST_ENDPOINT (the URL
+    /// of the member's client port) tell it where it is; its standard input closes when holdfast up is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::command")]
+    pub application: Vec<String>,
+
     /// Whether members may hold back and lose entries on purpose, for demonstrations and tests: by delays and failures, and
     /// by holdfast delay.
     #[serde(default)]

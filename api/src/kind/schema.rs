@@ -14,6 +14,10 @@ use crate::{Span, WriteConcern};
 /// Most containers, init containers or volumes of a template. Kubernetes has no bound, but a rule's cost needs one.
 const LIST_ITEMS_MAX: usize = 32;
 
+/// Most words of a command, and the longest of them: paths and addresses, not scripts.
+const COMMAND_WORDS_MAX: usize = 64;
+const COMMAND_WORD_BYTES_MAX: usize = 1024;
+
 /// Most labels or annotations.
 const MAP_ITEMS_MAX: usize = 64;
 
@@ -128,6 +132,15 @@ pub(super) fn laptop_ports(_: &mut SchemaGenerator) -> Schema {
         "type": "array",
         "maxItems": 2 * REPLICAS_MAX,
         "items": { "type": "integer", "format": "int32", "minimum": 1024, "maximum": 65535 },
+    })
+}
+
+/// A program and its arguments.
+pub(super) fn command(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": COMMAND_WORDS_MAX,
+        "items": { "type": "string", "minLength": 1, "maxLength": COMMAND_WORD_BYTES_MAX },
     })
 }
 

@@ -63,6 +63,13 @@ pub fn judge(text: &str, running: &ReplicatedStore, settings: &Settings, port_ba
                 .to_owned(),
         ]);
     }
+    let application = |store: &ReplicatedStore| store.spec.laptop.clone().unwrap_or_default().application;
+    if application(running) != application(&store) {
+        return refused(vec![
+            "spec.laptop.application: it starts with its member; end `holdfast up` and start it again"
+                .to_owned(),
+        ]);
+    }
     // Who is to go has an address until it is gone.
     let ports = match Ports::new(port_base, after.max(there)) {
         Ok(ports) => ports,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use holdfast_api::Removal;
 use holdfast_api::http::Status;
 use holdfast_client::Admin;
+use holdfast_laptop::companion::Beside;
 use holdfast_laptop::control::{Answer, Asked, Control, Request};
 use holdfast_laptop::event::Event;
 use holdfast_laptop::folder::{Folder, Registration};
@@ -18,7 +19,7 @@ use holdfast_laptop::ports::on_loopback;
 use holdfast_laptop::process::Program;
 use holdfast_laptop::registry::Registry;
 use holdfast_laptop::supervisor::Order;
-use holdfast_laptop::{Member, Place};
+use holdfast_laptop::{Companion, Member, Place};
 use holdfast_sidecar::arguments::ArgumentsError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -50,8 +51,17 @@ const LOGS_INTERVAL: Duration = Duration::from_secs(5);
 /// A member as the loop knows it.
 struct Shown {
     member: Member,
+    /// What runs beside it.
+    application: Option<Companion>,
     /// What it said of itself last.
     status: watch::Receiver<Option<Status>>,
+}
+
+impl Shown {
+    /// For orders that concern the member and what runs beside it.
+    fn orders(&self) -> impl Iterator<Item = mpsc::Sender<Order>> + '_ {
+        std::iter::once(self.member.orders()).chain(self.application.as_ref().map(Companion::orders))
+    }
 }
 
 /// A store that runs.
@@ -192,7 +202,7 @@ impl Runner {
         if runner.setup.settings.faults.enabled {
             runner.note("faults on purpose are enabled; `holdfast delay` changes them".to_owned());
         }
-        if runner.setup.store.spec.template.is_some() {
+        if runner.setup.store.spec.template.is_some() && runner.setup.application.is_none() {
             runner.note(
                 "the manifest's template is for Kubernetes; start your application yourself".to_owned(),
             );
@@ -225,7 +235,7 @@ impl Runner {
     }
 
     fn add(&mut self, ordinal: u8) -> Result<(), ArgumentsError> {
-        let Setup { folder, ports, store, also_clients, .. } = &self.setup;
+        let Setup { folder, ports, store, also_clients, application, .. } = &self.setup;
         let place = Place {
             store: &store.store_name().name,
             folder,
@@ -237,7 +247,19 @@ impl Runner {
         };
         let member = Member::start(ordinal, &place, self.events_in.clone(), &mut self.supervisors)?;
         let status = poll::spawn(&member.endpoint(), member.reports());
-        self.members.push(Shown { member, status });
+        let command = store.spec.laptop.as_ref().map_or(&[][..], |laptop| &laptop.application);
+        let application = application.as_ref().map(|program| {
+            let beside = Beside {
+                ordinal,
+                member: member.name(),
+                endpoint: member.endpoint(),
+                program,
+                command,
+                log: folder.application_log(ordinal),
+            };
+            Companion::start(&beside, self.events_in.clone(), &mut self.supervisors)
+        });
+        self.members.push(Shown { member, application, status });
         Ok(())
     }
 
@@ -325,8 +347,14 @@ impl Runner {
         let store = self.setup.store.store_name().name;
         match find_member(&store, self.members.len() as u8, &given) {
             Ok(ordinal) => {
-                let orders = self.members[usize::from(ordinal)].member.orders();
+                let shown = &self.members[usize::from(ordinal)];
+                let (orders, beside) =
+                    (shown.member.orders(), shown.application.as_ref().map(Companion::orders));
                 tokio::spawn(async move {
+                    if let Some(beside) = beside {
+                        // A pod fails and starts as one; what became of it is an event.
+                        let _ = beside.send(order(oneshot::channel().0)).await;
+                    }
                     let (said, hear) = oneshot::channel();
                     let sent = orders.send(order(said)).await;
                     // Dropping the answer says that the runner is ending.
@@ -374,10 +402,12 @@ impl Runner {
     }
 
     fn bound_logs(&mut self) {
-        for Shown { member, .. } in &self.members {
-            if let Err(error) = member.log().bound() {
-                let text = format!("the log {} cannot be kept short: {error}", member.log().path().display());
-                self.reporter.event(&Event::Note { text });
+        for Shown { member, application, .. } in &self.members {
+            for log in std::iter::once(member.log()).chain(application.as_ref().map(Companion::log)) {
+                if let Err(error) = log.bound() {
+                    let text = format!("the log {} cannot be kept short: {error}", log.path().display());
+                    self.reporter.event(&Event::Note { text });
+                }
             }
         }
     }
@@ -390,8 +420,7 @@ impl Runner {
     async fn end(mut self, cause: &str, signals: &mut Signals) -> Result<Exit, Failure> {
         self.reporter.clear();
         self.reporter.event(&Event::Stopping { cause: cause.to_owned() });
-        let orders: Arc<[mpsc::Sender<Order>]> =
-            self.members.iter().map(|shown| shown.member.orders()).collect();
+        let orders: Arc<[mpsc::Sender<Order>]> = self.members.iter().flat_map(Shown::orders).collect();
         tell(&orders, || Order::Stop);
         let mut in_order = true;
         loop {

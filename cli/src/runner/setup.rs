@@ -8,8 +8,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use holdfast_api::{ReplicatedStore, Settings, SettingsError};
+use holdfast_laptop::companion;
 use holdfast_laptop::folder::{Claim, ClaimError, Folder, replace};
 use holdfast_laptop::ports::{PortError, Ports, are};
+use holdfast_laptop::process::Program;
 use holdfast_laptop::registry::Registry;
 
 use super::edit;
@@ -39,6 +41,8 @@ pub struct Setup {
     pub ports: Ports,
     /// Further ports for clients, by ordinal.
     pub also_clients: Vec<Vec<u16>>,
+    /// What runs beside each member, if anything does.
+    pub application: Option<Program>,
 }
 
 /// Why a store may not start.
@@ -71,6 +75,9 @@ pub enum SetupError {
     /// The working folder is gone.
     #[error("the working folder cannot be found; give an absolute path with --data DIR")]
     NoWorkingFolder(#[source] io::Error),
+    /// The application is not there.
+    #[error("cannot find the program of spec.laptop.application; build or install it, or write its path")]
+    Application(#[source] io::Error),
     /// The manifest gives no settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -113,6 +120,10 @@ impl Setup {
             edit::check_data(before, &settings)
                 .map_err(|reason| SetupError::OtherData { path: folder.root().to_path_buf(), reason })?;
         }
+        let laptop = store.spec.laptop.as_ref();
+        let application = laptop.and_then(|laptop| laptop.application.first());
+        let application =
+            application.map(|name| companion::find(name)).transpose().map_err(SetupError::Application)?;
         let claim = folder.claim(members)?;
         let also = store.spec.laptop.as_ref().map_or(&[][..], |laptop| &laptop.client_ports);
         wait_for_orphans(&folder, ports, also)?;
@@ -123,7 +134,7 @@ impl Setup {
         let also_clients = (0..store.spec.replicas).map(of).collect();
         let path = folder.settings();
         replace(&path, settings.to_yaml().as_bytes()).map_err(|source| SetupError::Write { path, source })?;
-        Ok(Setup { store, text, settings, folder, claim, ports, also_clients })
+        Ok(Setup { store, text, settings, folder, claim, ports, also_clients, application })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the command can do, one module per verb. Each takes its part of the command line and says how it ended.
 
 pub mod delay;
+pub mod demo;
 pub mod echo;
 pub mod experiment;
 pub mod fail;

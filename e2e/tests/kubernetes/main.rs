@@ -2,6 +2,7 @@
 //! on this machine and share it, in this order, so that each finds what the one before left.
 
 mod changes;
+mod chat;
 mod experiments;
 mod faults;
 mod in_sync;
@@ -40,6 +41,7 @@ const TESTS: &[Test<Shared>] = &[
     ("needs_cluster_three_members_in_sync_survive_two_faults", in_sync::two_faults),
     ("needs_cluster_a_primary_that_is_cut_off_acknowledges_nothing", in_sync::primary_cut_off),
     ("needs_cluster_a_deleted_lease_is_told_and_only_a_person_starts_again", in_sync::authority_deleted),
+    ("needs_cluster_a_crowd_in_the_chat_loses_nothing_when_the_leader_dies", chat::crowd),
     ("needs_cluster_helm_installs_tests_and_uninstalls", operator::helm),
 ];
 

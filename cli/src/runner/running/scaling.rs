@@ -66,9 +66,10 @@ impl Runner {
         }
         if removal == Removal::Done {
             for shown in &self.members[usize::from(replicas)..] {
-                let orders = shown.member.orders();
-                // A supervisor that is gone needs no order.
-                tokio::spawn(async move { orders.send(Order::Stop).await });
+                for orders in shown.orders() {
+                    // A supervisor that is gone needs no order.
+                    tokio::spawn(async move { orders.send(Order::Stop).await });
+                }
             }
         } else if self.removal.as_ref() != Some(&removal) {
             self.note(removal.to_string());
