@@ -29,6 +29,7 @@ const TESTS: &[Test<()>] = &[
     ("a_leader_that_hangs_is_replaced_and_follows_when_it_wakes_up", |()| leader_paused()),
     ("all_members_killed_at_once_come_back_with_all_data", |()| all_killed()),
     ("three_members_in_sync_survive_two_faults", |()| in_sync()),
+    ("a_person_may_start_from_a_member_that_lost_writes_and_only_once", |()| force_start()),
     ("a_baseline_store_that_lost_everything_says_so", |()| baseline()),
     ("a_checkpointing_store_comes_back_from_its_last_checkpoint", |()| checkpointing()),
     ("100_kills_of_the_leader_under_load_lose_no_acknowledged_write", |()| leader_killed()),
@@ -324,6 +325,59 @@ fn in_sync() -> anyhow::Result<()> {
     })?;
     ensure!(leader.member == last.member, "{} leads, {} was the last", leader.member, last.member);
     verify(&store, history)
+}
+
+/// Who has every write does not come back; a person names another member and the epoch, and the store goes on with what that one
+/// has.
+fn force_start() -> anyhow::Result<()> {
+    let store = Laptop::up(&manifest("trio", "{replicas: 3, consensus: InSync}"))?;
+    let http = Http::default();
+    store.wait_until_ready()?;
+    let put = |member: u8, key: &str| match runtime().block_on(http.put(&store.base(member), key, "value")) {
+        Outcome::Acknowledged { .. } => Ok(()),
+        other => anyhow::bail!("{key}: {other:?}"),
+    };
+    let (leader, _) = wait::until("all are in sync", PATIENCE, || {
+        let leader = store.leader(&http)?;
+        ensure!(leader.voters == [0, 1, 2], "{:?} are in sync", leader.voters);
+        Ok(leader)
+    })?;
+    let last = leader.member;
+    let [first, second] = [1, 2].map(|more| (last + more) % 3);
+    let cli = |words: &[&str]| command::capture(&mut store.cli(words));
+    put(last, "by-all")?;
+    for member in [first, second] {
+        cli(&["fail", &member.to_string()])?;
+    }
+    wait::until("the last one has every write alone", PATIENCE, || {
+        let leader = store.leader(&http)?;
+        ensure!(leader.voters == [last], "{:?} are in sync", leader.voters);
+        Ok(())
+    })?;
+    put(last, "by-one")?;
+    let epoch = store.leader(&http)?.term;
+    let order = |epoch: u64| cli(&["force-start", &first.to_string(), "--epoch", &epoch.to_string()]);
+    cli(&["start", &first.to_string()])?;
+    wait::until("it follows", PATIENCE, || {
+        let status = runtime().block_on(http.status(&store.base(first)))?;
+        ensure!(status.leader == Some(last), "it follows {:?}", status.leader);
+        Ok(())
+    })?;
+    let refused = order(epoch).expect_err("somebody leads");
+    ensure!(format!("{refused:#}").contains("leads, and has every write"), "{refused:#}");
+    cli(&["fail", &first.to_string()])?;
+    cli(&["fail", &last.to_string()])?;
+    cli(&["start", &second.to_string()])?;
+    let order = |epoch: u64| cli(&["force-start", &second.to_string(), "--epoch", &epoch.to_string()]);
+    let (said, _) = wait::until("the order is taken", PATIENCE, || order(epoch))?;
+    note(format_args!("{}", said.trim()));
+    let (now, _) = wait::until("it leads", PATIENCE, || store.leader(&http))?;
+    ensure!(now.member == second && now.term > epoch && now.voters == [second], "{now:?}");
+    ensure!(order(epoch).is_err(), "the order works twice");
+    let get = |key: &str| runtime().block_on(http.get(&store.base(second), key));
+    ensure!(get("by-all")?.is_some(), "what all had is gone");
+    ensure!(get("by-one")?.is_none(), "what one had is there, from nowhere");
+    put(second, "after")
 }
 
 fn baseline() -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use holdfast_api::http::{AuthorityState, Status};
+use holdfast_api::names::label;
 use holdfast_e2e::http::Outcome;
 use holdfast_e2e::kubernetes::{NAMESPACE, PATIENCE, Pod, bases};
 use holdfast_e2e::load::Load;
@@ -32,6 +33,12 @@ fn led(shared: &Shared) -> anyhow::Result<(Vec<Pod>, Status)> {
     let pods = shared.kubernetes.pods(STORE)?;
     let leader = shared.kubernetes.leader(&shared.http, &pods)?;
     Ok((pods, leader))
+}
+
+/// The pods, once all of them are ready: readiness is seen later than it is.
+fn ready(shared: &Shared) -> anyhow::Result<Vec<Pod>> {
+    let look = || shared.kubernetes.ready_pods(STORE, 3);
+    Ok(wait::until("all pods are ready", 3 * PATIENCE, look)?.0)
 }
 
 fn in_sync(shared: &Shared, members: &[u8]) -> anyhow::Result<Status> {
@@ -154,7 +161,7 @@ pub(crate) fn two_faults(shared: &mut Shared) -> anyhow::Result<()> {
 /// The primary's node is cut off from everything, the API server included: it acknowledges nothing, and the others go on.
 pub(crate) fn primary_cut_off(shared: &mut Shared) -> anyhow::Result<()> {
     let leader = in_sync(shared, &[0, 1, 2])?;
-    let pods = shared.kubernetes.ready_pods(STORE, 3)?;
+    let pods = ready(shared)?;
     let lost = pods[usize::from(leader.member)].clone();
     let others: Vec<Pod> = pods.iter().filter(|pod| pod.name() != lost.name()).cloned().collect();
     let load = Load::start(&bases(&others), "cut-off/", 8);
@@ -180,7 +187,7 @@ pub(crate) fn primary_cut_off(shared: &mut Shared) -> anyhow::Result<()> {
     ensure!(gap <= STANDSTILL_MAX, "the rest stood still for {gap:?}");
     in_sync(shared, &[0, 1, 2])?;
     let history = load.stop()?;
-    let pods = shared.kubernetes.ready_pods(STORE, 3)?;
+    let pods = ready(shared)?;
     for pod in &pods {
         let list = || runtime().block_on(shared.http.list(&pod.base(), "cut-off/"));
         let (stored, _) = wait::until("a member answers", PATIENCE, list)?;
@@ -196,7 +203,7 @@ pub(crate) fn authority_deleted(shared: &mut Shared) -> anyhow::Result<()> {
     let former = shared.kubernetes.get(LEASE)?["metadata"]["uid"].clone();
     shared.kubernetes.kubectl(&["delete", LEASE, "--namespace", NAMESPACE])?;
     wait_for_condition(shared, "AuthorityLost", "True")?;
-    let pods = shared.kubernetes.ready_pods(STORE, 3)?;
+    let pods = ready(shared)?;
     let (state, _) = wait::until("the members say so", PATIENCE, || {
         let status = runtime().block_on(shared.http.status(&pods[usize::from(leader.member)].base()))?;
         let authority = status.in_sync.context("it says nothing of its authority")?.authority;
@@ -238,9 +245,12 @@ pub(crate) fn authority_deleted(shared: &mut Shared) -> anyhow::Result<()> {
         document["forced"]["epoch"] == epoch && document["forced"]["replaces"] == former,
         "the order is not written down: {document}"
     );
-    let pods = shared.kubernetes.ready_pods(STORE, 3)?;
+    let pods = ready(shared)?;
     let kept = runtime().block_on(shared.http.get(&pods[0].base(), "without-authority"))?;
     ensure!(kept.is_some(), "what was acknowledged is gone");
     shared.delete(STORE)?;
-    shared.forget_volumes()
+    let claims = format!("--selector={}={STORE}", label::STORE);
+    let delete = ["delete", "persistentvolumeclaims", &claims, "--namespace", NAMESPACE, "--timeout=60s"];
+    shared.kubernetes.kubectl(&delete)?;
+    Ok(())
 }
