@@ -5,6 +5,7 @@ mod changes;
 mod chat;
 mod experiments;
 mod faults;
+mod files;
 mod in_sync;
 mod kinds;
 mod messages;
@@ -21,6 +22,7 @@ const TESTS: &[Test<Shared>] = &[
     ("needs_cluster_operator_and_three_members_are_ready_within_15_seconds", serving::installed),
     ("needs_cluster_a_write_through_one_pod_is_read_through_another", serving::written_here_read_there),
     ("needs_cluster_messages_are_appended_and_read_through_the_services", messages::through_services),
+    ("needs_cluster_files_are_back_on_a_member_whose_pod_and_volume_were_deleted", files::volume_emptied),
     ("needs_cluster_an_invalid_store_is_refused_by_the_api_server", serving::invalid_refused),
     ("needs_cluster_a_crashed_leader_is_replaced_within_a_second", faults::leader_crashed),
     ("needs_cluster_a_deleted_leader_hands_over", faults::leader_deleted),
