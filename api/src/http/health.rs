@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_health_comes_back_as_it_was() {
-        let json = r#"{"status":"read-only","role":"secondary","server_id":"messages-1","message_count":2,"member_role":"candidate","term":3,"quorum":{"has":false,"voters":3,"there":1,"needed":2},"read_only":true,"reason":"r","peers":[{"server_id":"messages-0","status":"unhealthy","connected":false,"last_heard_ms_ago":4000}]}"#;
+        let json = r#"{"status":"read-only","role":"secondary","server_id":"messages-1","node_id":"node-2","node":"replica","message_count":2,"member_role":"candidate","term":3,"quorum":{"has":false,"voters":3,"there":1,"needed":2},"read_only":true,"reason":"r","peers":[{"server_id":"messages-0","status":"unhealthy","connected":false,"last_heard_ms_ago":4000}]}"#;
         let health: Health = serde_json::from_str(json).expect("readable");
         assert_eq!(serde_json::to_string(&health).ok().as_deref(), Some(json));
     }
