@@ -148,6 +148,8 @@ impl Core {
                 self.unflushed[usize::from(leader.ordinal.0)] = true;
                 self.forwarded.add(id, leader.ordinal, Request::Write(write));
             }
+            // It broke just now.
+            Pushed::Dropped if !link.is_connected() => self.hold(write),
             Pushed::Dropped => {
                 self.refuse_overloaded(write, "too much waits for the connection to the leader")
             }

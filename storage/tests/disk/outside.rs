@@ -104,7 +104,7 @@ fn a_crash_after_the_checkpoint_is_in_the_folder_is_mended() {
     }
     let found =
         holdfast_storage::survey(&again, &owner(), LogPolicy::Kept, Incarnation(10), Default::default());
-    let holdfast_storage::Survey::Damaged(mut damaged) = found.expect("readable") else {
+    let holdfast_storage::Survey::Damaged(damaged) = found.expect("readable") else {
         panic!("an identity that does not know its store")
     };
     assert!(matches!(damaged.need(), holdfast_storage::Need::Nothing), "{:?}", damaged.need());
