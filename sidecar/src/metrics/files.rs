@@ -8,6 +8,7 @@ use std::time::Duration;
 use prometheus::{GaugeVec, IntCounterVec};
 
 use super::instrument::{Counter, Families, Gauge, Timing, counter, gauge};
+use crate::files::records::QueueStatus;
 
 /// Uploads and downloads: 4 ms to 1,000 s. A small file takes some milliseconds, 64 GiB some minutes.
 const TRANSFER_BUCKETS: [f64; 13] =
@@ -133,6 +134,9 @@ impl FilesMetrics {
                 &TRANSFER_BUCKETS,
             ),
         };
+        for status in QueueStatus::ALL {
+            metrics.queued(status.name(), 0);
+        }
         for result in TransferResult::ALL {
             for family in [&metrics.repairs, &metrics.uploads, &metrics.downloads] {
                 counter(family, &[result.name()]);

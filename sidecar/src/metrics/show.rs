@@ -64,10 +64,9 @@ impl Metrics {
         let in_sync = status.in_sync.as_ref();
         state.in_sync_members.set(in_sync.map_or(0.0, |in_sync| in_sync.members.len() as f64));
         state.in_sync_min.set(in_sync.map_or(0.0, |in_sync| f64::from(in_sync.min)));
-        if let Some(in_sync) = in_sync {
-            for (which, name) in AUTHORITY_STATES {
-                gauge(&state.authority, &[name]).set(flag(in_sync.authority.state == which));
-            }
+        for (which, name) in AUTHORITY_STATES {
+            let is = in_sync.is_some_and(|in_sync| in_sync.authority.state == which);
+            gauge(&state.authority, &[name]).set(flag(is));
         }
         for peer in &status.peers {
             state.show_peer(peer);

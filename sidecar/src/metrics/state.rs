@@ -117,7 +117,7 @@ impl State {
             ),
             authority: f.gauges(
                 "holdfast_authority",
-                "With consensus InSync: 1 for how it is with what decides who leads, 0 for the others.",
+                "With consensus InSync: 1 for how it is with what decides who leads, 0 for the others; else all 0.",
                 &["state"],
             ),
             fault_delay: f.gauge(
