@@ -267,6 +267,8 @@ impl Worker {
         let mut stopped = None;
         let mut last_error = String::new();
         for _ in 0..PASSES {
+            // What failed before is tried again.
+            progress.send_modify(|progress| progress.failed = 0);
             let missing = journal.missing().len();
             let mut left = missing;
             let watch = |event: batch::Event<'_>| self.count(&event, &mut left, &mut last_error, progress);
