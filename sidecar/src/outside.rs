@@ -17,7 +17,7 @@ use holdfast_storage::{LogPolicy, Newest, Opened, Outside};
 use crate::core::queue::Queue;
 use crate::listener::chain;
 use crate::member::{MemberOptions, StartError};
-use crate::peers::{Asking, PeersOptions, Shared, Source, answer_callers, introduce, random};
+use crate::peers::{PeersOptions, Shared, Source, answer_callers, introduce, random, store_of};
 use crate::repair::{self, Progress, Ready};
 
 /// The pause before members that did not answer are asked again.
@@ -106,9 +106,9 @@ async fn ask(
     loop {
         let mut silent = Vec::new();
         for &ordinal in others {
-            match Asking::call(shared, ordinal).await {
-                Ok(answer) if answer.store.is_some() => return Err(Formed),
-                Ok(_) => {}
+            match store_of(shared, ordinal).await {
+                Ok(Some(_)) => return Err(Formed),
+                Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(peer = %ordinal, reason = chain(&error), "cannot ask a member");
                     silent.push(ordinal.to_string());

@@ -116,19 +116,23 @@ impl Core {
     /// asked for the first time.
     fn has_taken_leave(&mut self) -> bool {
         let now = self.now;
-        let Some(stopping) = &mut self.stopping else { return true };
+        let Some(stopping) = &self.stopping else { return true };
         if let Some(Leave { waits_for, until }) = &stopping.leave {
             let connected = |ordinal: usize| self.peers.link(Ordinal(ordinal as u8)).is_connected();
             return now >= *until
                 || !(0..MEMBERS_MAX).any(|ordinal| waits_for[ordinal] && connected(ordinal));
         }
         let mut waits_for = [false; MEMBERS_MAX];
-        for voter in self.voters.voters().filter(|voter| *voter != self.me) {
-            let ordinal = usize::from(voter.ordinal.0);
-            waits_for[ordinal] = self.peers.link(voter.ordinal).push(&Frame::Leaving) == Pushed::Sent;
+        // Those without a vote pass their clients' requests on, too.
+        let others: Vec<Ordinal> = self.other_ordinals().collect();
+        for other in others {
+            let ordinal = usize::from(other.0);
+            waits_for[ordinal] = self.peers.link(other).push(&Frame::Leaving) == Pushed::Sent;
             self.unflushed[ordinal] = true;
         }
-        stopping.leave = Some(Leave { waits_for, until: now + FAREWELL_TIME_MAX });
+        if let Some(stopping) = &mut self.stopping {
+            stopping.leave = Some(Leave { waits_for, until: now + FAREWELL_TIME_MAX });
+        }
         self.flush();
         !waits_for.contains(&true)
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use holdfast_engine::Ordinal;
+use holdfast_engine::{Ordinal, StoreId};
 use holdfast_wire::{Frame, Hello, Purpose};
 use tokio::net::{TcpStream, lookup_host};
 
@@ -71,6 +71,13 @@ pub(super) async fn dial(shared: Arc<Shared>, ordinal: Ordinal) {
 fn spread(pause: Duration, draw: u64) -> Duration {
     let half = pause / 2;
     half + half.mul_f64((draw >> 11) as f64 / (1_u64 << 53) as f64)
+}
+
+/// Which store a member is part of, if any. It is called as one that replicates: a member in repair, which may have lost
+/// that knowledge and nothing else, turns such callers away.
+pub(crate) async fn store_of(shared: &Shared, ordinal: Ordinal) -> Result<Option<StoreId>, HandshakeError> {
+    let (_, hello, _) = connect(shared, shared.peer(ordinal), Purpose::Replication).await?;
+    Ok(hello.store_id)
 }
 
 /// Dial all addresses that the peer may have, each a little later than the one before, until the right member answers.

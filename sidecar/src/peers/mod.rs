@@ -28,6 +28,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 pub(crate) use acceptor::answer_callers;
+pub(crate) use dialer::store_of;
 pub(crate) use handshake::HandshakeError;
 pub(crate) use link::{Link, Pushed};
 pub(crate) use repair::{Asking, Source};

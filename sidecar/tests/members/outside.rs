@@ -1,11 +1,16 @@
 //! A store that keeps checkpoints outside of its members, and loses the members.
 
 use std::fs;
+use std::time::Duration;
 
 use holdfast_sidecar::core::Consistency;
-use holdfast_sidecar::member::StartError;
+use holdfast_sidecar::member::{Member, StartError};
+use tokio::net::TcpListener;
 
 use crate::cluster::{Cluster, get, put, write};
+
+/// Members that would begin do so in a tenth of this.
+const LONG_ENOUGH: Duration = Duration::from_secs(4);
 
 /// Three members that keep checkpoints outside, with a checkpoint of `key` there that the leader took.
 async fn store() -> Cluster {
@@ -97,4 +102,30 @@ async fn a_store_does_not_begin_empty_beside_checkpoints_that_cannot_be_read() {
     }
     let started = cluster.try_restart(0).await;
     assert!(matches!(started, Err(StartError::Outside { .. })), "{started:?}");
+}
+
+/// A member that cannot tell whose it is may still have everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_does_not_begin_anew_beside_a_member_in_repair() {
+    let mut cluster = store().await;
+    for ordinal in 0..3 {
+        cluster.kill(ordinal);
+    }
+    lose(&cluster, 0);
+    lose(&cluster, 2);
+    let data = cluster.data(1);
+    // A checkpoint would tell.
+    fs::remove_dir_all(data.join("checkpoints")).expect("its checkpoints");
+    for name in ["identity", "identity.copy"] {
+        fs::write(data.join(name), b"rot").expect("writable");
+    }
+    cluster.restart(2).await;
+    let mut starting = Vec::new();
+    for ordinal in [1, 0] {
+        let listener = TcpListener::bind(&cluster.addresses[usize::from(ordinal)]).await.expect("its port");
+        starting.push(tokio::spawn(Member::start(cluster.options(ordinal, listener))));
+    }
+    tokio::time::sleep(LONG_ENOUGH).await;
+    assert!(starting.iter().all(|start| !start.is_finished()), "both wait for a person");
+    starting.iter().for_each(tokio::task::JoinHandle::abort);
 }
