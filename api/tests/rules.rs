@@ -47,7 +47,9 @@ fn manifest(name: &str, spec: &Value) -> String {
 fn said(result: Result<ReplicatedStore, ManifestError>) -> Vec<String> {
     match result {
         Ok(_) => Vec::new(),
-        Err(ManifestError::Invalid(violations)) => violations.iter().map(ToString::to_string).collect(),
+        Err(ManifestError::Invalid { violations, .. }) => {
+            violations.iter().map(ToString::to_string).collect()
+        }
         Err(other) => panic!("{other}"),
     }
 }

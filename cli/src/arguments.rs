@@ -342,7 +342,7 @@ pub struct EchoSend {
 /// `holdfast validate`.
 #[derive(Debug, Args)]
 pub struct Validate {
-    /// The manifest: a file with one ReplicatedStore
+    /// The manifest: a file with one ReplicatedStore or FaultExperiment
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub file: PathBuf,
     /// How to print

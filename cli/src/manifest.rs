@@ -1,4 +1,4 @@
-//! The file that a user gives: one ReplicatedStore, checked by the rules that the API server has.
+//! The file that a user gives: one resource, in most cases a ReplicatedStore, checked by the rules that the API server has.
 //!
 //! Refuses to run what a cluster would refuse.
 
@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use holdfast_api::ReplicatedStore;
-use holdfast_api::validate::{self, MANIFEST_BYTES_MAX, ManifestError};
+use holdfast_api::validate::{self, MANIFEST_BYTES_MAX, ManifestError, Resource};
+use holdfast_api::{FaultExperiment, ReplicatedStore};
 
 /// A manifest that was read and is right.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub enum ManifestFileError {
         /// Why.
         source: io::Error,
     },
-    /// It is no store, or breaks rules.
+    /// It is not what was asked for, or breaks rules.
     #[error("{}", Wrong { path, error })]
     Wrong {
         /// The file.
@@ -45,8 +45,7 @@ impl Manifest {
     /// # Errors
     /// It cannot be read, or is no valid store. All violations are named.
     pub fn load(path: &Path) -> Result<Manifest, ManifestFileError> {
-        let text =
-            read(path).map_err(|source| ManifestFileError::Read { path: path.to_path_buf(), source })?;
+        let text = read(path)?;
         match validate::read(&text) {
             Ok(store) => Ok(Manifest { store, text }),
             Err(error) => Err(ManifestFileError::Wrong { path: path.to_path_buf(), error }),
@@ -54,7 +53,20 @@ impl Manifest {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// Reads a file with a resource of any kind; `-` is standard input.
+///
+/// # Errors
+/// It cannot be read, or is no valid resource. All violations are named.
+pub(crate) fn load_any(path: &Path) -> Result<Resource, ManifestFileError> {
+    let wrong = |error| ManifestFileError::Wrong { path: path.to_path_buf(), error };
+    validate::read_any(&read(path)?).map_err(wrong)
+}
+
+fn read(path: &Path) -> Result<String, ManifestFileError> {
+    read_text(path).map_err(|source| ManifestFileError::Read { path: path.to_path_buf(), source })
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
     // A byte more than the rules allow, so that they see a file that is too large.
     let limit = MANIFEST_BYTES_MAX as u64 + 1;
     let mut text = String::new();
@@ -103,6 +115,16 @@ pub(crate) fn summary(store: &ReplicatedStore) -> String {
     text
 }
 
+/// One line for an experiment: who it is, and what it measures.
+pub(crate) fn experiment_summary(experiment: &FaultExperiment) -> String {
+    let (metadata, spec) = (&experiment.metadata, &experiment.spec);
+    let namespace = metadata.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let configurations: Vec<&str> = spec.configurations.iter().map(|one| one.name.as_str()).collect();
+    let (each, items, all) = (spec.runs, spec.items, configurations.join(", "));
+    format!("{namespace}{name}, an experiment: {each} runs with {items} items of each of {all}")
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -141,6 +163,36 @@ spec:
         assert_eq!(
             crate::exit::chain(&error),
             "cannot read /no/such/file: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn an_experiment_is_read_where_any_kind_will_do_and_told_in_one_line() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("experiment.yaml");
+        let check = |spec: &str| {
+            let head = "apiVersion: holdfast.dev/v1alpha1\nkind: FaultExperiment\nmetadata: {name: two}\n";
+            std::fs::write(&path, format!("{head}spec: {spec}\n")).expect("writable");
+            load_any(&path)
+        };
+        let two = "{runs: 3, configurations: [{name: a, strategy: Baseline}, {name: b, strategy: Replication, replicas: 3}]}";
+        match check(two).expect("valid") {
+            Resource::Experiment(experiment) => assert_eq!(
+                experiment_summary(&experiment),
+                "two, an experiment: 3 runs with 100 items of each of a, b"
+            ),
+            Resource::Store(_) => panic!("it is an experiment"),
+        }
+        let error = check("{items: 0, failureTyp: leader}").expect_err("wrong").to_string();
+        for part in
+            ["experiment.yaml is not valid:\n  ", "spec.items: 0 is less than 1", "spec.failureTyp: unknown"]
+        {
+            assert!(error.contains(part), "{error}");
+        }
+        let error = Manifest::load(&path).expect_err("no store").to_string();
+        assert!(
+            error.contains("kind: FaultExperiment; write") && error.contains("kind: ReplicatedStore"),
+            "{error}"
         );
     }
 

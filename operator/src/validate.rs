@@ -85,7 +85,7 @@ pub fn validate(store: &ReplicatedStore, surrounding: &Surrounding<'_>) -> Resul
     let mut wrong = Vec::new();
     match holdfast_api::validate::check(store) {
         Ok(()) => {}
-        Err(ManifestError::Invalid(violations)) => wrong.extend(violations),
+        Err(ManifestError::Invalid { violations, .. }) => wrong.extend(violations),
         Err(error) => wrong.push(Violation { path: String::new(), message: error.to_string() }),
     }
     if !wrong.is_empty() {

@@ -118,9 +118,10 @@ mod tests {
     #[test]
     fn the_sample_of_an_experiment_is_valid() {
         let text = read("manifests/fault-experiment.yaml");
-        let document: serde_json::Value = serde_yaml::from_str(&text).expect("YAML");
-        assert_eq!(document["kind"], holdfast_api::names::EXPERIMENT_KIND);
-        assert_eq!(holdfast_api::validate::check_experiment(&document, None), Ok(()));
+        match holdfast_api::validate::read_any(&text) {
+            Ok(holdfast_api::validate::Resource::Experiment(_)) => {}
+            other => panic!("fault-experiment.yaml: {other:?}"),
+        }
     }
 
     /// As for the operator's.

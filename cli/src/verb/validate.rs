@@ -1,11 +1,11 @@
-//! `holdfast validate`: a manifest against the rules of the API server, without one.
+//! `holdfast validate`: a manifest of any kind against the rules of the API server, without one.
 
-use holdfast_api::validate::ManifestError;
+use holdfast_api::validate::{ManifestError, Resource};
 use serde::Serialize;
 
 use crate::arguments::{Output, Validate};
 use crate::exit::{Exit, Failure, chain};
-use crate::manifest::{Manifest, ManifestFileError, summary};
+use crate::manifest::{ManifestFileError, experiment_summary, load_any, summary};
 use crate::output::print;
 
 #[derive(Serialize)]
@@ -26,11 +26,15 @@ struct Violation {
 /// It is wrong, or cannot be read.
 pub fn run(validate: &Validate) -> Result<Exit, Failure> {
     let output = validate.printed.output;
-    match Manifest::load(&validate.file) {
-        Ok(manifest) => {
+    match load_any(&validate.file) {
+        Ok(resource) => {
             let data = Data { valid: true, violations: Vec::new() };
             let file = validate.file.display();
-            print(output, &data, |out| writeln!(out, "{file} is valid: {}", summary(&manifest.store)))?;
+            let told = match &resource {
+                Resource::Store(store) => summary(store),
+                Resource::Experiment(experiment) => experiment_summary(experiment),
+            };
+            print(output, &data, |out| writeln!(out, "{file} is valid: {told}"))?;
             Ok(Exit::Ok)
         }
         // Programs get the list as data; people get it as the error.

@@ -91,6 +91,23 @@ mod tests {
         }
     }
 
+    /// `holdfast validate` asks the kind's rules alone: there must be none that only plans have.
+    #[test]
+    fn whatever_the_kind_takes_is_a_plan() {
+        let cases: Vec<serde_json::Value> =
+            serde_yaml::from_str(include_str!("../../../api/tests/rules.yaml")).expect("cases");
+        let taken = |case: &&serde_json::Value| {
+            case["kind"] == "FaultExperiment" && case["refused"].is_null() && case["old"].is_null()
+        };
+        let mut seen = 0;
+        for case in cases.iter().filter(taken) {
+            let experiment = experiment(&case["new"].to_string());
+            plan(&experiment).unwrap_or_else(|error| panic!("{}: {error}", case["what"]));
+            seen += 1;
+        }
+        assert!(seen > 0, "there is no case of an experiment that is taken");
+    }
+
     #[test]
     fn what_breaks_rules_is_refused_with_all_of_them() {
         let spec = r#"{"runs": 0, "configurations": [{"name": "a", "strategy": "Baseline", "replicas": 3}]}"#;
