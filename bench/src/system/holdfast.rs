@@ -146,6 +146,10 @@ impl Cluster for Holdfast {
     fn look(&self) -> anyhow::Result<()> {
         let leader = self.leader(None)?;
         let leader = status(self.port(leader))?;
+        if let Some(in_sync) = &leader.in_sync {
+            // Who is not in sync could not take over.
+            ensure!(in_sync.members.len() == MEMBERS, "only {:?} are in sync", in_sync.members);
+        }
         for status in self.statuses(None) {
             let status = status?;
             let member = status.member;
