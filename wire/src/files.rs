@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// Longest piece of a file: a block, which is checked as a whole before it is sent. Long enough that what is done once
 /// for each piece does not count, short enough that dozens of transfers fit into a few MiB.
-pub const PIECE_BYTES_MAX: usize = 128 * 1024;
+pub const PIECE_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest of the other parcels: two names of 4 KiB each, with room.
 const WORDS_BYTES_MAX: usize = 16 * 1024;
@@ -32,10 +32,18 @@ pub type Digest = [u8; 32];
 /// One thing that is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parcel {
-    /// A piece of a file, in order; `[1, PIECE_BYTES_MAX]` bytes.
-    Piece(Bytes),
+    /// A piece of a file, in order.
+    Piece(Piece),
     /// Everything else.
     Words(Words),
+}
+
+/// Some bytes of a file, `[1, PIECE_BYTES_MAX]` of them, and their checksum, which is computed once however often they are
+/// sent and kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    bytes: Bytes,
+    sum: u32,
 }
 
 /// What is asked and answered. A connection asks one thing at a time; the connection's end takes everything back that
@@ -209,15 +217,11 @@ pub enum ParcelError {
 
 impl Parcel {
     /// Append the parcel to `out`; a piece's bytes are copied.
-    ///
-    /// # Panics
-    ///
-    /// If a piece is empty or longer than [`PIECE_BYTES_MAX`].
     pub fn encode(&self, out: &mut BytesMut) {
         match self {
-            Parcel::Piece(bytes) => {
-                out.put_slice(&piece_head(bytes));
-                out.put_slice(bytes);
+            Parcel::Piece(piece) => {
+                out.put_slice(&piece.head());
+                out.put_slice(&piece.bytes);
             }
             Parcel::Words(words) => words.encode(out),
         }
@@ -242,10 +246,8 @@ impl Parcel {
         match body.get_u8() {
             KIND_PIECE if body.len() > 4 => {
                 let sum = body.get_u32_le();
-                if crc32c::crc32c(&body) != sum {
-                    return Err(ParcelError::Changed);
-                }
-                Ok(Some(Parcel::Piece(body)))
+                let piece = Piece::new(body);
+                if piece.sum == sum { Ok(Some(Parcel::Piece(piece))) } else { Err(ParcelError::Changed) }
             }
             KIND_WORDS if body.len() <= WORDS_BYTES_MAX => match postcard::take_from_bytes(&body) {
                 Ok((words, [])) => Ok(Some(Parcel::Words(words))),
@@ -282,18 +284,50 @@ impl Words {
     }
 }
 
-/// What goes before a piece's bytes: whoever sends many writes both at once, without copying.
-///
-/// # Panics
-///
-/// If the piece is empty or longer than [`PIECE_BYTES_MAX`].
-pub fn piece_head(bytes: &[u8]) -> [u8; 9] {
-    assert!((1..=PIECE_BYTES_MAX).contains(&bytes.len()), "a piece of {} bytes", bytes.len());
-    let mut head = [0; 9];
-    head[..4].copy_from_slice(&(5 + bytes.len() as u32).to_le_bytes());
-    head[4] = KIND_PIECE;
-    head[5..].copy_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
-    head
+impl Piece {
+    /// Some bytes of a file.
+    ///
+    /// # Panics
+    ///
+    /// If they are none, or more than [`PIECE_BYTES_MAX`].
+    pub fn new(bytes: Bytes) -> Piece {
+        let sum = crc32c::crc32c(&bytes);
+        Piece::with_sum(bytes, sum)
+    }
+
+    /// Bytes that were checked against their CRC32C just now.
+    ///
+    /// # Panics
+    ///
+    /// As [`Piece::new`].
+    pub fn with_sum(bytes: Bytes, sum: u32) -> Piece {
+        assert!((1..=PIECE_BYTES_MAX).contains(&bytes.len()), "a piece of {} bytes", bytes.len());
+        Piece { bytes, sum }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Their CRC32C.
+    pub fn sum(&self) -> u32 {
+        self.sum
+    }
+
+    /// The bytes alone.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// What goes before the bytes: whoever sends many writes both at once, without copying.
+    pub fn head(&self) -> [u8; 9] {
+        let mut head = [0; 9];
+        head[..4].copy_from_slice(&(5 + self.bytes.len() as u32).to_le_bytes());
+        head[4] = KIND_PIECE;
+        head[5..].copy_from_slice(&self.sum.to_le_bytes());
+        head
+    }
 }
 
 #[cfg(test)]
@@ -326,7 +360,7 @@ mod tests {
             Words::Refused { why: Refusal::Failed, text: "w".repeat(TEXT_BYTES_MAX) },
         ];
         let pieces = [Bytes::from_static(b"x"), Bytes::from(vec![3; PIECE_BYTES_MAX])];
-        words.map(Parcel::Words).into_iter().chain(pieces.map(Parcel::Piece)).collect()
+        words.map(Parcel::Words).into_iter().chain(pieces.map(Piece::new).map(Parcel::Piece)).collect()
     }
 
     #[test]
@@ -347,7 +381,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_of_a_piece_is_found() {
         let mut sent = BytesMut::new();
-        Parcel::Piece(Bytes::from_static(b"some bytes")).encode(&mut sent);
+        Parcel::Piece(Piece::new(Bytes::from_static(b"some bytes"))).encode(&mut sent);
         for at in LENGTH_BYTES + 1..sent.len() {
             let mut flipped = sent.clone();
             flipped[at] ^= 4;

@@ -38,7 +38,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 const KILL_PAUSE_MAX_MS: usize = 700;
 
 /// Bytes behind a stored file's own: four for each block, and its end (`sidecar/src/files/blobs.rs`).
-const BLOCK_BYTES: usize = 128 * 1024;
+const BLOCK_BYTES: usize = 256 * 1024;
 const END_BYTES: usize = 52;
 
 /// What is done.

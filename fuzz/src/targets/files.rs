@@ -1,7 +1,7 @@
 //! What members say to each other about the bytes of files.
 
 use bytes::{Bytes, BytesMut};
-use holdfast_wire::files::{Copied, PIECE_BYTES_MAX, Parcel, Refusal, Upload, Words};
+use holdfast_wire::files::{Copied, PIECE_BYTES_MAX, Parcel, Piece, Refusal, Upload, Words};
 
 use super::peer::written;
 use super::{SMALL, memory};
@@ -74,7 +74,8 @@ fn parcels() -> Vec<Vec<u8>> {
         Words::Done,
         Words::Refused { why: Refusal::Failed, text: "ö".repeat(10_000) },
     ];
-    let pieces = [Bytes::from_static(b"x"), Bytes::from(vec![3; 5_000])].map(Parcel::Piece);
+    let pieces = [Bytes::from_static(b"x"), Bytes::from(vec![3; 5_000])];
+    let pieces = pieces.map(Piece::new).map(Parcel::Piece);
     let all = words.into_iter().chain(refused).map(Parcel::Words).chain(pieces);
     let mut samples = all.map(|parcel| written(|out| parcel.encode(out))).collect::<Vec<_>>();
     samples.push(samples.concat());
@@ -96,7 +97,8 @@ fn read_parcels(bytes: &[u8]) {
     let decode = |read: &mut BytesMut| {
         Parcel::decode(read).inspect(|parcel| {
             if let Some(Parcel::Piece(piece)) = parcel {
-                assert!((1..=PIECE_BYTES_MAX).contains(&piece.len()), "a piece of {} bytes", piece.len());
+                let length = piece.bytes().len();
+                assert!((1..=PIECE_BYTES_MAX).contains(&length), "a piece of {length} bytes");
             }
         })
     };

@@ -6,11 +6,12 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use holdfast_wire::files::{Digest, Parcel, Refusal, Words};
+use holdfast_wire::files::{Digest, Parcel, Piece, Refusal, Words};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Files;
 use super::blobs::{Blob, BlobError};
+use super::buffers::Buffers;
 use super::calls::{Call, CallError};
 use super::limits::{ANSWER_TIME_MAX, IDLE_TIME_MAX, PROMISE_TIME};
 use super::writing::{Writing, keep};
@@ -108,13 +109,13 @@ async fn send(files: &Files, call: &mut Call, digest: Digest, from: u64, to: u64
         Ok(blob) => blob,
         Err(error) => return refuse_blob(files, call, &digest, &error).await,
     };
-    let (mut at, to) = (from, to.min(blob.size()));
+    let (mut at, to, mut buffers) = (from, to.min(blob.size()), Buffers::default());
     call.say(&Words::Here { size: blob.size() }).await?;
     while at < to {
-        match read(&blob, at, to).await {
+        match read(&blob, at, to, &mut buffers).await {
             Ok(piece) => {
                 call.send(&piece).await?;
-                at += piece.len() as u64;
+                at += piece.bytes().len() as u64;
             }
             Err(error) => return refuse_blob(files, call, &digest, &error).await,
         }
@@ -123,9 +124,17 @@ async fn send(files: &Files, call: &mut Call, digest: Digest, from: u64, to: u64
 }
 
 /// Read some of a file where waiting for the disk holds nobody up.
-pub(super) async fn read(blob: &Arc<Blob>, at: u64, to: u64) -> Result<bytes::Bytes, BlobError> {
-    let blob = blob.clone();
-    tokio::task::spawn_blocking(move || blob.read(at, to)).await.unwrap_or(Err(BlobError::Stopping))
+pub(super) async fn read(
+    blob: &Arc<Blob>,
+    at: u64,
+    to: u64,
+    buffers: &mut Buffers,
+) -> Result<Piece, BlobError> {
+    let (blob, mut taken) = (blob.clone(), std::mem::take(buffers));
+    let reading = tokio::task::spawn_blocking(move || (blob.read(at, to, &mut taken), taken));
+    let (read, given_back) = reading.await.map_err(|_| BlobError::Stopping)?;
+    *buffers = given_back;
+    read
 }
 
 /// Say why a file is not given; if it is damaged, have it repaired.

@@ -3,7 +3,7 @@
 //! What two names have in common is there once. A name of a user never comes near a path. A file is
 //!
 //! ```text
-//! bytes | crc32c u32 of each block of 128 KiB | magic 8 | size u64 | sha256 32 | crc32c u32 of these
+//! bytes | crc32c u32 of each block of 256 KiB | magic 8 | size u64 | sha256 32 | crc32c u32 of these
 //! ```
 //!
 //! so that any range of it can be checked before it is given to anybody. It has its name only when it is whole and
@@ -12,6 +12,7 @@
 //! What it refuses to do: know which files are wanted, and remove anything of its own accord.
 
 mod blob;
+mod flushing;
 mod incoming;
 
 use std::fs::{self, File};
@@ -24,6 +25,7 @@ use std::time::SystemTime;
 use holdfast_wire::files::{Digest, PIECE_BYTES_MAX};
 
 pub(crate) use blob::Blob;
+pub(crate) use flushing::Flushing;
 pub(crate) use incoming::{Complete, Incoming};
 
 use super::limits::{SPACE_KEPT_MAX, SPACE_KEPT_PART};
@@ -32,7 +34,7 @@ use super::limits::{SPACE_KEPT_MAX, SPACE_KEPT_PART};
 pub(crate) const BLOCK_BYTES: usize = PIECE_BYTES_MAX;
 
 /// What a file's end begins with.
-const MAGIC: [u8; 8] = *b"HFBLOB\x01\n";
+const MAGIC: [u8; 8] = *b"HFBLOB\x02\n";
 
 /// Bytes of a file's end, behind the checksums of its blocks.
 const END_BYTES: u64 = 8 + 8 + 32 + 4;

@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use holdfast_engine::{MEMBERS_MAX, MemberId, Ordinal};
-use holdfast_wire::files::{Digest, PIECE_BYTES_MAX, Parcel, ParcelError, Refusal, Words, piece_head};
+use holdfast_wire::files::{Digest, PIECE_BYTES_MAX, Parcel, ParcelError, Piece, Refusal, Words};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::limits::{ANSWER_TIME_MAX, VERIFY_TIME_MAX};
@@ -122,22 +122,15 @@ impl Call {
     pub(crate) async fn say(&mut self, words: &Words) -> Result<(), CallError> {
         self.out.clear();
         words.encode(&mut self.out);
-        self.write_out().await
+        let written = tokio::time::timeout(ANSWER_TIME_MAX, self.call.stream.write_all(&self.out));
+        Ok(written.await.map_err(|_| CallError::Silent)??)
     }
 
     /// Send a piece of a file.
-    pub(crate) async fn send(&mut self, piece: &Bytes) -> Result<(), CallError> {
-        for piece in piece.chunks(PIECE_BYTES_MAX) {
-            self.out.clear();
-            self.out.extend_from_slice(&piece_head(piece));
-            self.out.extend_from_slice(piece);
-            self.write_out().await?;
-        }
-        Ok(())
-    }
-
-    async fn write_out(&mut self) -> Result<(), CallError> {
-        let written = tokio::time::timeout(ANSWER_TIME_MAX, self.call.stream.write_all(&self.out));
+    pub(crate) async fn send(&mut self, piece: &Piece) -> Result<(), CallError> {
+        let head = piece.head();
+        let mut both = Buf::chain(&head[..], &piece.bytes()[..]);
+        let written = tokio::time::timeout(ANSWER_TIME_MAX, self.call.stream.write_all_buf(&mut both));
         Ok(written.await.map_err(|_| CallError::Silent)??)
     }
 
@@ -189,7 +182,7 @@ impl Call {
     }
 
     /// The next piece of what was asked for; `None` after the last.
-    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, CallError> {
+    pub(crate) async fn piece(&mut self) -> Result<Option<Piece>, CallError> {
         match self.hear(ANSWER_TIME_MAX).await? {
             Parcel::Piece(piece) => Ok(Some(piece)),
             Parcel::Words(Words::Done) => Ok(None),

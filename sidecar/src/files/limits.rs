@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Largest file. Its block checksums, which are in memory while it arrives, are 2 MiB then.
+/// Largest file. Its block checksums, which are in memory while it arrives, are 1 MiB then.
 pub(crate) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 
 /// Longest name. Names are hashed for the catalogue's keys, so that this is only what people and headers can bear.
@@ -18,7 +18,7 @@ pub(crate) const QUEUE_ITEMS_MAX: usize = 10_000;
 /// Uploads that a member takes at a time. Each holds about 2 MiB: pieces on their way to the disk and to the others.
 pub(crate) const UPLOADS_MAX: usize = 8;
 
-/// Downloads that a member serves at a time. Each holds some blocks of 128 KiB.
+/// Downloads that a member serves at a time. Each holds some blocks of 256 KiB.
 pub(crate) const DOWNLOADS_MAX: usize = 32;
 
 /// Connections of other members about files that are answered at a time; each holds about 1 MiB while bytes arrive.

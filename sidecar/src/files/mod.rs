@@ -7,6 +7,7 @@
 //! | [`blobs`], [`writing`] | bytes on the disk, named by their digest, checked whenever they are read |
 //! | [`promises`] | keeps bytes that no record refers to yet |
 //! | [`calls`], [`answers`] | members ask each other for bytes, on connections of their own |
+//! | [`pieces`], [`buffers`] | what clients send, block by block, and the memory for it |
 //! | [`upload`], [`routing`], [`partial`], [`reading`], [`removal`] | what clients want |
 //! | [`recovery`], [`scrub`] | copies that are missing or damaged are made again |
 //! | [`nodes`] | who is there, and who is best asked |
@@ -18,11 +19,13 @@
 
 mod answers;
 pub(crate) mod blobs;
+mod buffers;
 mod calls;
 pub(crate) mod catalogue;
 pub(crate) mod limits;
 pub(crate) mod nodes;
 pub(crate) mod partial;
+mod pieces;
 mod promises;
 pub(crate) mod reading;
 pub(crate) mod records;

@@ -15,7 +15,7 @@ use holdfast_wire::files::PIECE_BYTES_MAX;
 use tokio::sync::mpsc;
 
 use super::Files;
-use super::blobs::{BlobError, Blobs, to_hex};
+use super::blobs::{BlobError, Blobs, Flushing, to_hex};
 use super::limits::{BODY_STALL_MAX, PARTIAL_TIME, PARTIALS_MAX};
 use super::records::hash;
 use super::upload::{UploadError, Uploaded, Wish};
@@ -132,9 +132,12 @@ impl Partial {
         let mut file = file.map_err(fail(self.path.clone()))?;
         let (sender, mut waiting) = mpsc::channel::<Bytes>(PIECES_MAX);
         let written = tokio::task::spawn_blocking(move || {
+            let mut flushing = Flushing::default();
             while let Some(piece) = waiting.blocking_recv() {
                 file.write_all(&piece)?;
+                flushing.wrote(&file, piece.len())?;
             }
+            flushing.end()?;
             file.sync_all()
         });
         let mut body = std::pin::pin!(body);

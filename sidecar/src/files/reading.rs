@@ -9,10 +9,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::Stream;
 use holdfast_engine::{MemberId, Ordinal};
+use holdfast_wire::files::Piece;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answers::read;
 use super::blobs::{Blob, BlobError};
+use super::buffers::Buffers;
 use super::calls::Call;
 use super::limits::PLACE_TIME_MAX;
 use super::records::FileRecord;
@@ -39,6 +41,7 @@ pub(crate) struct Reading {
     at: u64,
     to: u64,
     source: Option<Source>,
+    buffers: Buffers,
     /// Counts against the member that it comes from.
     transfer: Option<Transfer>,
     /// Where the source began.
@@ -78,6 +81,7 @@ impl Files {
             at: from,
             to,
             source: None,
+            buffers: Buffers::default(),
             transfer: None,
             began_at: from,
             since: Instant::now(),
@@ -107,7 +111,7 @@ impl Reading {
             };
             let (from, read) = match source {
                 Source::Here(blob) => {
-                    let read = read(blob, self.at, self.to).await;
+                    let read = read(blob, self.at, self.to, &mut self.buffers).await;
                     (self.files.me().ordinal, read.map_err(|error| self.damaged_here(&error)))
                 }
                 Source::There(call) => {
@@ -119,7 +123,7 @@ impl Reading {
                     )
                 }
             };
-            match read {
+            match read.map(Piece::into_bytes) {
                 Ok(piece) if !piece.is_empty() && piece.len() as u64 <= self.to - self.at => {
                     self.at += piece.len() as u64;
                     self.files.running().metrics().files.download_bytes.add(piece.len() as u64);

@@ -8,17 +8,17 @@
 use std::time::Duration;
 
 use bytes::Buf;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use holdfast_engine::{MEMBERS_MAX, Ordinal};
-use holdfast_wire::files::{Copied, PIECE_BYTES_MAX, Parcel, Refusal, Upload, Words};
+use holdfast_wire::files::{Copied, Parcel, Refusal, Upload, Words};
 
 use super::answers::{refusal, refuse};
 use super::blobs::BlobError;
 use super::calls::{Call, CallError};
 use super::limits::{ANSWER_TIME_MAX, BODY_STALL_MAX, NAME_BYTES_MAX, PEER_STALL_MAX, TAKE_FINISH_MAX};
+use super::pieces::Pieces;
 use super::upload::{Admitted, Kept, UploadError, Uploaded, Wish};
 use super::{Files, nodes};
-use crate::listener::chain;
 
 /// Longest reason why a copy is missing that is passed on.
 const REASON_BYTES_MAX: usize = 1024;
@@ -86,19 +86,11 @@ impl Files {
     {
         let _transfer = self.transfer(call.member().ordinal);
         let mut body = std::pin::pin!(body);
-        loop {
-            // Returning closes the connection, which takes back what the member has of it.
-            let next = tokio::time::timeout(BODY_STALL_MAX, body.next()).await;
-            let mut bytes = match next.map_err(|_| UploadError::Stalled)? {
-                None => break,
-                Some(Ok(mut bytes)) => bytes.copy_to_bytes(bytes.remaining()),
-                Some(Err(error)) => return Err(UploadError::Body(chain(&error))),
-            };
-            while !bytes.is_empty() {
-                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES_MAX));
-                if let Err(error) = call.send(&piece).await {
-                    return Err(from_call(call.why_not(PEER_STALL_MAX, error).await, true));
-                }
+        let mut pieces = Pieces::of(body.as_mut());
+        // Returning closes the connection, which takes back what the member has of it.
+        while let Some(piece) = pieces.next().await? {
+            if let Err(error) = call.send(&piece).await {
+                return Err(from_call(call.why_not(PEER_STALL_MAX, error).await, true));
             }
         }
         let finished = async {
@@ -156,7 +148,7 @@ impl Files {
         let body = futures::stream::unfold(Some(call), async |call| {
             let call = call?;
             match call.hear(BODY_STALL_MAX + ANSWER_TIME_MAX).await {
-                Ok(Parcel::Piece(piece)) => Some((Ok(piece), Some(call))),
+                Ok(Parcel::Piece(piece)) => Some((Ok(piece.into_bytes()), Some(call))),
                 Ok(Parcel::Words(Words::TakeEnd)) => None,
                 Ok(Parcel::Words(_)) => Some((Err(CallError::Unexpected), None)),
                 Err(error) => Some((Err(error), None)),

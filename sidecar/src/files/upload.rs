@@ -6,11 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
-use futures::{Stream, StreamExt};
+use bytes::Buf;
+use futures::Stream;
 use holdfast_api::WriteConcern as Wished;
 use holdfast_engine::{MemberId, Ordinal, WriteConcern};
-use holdfast_wire::files::{Digest, PIECE_BYTES_MAX, Refusal, Words};
+use holdfast_wire::files::{Digest, Piece, Refusal, Words};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -23,6 +23,7 @@ use super::limits::{
     QUEUE_ITEMS_MAX,
 };
 use super::nodes;
+use super::pieces::Pieces;
 use super::records::{FileRecord, QueueItem, now_ms};
 use super::writing::{PIECES_MAX, Writing, keep};
 use crate::listener::chain;
@@ -123,7 +124,7 @@ pub(crate) enum UploadError {
 struct Branch {
     ordinal: Ordinal,
     /// `None` once the member is left out.
-    pieces: Option<mpsc::Sender<Bytes>>,
+    pieces: Option<mpsc::Sender<Piece>>,
     end: Option<oneshot::Sender<Kept>>,
     sent: JoinHandle<Result<MemberId, CallError>>,
     /// Why it is left out.
@@ -283,27 +284,13 @@ impl Files {
         E: std::error::Error + 'static,
     {
         let mut body = std::pin::pin!(body);
+        let mut pieces = Pieces::of(body.as_mut());
         let mut stopped = false;
-        loop {
-            let next = tokio::time::timeout(BODY_STALL_MAX, body.next()).await;
-            let mut bytes = match next.map_err(|_| UploadError::Stalled)? {
-                None => break,
-                Some(Ok(mut bytes)) => bytes.copy_to_bytes(bytes.remaining()),
-                Some(Err(error)) => return Err(UploadError::Body(chain(&error))),
-            };
-            while !bytes.is_empty() {
-                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES_MAX));
-                for branch in &mut *branches {
-                    branch.piece(&piece).await;
-                }
-                stopped = writing.piece(piece).await.is_err();
-                if stopped {
-                    break;
-                }
+        while !stopped && let Some(piece) = pieces.next().await? {
+            for branch in &mut *branches {
+                branch.piece(&piece).await;
             }
-            if stopped {
-                break;
-            }
+            stopped = writing.piece(piece).await.is_err();
         }
         let complete = writing.complete().await?;
         let said = wish.size.is_none_or(|size| size == complete.size());
@@ -464,7 +451,7 @@ impl Branch {
     }
 
     /// Send a piece, unless the member is left out by now.
-    async fn piece(&mut self, piece: &Bytes) {
+    async fn piece(&mut self, piece: &Piece) {
         let Some(pieces) = &self.pieces else { return };
         match tokio::time::timeout(PEER_STALL_MAX, pieces.send(piece.clone())).await {
             Ok(Ok(())) => return,
@@ -514,7 +501,7 @@ async fn send(
     ordinal: Ordinal,
     upload: u128,
     size: Option<u64>,
-    mut pieces: mpsc::Receiver<Bytes>,
+    mut pieces: mpsc::Receiver<Piece>,
     end: oneshot::Receiver<Kept>,
 ) -> Result<MemberId, CallError> {
     let mut call = files.0.calls.to(ordinal).await?;

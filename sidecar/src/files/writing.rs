@@ -1,7 +1,6 @@
 //! A file on its way to this member's disk, on a thread of its own: hashing and flushing hold nobody else up.
 
-use bytes::Bytes;
-use holdfast_wire::files::Digest;
+use holdfast_wire::files::{Digest, Piece};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -9,12 +8,12 @@ use super::blobs::{BlobError, Blobs, Complete};
 
 /// Pieces that wait for the disk. With the ones on their way to other members, which are the same memory, an upload holds
 /// no more than these twice.
-pub(crate) const PIECES_MAX: usize = 8;
+pub(crate) const PIECES_MAX: usize = 4;
 
 /// A file on its way to the disk. Dropped before [`Writing::complete`], it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Writing {
-    pieces: mpsc::Sender<Bytes>,
+    pieces: mpsc::Sender<Piece>,
     written: JoinHandle<Result<Complete, BlobError>>,
 }
 
@@ -25,7 +24,7 @@ pub(crate) struct Stopped;
 impl Writing {
     /// Begin a file that will have `size` bytes, if that is known.
     pub(crate) fn begin(blobs: &Blobs, size: Option<u64>) -> Writing {
-        let (pieces, mut waiting) = mpsc::channel::<Bytes>(PIECES_MAX);
+        let (pieces, mut waiting) = mpsc::channel::<Piece>(PIECES_MAX);
         let blobs = blobs.clone();
         let written = tokio::task::spawn_blocking(move || {
             let mut incoming = blobs.begin(size)?;
@@ -38,7 +37,7 @@ impl Writing {
     }
 
     /// Write the next piece, once there is room for it.
-    pub(crate) async fn piece(&self, piece: Bytes) -> Result<(), Stopped> {
+    pub(crate) async fn piece(&self, piece: Piece) -> Result<(), Stopped> {
         self.pieces.send(piece).await.map_err(|_| Stopped)
     }
 

@@ -7,11 +7,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use holdfast_wire::files::Digest;
+use bytes::BytesMut;
+use holdfast_wire::files::{Digest, Piece};
 use sha2::{Digest as _, Sha256};
 
 use super::{BLOCK_BYTES, BlobError, END_BYTES, MAGIC, fail};
+use crate::files::buffers::Buffers;
 
 /// A file that is open for reading.
 #[derive(Debug)]
@@ -39,20 +40,25 @@ impl Blob {
         self.size
     }
 
-    /// The bytes from `at` on to the end of their block, but not beyond `to`; checked.
-    pub(crate) fn read(&self, at: u64, to: u64) -> Result<Bytes, BlobError> {
+    /// The bytes from `at` on to the end of their block, but not beyond `to`, which is larger than `at`; checked.
+    pub(crate) fn read(&self, at: u64, to: u64, buffers: &mut Buffers) -> Result<Piece, BlobError> {
         let block = at / BLOCK_BYTES as u64;
-        let bytes = self.block(block)?;
+        let mut bytes = buffers.take();
+        let sum = self.block(block, &mut bytes)?;
         let first = block * BLOCK_BYTES as u64;
         let end = (to.min(self.size) - first).min(bytes.len() as u64) as usize;
-        Ok(Bytes::from(bytes).slice((at - first) as usize..end))
+        let wanted = (at - first) as usize..end;
+        let whole = wanted == (0..bytes.len());
+        let bytes = bytes.freeze().slice(wanted);
+        Ok(if whole { Piece::with_sum(bytes, sum) } else { Piece::new(bytes) })
     }
 
     /// Read all of it; whether it is what it was.
     pub(crate) fn verify(&self) -> Result<(), BlobError> {
-        let mut hash = Sha256::new();
+        let (mut hash, mut bytes) = (Sha256::new(), BytesMut::new());
         for block in 0..self.size.div_ceil(BLOCK_BYTES as u64) {
-            hash.update(self.block(block)?);
+            self.block(block, &mut bytes)?;
+            hash.update(&bytes);
         }
         if hash.finalize()[..] == self.digest {
             return Ok(());
@@ -60,17 +66,19 @@ impl Blob {
         Err(damaged(&self.path, "its SHA-256 is another"))
     }
 
-    fn block(&self, block: u64) -> Result<Vec<u8>, BlobError> {
+    /// Read a block; its checksum, which is right.
+    fn block(&self, block: u64, bytes: &mut BytesMut) -> Result<u32, BlobError> {
         let first = block * BLOCK_BYTES as u64;
         let length = (self.size.saturating_sub(first)).min(BLOCK_BYTES as u64) as usize;
-        let mut bytes = vec![0; length];
-        self.read_at(&mut bytes, first)?;
+        bytes.resize(length, 0);
+        self.read_at(bytes, first)?;
         let mut sum = [0; 4];
         self.read_at(&mut sum, self.size + 4 * block)?;
-        if crc32c::crc32c(&bytes) != u32::from_le_bytes(sum) {
+        let sum = u32::from_le_bytes(sum);
+        if crc32c::crc32c(bytes) != sum {
             return Err(damaged(&self.path, &format!("the block at byte {first} has another checksum")));
         }
-        Ok(bytes)
+        Ok(sum)
     }
 
     fn read_at(&self, bytes: &mut [u8], at: u64) -> Result<(), BlobError> {

@@ -7,15 +7,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use holdfast_wire::files::Digest;
+use holdfast_wire::files::{Digest, Piece};
 use sha2::{Digest as _, Sha256};
 
+use super::flushing::{FLUSH_BYTES, Flushing};
 use super::{BLOCK_BYTES, BlobError, Blobs, MAGIC, fail, sync_folder, to_hex};
 use crate::files::limits::FILE_BYTES_MAX;
-
-/// Bytes after which the file is flushed while it grows, and looked whether there is room for as many more. The log's next
-/// flush waits behind what the disk was given before.
-const FLUSH_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A file that is being written. Dropped before [`Incoming::keep`], it leaves nothing behind.
 #[derive(Debug)]
@@ -29,7 +26,7 @@ pub(crate) struct Incoming {
     /// The checksum of the block that is not whole.
     sum: u32,
     size: u64,
-    flushed: u64,
+    flushing: Flushing,
 }
 
 /// A file that is complete, but has no name yet.
@@ -48,16 +45,34 @@ impl Incoming {
         let path = blobs.unfinished();
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = file.map_err(|error| fail("create", &path, error))?;
-        Ok(Incoming { blobs, path, file, hash: Sha256::new(), sums: Vec::new(), sum: 0, size: 0, flushed: 0 })
+        let (hash, flushing) = (Sha256::new(), Flushing::default());
+        Ok(Incoming { blobs, path, file, hash, sums: Vec::new(), sum: 0, size: 0, flushing })
     }
 
     /// Write the next bytes.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+    pub(crate) fn write(&mut self, piece: &Piece) -> Result<(), BlobError> {
+        let bytes = piece.bytes();
         if self.size + bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(BlobError::TooLarge { max: FILE_BYTES_MAX });
         }
         self.file.write_all(bytes).map_err(|error| fail("write", &self.path, error))?;
         self.hash.update(bytes);
+        let begins_a_block = self.size.is_multiple_of(BLOCK_BYTES as u64);
+        if begins_a_block && bytes.len() == BLOCK_BYTES {
+            self.sums.extend_from_slice(&piece.sum().to_le_bytes());
+            self.size += bytes.len() as u64;
+        } else {
+            self.add_to_sums(bytes);
+        }
+        let flushed = self.flushing.wrote(&self.file, bytes.len());
+        if flushed.map_err(|error| fail("flush", &self.path, error))? {
+            // Whether there is room for as many more.
+            self.blobs.check_room(FLUSH_BYTES)?;
+        }
+        Ok(())
+    }
+
+    fn add_to_sums(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
             let filled = (self.size % BLOCK_BYTES as u64) as usize;
@@ -69,12 +84,6 @@ impl Incoming {
             }
             rest = later;
         }
-        if self.size - self.flushed >= FLUSH_BYTES {
-            self.file.sync_data().map_err(|error| fail("flush", &self.path, error))?;
-            self.flushed = self.size;
-            self.blobs.check_room(FLUSH_BYTES)?;
-        }
-        Ok(())
     }
 
     /// Nothing follows.
@@ -119,8 +128,9 @@ impl Complete {
             }
         }
         let end = self.end();
-        let Incoming { blobs, path, file, .. } = &mut self.incoming;
+        let Incoming { blobs, path, file, flushing, .. } = &mut self.incoming;
         file.write_all(&end).map_err(|error| fail("write", path, error))?;
+        flushing.end().map_err(|error| fail("flush", path, error))?;
         file.sync_all().map_err(|error| fail("flush", path, error))?;
         let folder = target.parent().expect("a file is in a folder");
         if !folder.is_dir() {

@@ -1,4 +1,7 @@
+use holdfast_wire::files::Piece;
+
 use super::*;
+use crate::files::buffers::Buffers;
 use crate::files::limits::FILE_BYTES_MAX;
 
 fn folder() -> (tempfile::TempDir, Blobs) {
@@ -11,10 +14,14 @@ fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 31 % 251) as u8).collect()
 }
 
+fn piece(bytes: &[u8]) -> Piece {
+    Piece::new(bytes::Bytes::copy_from_slice(bytes))
+}
+
 fn keep(blobs: &Blobs, bytes: &[u8], chunk: usize) -> Digest {
     let mut incoming = blobs.begin(Some(bytes.len() as u64)).expect("room");
     for chunk in bytes.chunks(chunk) {
-        incoming.write(chunk).expect("written");
+        incoming.write(&piece(chunk)).expect("written");
     }
     let complete = incoming.complete();
     let digest = complete.digest();
@@ -23,9 +30,9 @@ fn keep(blobs: &Blobs, bytes: &[u8], chunk: usize) -> Digest {
 }
 
 fn read(blob: &Blob, from: u64, to: u64) -> Result<Vec<u8>, BlobError> {
-    let mut read = Vec::new();
+    let (mut read, mut buffers) = (Vec::new(), Buffers::default());
     while from + (read.len() as u64) < to {
-        read.extend_from_slice(&blob.read(from + read.len() as u64, to)?);
+        read.extend_from_slice(blob.read(from + read.len() as u64, to, &mut buffers)?.bytes());
     }
     Ok(read)
 }
@@ -107,12 +114,12 @@ fn what_comes_again_takes_the_place_of_what_is_damaged_and_no_other() {
 fn what_is_not_finished_leaves_nothing() {
     let (folder, blobs) = folder();
     let mut incoming = blobs.begin(None).expect("room");
-    incoming.write(b"half").expect("written");
+    incoming.write(&piece(b"half")).expect("written");
     assert_eq!(files(&folder).len(), 1);
     drop(incoming);
     assert_eq!(files(&folder), Vec::<PathBuf>::new());
     let mut other = blobs.begin(None).expect("room");
-    other.write(b"something else").expect("written");
+    other.write(&piece(b"something else")).expect("written");
     let mismatch = other.complete().keep(&[1; 32], 14);
     assert!(matches!(mismatch, Err(BlobError::Mismatch(_))), "{mismatch:?}");
     assert_eq!(files(&folder), Vec::<PathBuf>::new());
@@ -173,7 +180,7 @@ fn a_full_disk_keeps_room_for_the_log_and_nothing_of_the_file() {
     let too_large = blobs.begin(Some(before));
     assert!(matches!(too_large, Err(BlobError::Full { .. })), "{too_large:?}");
     let mut incoming = blobs.begin(None).expect("room for some");
-    let full = (0..24).find_map(|_| incoming.write(&[7; 1024 * 1024]).err());
+    let full = (0..192).find_map(|_| incoming.write(&piece(&[7; BLOCK_BYTES])).err());
     assert!(matches!(full, Some(BlobError::Full { .. })), "{full:?}");
     assert!(blobs.free().expect("a volume").0 >= kept, "the log's room was taken");
     drop(incoming);
@@ -181,7 +188,7 @@ fn a_full_disk_keeps_room_for_the_log_and_nothing_of_the_file() {
     let mut incoming = blobs.begin(None).expect("room again");
     let ballast = fs::write(disk.0.path().join("ballast"), vec![1; before as usize - 512 * 1024]);
     ballast.expect("it has so much");
-    let full = (0..24).find_map(|_| incoming.write(&[7; 256 * 1024]).err());
+    let full = (0..48).find_map(|_| incoming.write(&piece(&[7; BLOCK_BYTES])).err());
     assert!(matches!(full, Some(BlobError::Full { .. })), "{full:?}");
     drop(incoming);
     fs::remove_file(disk.0.path().join("ballast")).expect("removed");
