@@ -3,7 +3,7 @@
 //! The names of the defaults, and the full names, are those that scripts of the research protocol look for. It refuses to say
 //! how a store is run.
 
-use holdfast_api::{Durability, Span, Strategy};
+use holdfast_api::{Consensus, Durability, Span, Strategy};
 use serde::{Deserialize, Serialize};
 
 /// A store as an experiment compares it.
@@ -86,6 +86,23 @@ impl Configuration {
         ]
     }
 
+    /// How a write is agreed upon. Two members have no majority without each other, and could survive nothing: they are in
+    /// sync instead, and either goes on alone. Hybrid needs a majority for its checkpoints outside.
+    pub fn consensus(&self) -> Consensus {
+        match (self.strategy, self.replicas) {
+            (Strategy::Replication, 2) => Consensus::InSync,
+            _ => Consensus::Majority,
+        }
+    }
+
+    /// How many members may fail at a time while the others go on.
+    pub fn tolerates(&self) -> u8 {
+        match self.consensus() {
+            Consensus::InSync => self.replicas - 1,
+            Consensus::Majority => (self.replicas - 1) / 2,
+        }
+    }
+
     /// The strategy's name as the protocol writes it: `checkpointing`.
     pub fn strategy_name(&self) -> &'static str {
         match self.strategy {
@@ -122,6 +139,14 @@ mod tests {
         let expected = "Baseline Checkpoint_15s Checkpoint_30s Checkpoint_60s Replication_F2 Replication_F3 \
                         Replication_F5 Hybrid_30s_F3";
         assert_eq!(names.join(" "), expected);
+    }
+
+    #[test]
+    fn two_members_survive_the_loss_of_either() {
+        let tolerated = |configuration: Configuration| configuration.tolerates();
+        assert_eq!([1, 2, 3, 5].map(|members| tolerated(Configuration::replication(members))), [0, 1, 1, 2]);
+        assert_eq!(tolerated(Configuration::hybrid(30, 2)), 0);
+        assert_eq!(tolerated(Configuration::baseline()), 0);
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(crate) async fn run(
     let whole = bed.wait_until_well(RECOVERY_MAX).await.is_ok();
     let load = load.end(&bed.all, injected.began, whole).await;
     let items_recovered = items::count(&bed.all, &stored, if whole { RECOVERY_MAX } else { READ_MAX }).await;
-    let note = recovered.note(bed.replicas(), &fault, whole);
+    let note = recovered.note(configuration, &fault, whole);
     Ok(Found { stored, triggered, at_risk, recovered, load, items_recovered, note }.measurement(protocol))
 }
 

@@ -1,6 +1,6 @@
 //! How a store is, by what its members say of themselves.
 
-use holdfast_api::http::{Role, Status};
+use holdfast_api::http::{InSync, Role, Status};
 use holdfast_client::Client;
 use tokio::task::JoinSet;
 
@@ -22,7 +22,8 @@ pub(crate) fn leader(statuses: Vec<Option<Status>>) -> Option<Status> {
     statuses.into_iter().flatten().filter(leads).max_by_key(|status| status.term)
 }
 
-/// Whether every member leads or follows the same leader, and that one reaches all others.
+/// Whether every member leads or follows the same leader, and that one reaches all others. With consensus InSync every
+/// member is in sync, too: who is not could not take over.
 pub(crate) fn is_well(statuses: &[Option<Status>]) -> bool {
     let leads = |status: &&Status| status.role == Role::Leader;
     let Some(leader) = statuses.iter().flatten().find(leads) else { return false };
@@ -33,5 +34,8 @@ pub(crate) fn is_well(statuses: &[Option<Status>]) -> bool {
                 && matches!(status.role, Role::Leader | Role::Follower)
         })
     };
-    statuses.iter().all(well) && leader.peers.iter().all(|peer| peer.connected)
+    let in_sync = |in_sync: &InSync| in_sync.members.len() == statuses.len();
+    leader.in_sync.as_ref().is_none_or(in_sync)
+        && statuses.iter().all(well)
+        && leader.peers.iter().all(|peer| peer.connected)
 }

@@ -15,8 +15,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::fault::{Fault, Injected, LASTS};
 use super::items::Stored;
 use super::{RECOVERY_MAX, items};
-use crate::FailureKind;
 use crate::testbed::Bed;
+use crate::{Configuration, FailureKind};
 
 /// How often every member is asked: the error of a recovery time, if its answer had to wait for the next question.
 const ASK_INTERVAL: Duration = Duration::from_millis(1);
@@ -65,7 +65,7 @@ impl Recovery {
     /// Asks for this key.
     pub(crate) fn of(bed: &Bed, key: String, value: Option<Bytes>, fault: &Fault) -> Recovery {
         // Somebody who is alone has nobody to take over: a pause ends by itself then.
-        let ends = !fault.kills() && bed.replicas() < 3 && fault.kind() != FailureKind::Latency;
+        let ends = !fault.kills() && bed.tolerates() == 0 && fault.kind() != FailureKind::Latency;
         let mends = fault.members().to_vec();
         Recovery { key, value, lasts: ends.then_some(LASTS), mends, kind: fault.kind() }
     }
@@ -155,7 +155,7 @@ pub(crate) async fn ask(client: &NativeClient, key: &str) -> Option<Value> {
 
 impl Recovered {
     /// What a reader should know of this recovery.
-    pub(crate) fn note(&self, replicas: u8, fault: &Fault, whole: bool) -> Option<String> {
+    pub(crate) fn note(&self, configuration: &Configuration, fault: &Fault, whole: bool) -> Option<String> {
         let mut notes = Vec::new();
         match self.found {
             Found::Data => {}
@@ -166,13 +166,14 @@ impl Recovered {
                 notes.push(format!("nobody answered within {} s", RECOVERY_MAX.as_secs()));
             }
         }
-        if replicas == 2 && self.found != Found::Nobody {
+        let nobody_takes_over = configuration.tolerates() == 0;
+        if configuration.replicas == 2 && nobody_takes_over && self.found != Found::Nobody {
             notes.push(
                 "two members have no majority without each other: the one that failed had to come back"
                     .to_owned(),
             );
         }
-        if !fault.kills() && replicas < 3 && fault.kind() != FailureKind::Latency {
+        if !fault.kills() && nobody_takes_over && fault.kind() != FailureKind::Latency {
             notes.push(format!("nobody could take over; the failure ended after {} s", LASTS.as_secs()));
         }
         if !whole && self.found != Found::Nobody {

@@ -97,7 +97,7 @@ impl Subject<'_> {
         let load = load.end(reader, began, well.is_some()).await;
         let items_recovered =
             items::count(reader, &stored, if well.is_some() { RECOVERY_MAX } else { READ_MAX }).await;
-        let note = recovered.note(replicas, &fault, well.is_some());
+        let note = recovered.note(configuration, &fault, well.is_some());
         Ok(Found { stored, triggered, at_risk, recovered, load, items_recovered, note }.measurement(protocol))
     }
 

@@ -223,6 +223,7 @@ fn spec(asked: &FaultExperimentSpec, configuration: &Configuration, image: &str)
     ReplicatedStoreSpec {
         strategy,
         replicas,
+        consensus: configuration.consensus(),
         durability,
         checkpoint,
         storage: StorageSpec {

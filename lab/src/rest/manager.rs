@@ -268,9 +268,8 @@ impl Manager {
             down.extend(active.state().faults.iter().flat_map(|failed| failed.fault.members().to_vec()));
             down.sort_unstable();
             down.dedup();
-            let left = usize::from(bed.replicas()) - down.len();
             let slow = kind == FailureKind::Latency;
-            let healthy = slow || left > usize::from(bed.replicas()) / 2;
+            let healthy = slow || down.len() <= usize::from(bed.tolerates());
             let (fault, injected) = (Arc::new(fault), Arc::new(injected));
             let takeover = healthy.then(|| {
                 let (key, value) =

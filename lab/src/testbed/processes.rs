@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use holdfast_api::http::Status;
 use holdfast_api::{
-    CheckpointSettings, Compression, Consensus, FaultSettings, HEARTBEAT_INTERVAL_DEFAULT,
-    HEARTBEAT_TIMEOUT_DEFAULT, HeartbeatSettings, Settings, StoreName, WriteConcern,
+    CheckpointSettings, Compression, FaultSettings, HEARTBEAT_INTERVAL_DEFAULT, HEARTBEAT_TIMEOUT_DEFAULT,
+    HeartbeatSettings, Settings, StoreName, WriteConcern,
 };
 use holdfast_client::{Admin, Client, NativeClient};
 use holdfast_laptop::process::Program;
@@ -58,6 +58,7 @@ pub(crate) struct Bed {
     /// To each member's status, past all lines that may be cut.
     statuses: Vec<Client>,
     strategy: holdfast_api::Strategy,
+    tolerates: u8,
 }
 
 impl Processes {
@@ -93,7 +94,7 @@ impl Processes {
         let plan = Plan { settings: settings(configuration), program, verb: &verb, links };
         let failed = |error| TestbedError::new("starting the store", error);
         let store = Store::start(plan, scratch).await.map_err(|error| failed(error.into()))?;
-        let bed = Bed::reach(store, configuration.strategy).map_err(failed)?;
+        let bed = Bed::reach(store, configuration).map_err(failed)?;
         bed.wait_until_well(READY_MAX).await?;
         Ok(bed)
     }
@@ -117,7 +118,7 @@ impl Testbed for Processes {
 impl Bed {
     fn reach(
         store: Store,
-        strategy: holdfast_api::Strategy,
+        configuration: &Configuration,
     ) -> Result<Bed, Box<dyn std::error::Error + Send + Sync>> {
         let addresses = store.clients();
         let members =
@@ -127,12 +128,18 @@ impl Bed {
             Client::new([member.endpoint()]).map(|client| client.with_deadline(STATUS_MAX))
         };
         let statuses = store.members().iter().map(status).collect::<Result<_, _>>()?;
-        Ok(Bed { store, members, all, statuses, strategy })
+        let (strategy, tolerates) = (configuration.strategy, configuration.tolerates());
+        Ok(Bed { store, members, all, statuses, strategy, tolerates })
     }
 
     /// How many members there are.
     pub(crate) fn replicas(&self) -> u8 {
         self.members.len() as u8
+    }
+
+    /// How many of them may fail at a time while the others go on.
+    pub(crate) fn tolerates(&self) -> u8 {
+        self.tolerates
     }
 
     pub(crate) fn strategy(&self) -> holdfast_api::Strategy {
@@ -210,7 +217,7 @@ fn settings(configuration: &Configuration) -> Settings {
         store: StoreName { namespace: "lab".to_owned(), name: "experiment".to_owned(), uid: None },
         replicas,
         strategy,
-        consensus: Consensus::Majority,
+        consensus: configuration.consensus(),
         min_in_sync: 1,
         durability: durability.unwrap_or(strategy.durability()),
         write_concern: WriteConcern::Majority,
