@@ -4,15 +4,15 @@
 //! started it ends the process then, and whatever runs the process starts the next one.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use holdfast_engine::{Config, Consensus, MEMBERS_MAX, MemberId, Ordinal};
 use holdfast_storage::{
-    CheckpointError, CheckpointFile, CheckpointReader, Flushed, LogPolicy, OpenError, Opened,
-    Options as LogOptions, Outside, Pace, Scrubbed,
+    CheckpointError, CheckpointFile, CheckpointReader, Checkpoints, Disk, Flushed, LogPolicy, LogWriter,
+    OpenError, Opened, Options as LogOptions, Outside, Pace, Scrub, Scrubbed, Scrubber,
 };
 use holdfast_store::{RestoreError, Store};
 use tokio::runtime::{self, Runtime};
@@ -102,6 +102,14 @@ pub struct Found {
     pub torn_bytes: u64,
     /// What was repaired before, in words, if anything was.
     pub repaired: Option<String>,
+}
+
+impl Found {
+    /// What a person should know about the start.
+    fn note(&self) -> Option<String> {
+        let lost = "everything this store held is lost: its strategy keeps nothing when the member stops; it began again, empty";
+        self.lost_everything.then(|| lost.to_owned()).or_else(|| self.repaired.clone())
+    }
 }
 
 /// Why a member did not start.
@@ -314,11 +322,6 @@ fn found(options: &MemberOptions, restored: &Restored) -> Result<Found, StartErr
 
 type CoreEnd = oneshot::Receiver<Result<(), Broken>>;
 
-/// The store's checkpoints outside of its members.
-fn outside(folder: Option<&Path>, store: &str) -> Option<Outside> {
-    folder.map(|folder| Outside::new(folder, store))
-}
-
 /// Start everything that runs.
 fn assemble(
     options: MemberOptions,
@@ -329,90 +332,116 @@ fn assemble(
 ) -> Result<(Peers, CoreEnd), StartError> {
     let Restored { opened, store, newest } = restored;
     let me = MemberId { ordinal: options.ordinal, incarnation: opened.incarnation };
-    let (members, addressed) = (options.members, options.peers.len());
-    let sees_to = wanted(opened.restored.formation.is_some(), members, addressed);
-    let files = opened.disk.checkpoints();
-    let (fsync_seconds, written) =
-        (options.metrics.fsync_seconds.clone(), options.metrics.disk_written_bytes.clone());
-    let disk = opened.disk.on_flush(move |flush| {
-        written.add(flush.bytes as u64);
-        if flush.what == Flushed::Log {
-            fsync_seconds.observe(flush.fsync);
-        }
-    });
-    let scrub = disk.scrub();
-    let (scrub_metrics, scrub_queue) = (options.metrics.clone(), queue.clone());
-    let done = queue.clone();
-    let writer = disk
-        .start(move |result| {
-            let _ = done.push_always(Event::Durable { result });
-        })
-        .map_err(|source| StartError::Thread { thread: "writer", source })?;
+    tracing::info!(member = %me, members = options.members, store = options.store, "starting");
+    let store_id = opened.restored.formation.as_ref().map(|formation| formation.store);
+    let config = config(&options, me, store_id.is_some());
+    let (files, scrub) = (opened.disk.checkpoints(), opened.disk.scrub());
+    let checkpoints = checkpoint_settings(&options, files.clone(), newest, queue);
+    let writer = start_writer(opened.disk, &options.metrics, queue)?;
+    let authority = start_authority(&options, queue)?;
     let connections = PeersOptions {
         me,
         store: options.store.clone(),
-        store_id: opened.restored.formation.as_ref().map(|formation| formation.store),
+        store_id,
         addresses: options.peers,
         heartbeat_timeout: options.timing.heartbeat_timeout,
-        files: files.clone(),
+        files,
         queue: queue.clone(),
         metrics: options.metrics.clone(),
         source: Source::Core,
         on_core: Some(runtime.handle().clone()),
     };
     let peers = Peers::start(connections, options.peer_listener);
-    let lost = "everything this store held is lost: its strategy keeps nothing when the member stops; it began again, empty";
-    let note = found.lost_everything.then(|| lost.to_owned()).or_else(|| found.repaired.clone());
-    tracing::info!(member = %me, members, store = options.store, "starting");
-    let authority = options.in_sync.as_ref();
-    let authority = authority.map(|in_sync| Asker::start(in_sync, &options.data, queue.clone())).transpose();
-    let authority = authority.map_err(|source| StartError::Thread { thread: "authority", source })?;
+    let scrubber = start_scrubber(scrub, &options.metrics, queue)?;
     let core = Core::new(CoreOptions {
-        config: Config {
-            consensus: consensus(options.in_sync.as_ref()),
-            ..config(me, sees_to, options.log, &options.timing)
-        },
-        members,
+        config,
+        members: options.members,
         restored: opened.restored,
         store,
         writer,
         log_kept: options.log == LogPolicy::Kept,
-        checkpoints: CheckpointSettings {
-            files,
-            log_is_needed: options.log == LogPolicy::Kept || addressed > 1,
-            interval: options.timing.checkpoint_interval,
-            retain: options.timing.checkpoint_retain,
-            compression: options.timing.checkpoint_compression,
-            ordinal: me.ordinal,
-            newest,
-            outside: outside(options.checkpoints_outside.as_deref(), &options.store),
-            queue: queue.clone(),
-            metrics: options.metrics.clone(),
-        },
+        checkpoints,
         store_name: options.store,
         faults: options.faults,
         authority,
-        note,
+        note: found.note(),
         queue: queue.clone(),
         peers: peers.shared().clone(),
         metrics: options.metrics,
     });
-    let scrubber = scrub
-        .start(Pace::default(), move |scrubbed| hear(scrubbed, &scrub_metrics, &scrub_queue))
-        .map_err(|source| StartError::Thread { thread: "scrub", source })?;
+    Ok((peers, start_core(core, runtime, scrubber, queue)?))
+}
+
+/// When and where this member writes checkpoints.
+fn checkpoint_settings(
+    options: &MemberOptions,
+    files: Checkpoints,
+    newest: Option<CheckpointFile>,
+    queue: &Arc<Queue>,
+) -> CheckpointSettings {
+    let outside = options.checkpoints_outside.as_deref();
+    CheckpointSettings {
+        files,
+        log_is_needed: options.log == LogPolicy::Kept || options.peers.len() > 1,
+        interval: options.timing.checkpoint_interval,
+        retain: options.timing.checkpoint_retain,
+        compression: options.timing.checkpoint_compression,
+        ordinal: options.ordinal,
+        newest,
+        outside: outside.map(|folder| Outside::new(folder, &options.store)),
+        queue: queue.clone(),
+        metrics: options.metrics.clone(),
+    }
+}
+
+/// Start the thread that writes to the disk; the core hears what is durable.
+fn start_writer(disk: Disk, metrics: &Metrics, queue: &Arc<Queue>) -> Result<LogWriter, StartError> {
+    let (fsync_seconds, written) = (metrics.fsync_seconds.clone(), metrics.disk_written_bytes.clone());
+    let disk = disk.on_flush(move |flush| {
+        written.add(flush.bytes as u64);
+        if flush.what == Flushed::Log {
+            fsync_seconds.observe(flush.fsync);
+        }
+    });
+    let queue = queue.clone();
+    let started = disk.start(move |result| {
+        let _ = queue.push_always(Event::Durable { result });
+    });
+    started.map_err(|source| StartError::Thread { thread: "writer", source })
+}
+
+/// Start to ask what decides in the store, if that is not a majority.
+fn start_authority(options: &MemberOptions, queue: &Arc<Queue>) -> Result<Option<Asker>, StartError> {
+    let Some(in_sync) = &options.in_sync else { return Ok(None) };
+    let started = Asker::start(in_sync, &options.data, queue.clone());
+    started.map(Some).map_err(|source| StartError::Thread { thread: "authority", source })
+}
+
+/// Start to read the disk again in the background.
+fn start_scrubber(scrub: Scrub, metrics: &Metrics, queue: &Arc<Queue>) -> Result<Scrubber, StartError> {
+    let (metrics, queue) = (metrics.clone(), queue.clone());
+    let started = scrub.start(Pace::default(), move |scrubbed| hear(scrubbed, &metrics, &queue));
+    started.map_err(|source| StartError::Thread { thread: "scrub", source })
+}
+
+/// Start the core's thread; it says how it ended.
+fn start_core(
+    core: Core,
+    runtime: Runtime,
+    scrubber: Scrubber,
+    queue: &Arc<Queue>,
+) -> Result<CoreEnd, StartError> {
     let (end, ended) = oneshot::channel();
     let closing = CloseOnDrop(queue.clone());
-    thread::Builder::new()
-        .name("core".to_owned())
-        .spawn(move || {
-            let closing = closing; // also when the core panics
-            let result = core.run(&runtime);
-            drop(scrubber); // it has the folder open
-            drop(closing);
-            let _ = end.send(result);
-        })
-        .map_err(|source| StartError::Thread { thread: "core", source })?;
-    Ok((peers, ended))
+    let run = move || {
+        let closing = closing; // also when the core panics
+        let result = core.run(&runtime);
+        drop(scrubber); // it has the folder open
+        drop(closing);
+        let _ = end.send(result);
+    };
+    let started = thread::Builder::new().name("core".to_owned()).spawn(run);
+    started.map(|_| ended).map_err(|source| StartError::Thread { thread: "core", source })
 }
 
 /// Pass on what reading the disk again has found.
@@ -431,21 +460,23 @@ fn consensus(in_sync: Option<&InSync>) -> Consensus {
     in_sync.map_or(Consensus::Majority, |in_sync| Consensus::InSync { min: in_sync.min })
 }
 
+/// The engine's settings, for a store that was formed before or not.
 #[allow(
     clippy::needless_update,
     reason = "with the engine's feature `seeded-bugs`, which the simulator needs, it is not"
 )]
-fn config(me: MemberId, members: u8, log: LogPolicy, timing: &Timing) -> Config {
+fn config(options: &MemberOptions, me: MemberId, formed: bool) -> Config {
     Config {
         me,
-        members,
-        heartbeat_interval: timing.heartbeat_interval,
-        election_timeout: timing.heartbeat_timeout,
+        members: wanted(formed, options.members, options.peers.len()),
+        consensus: consensus(options.in_sync.as_ref()),
+        heartbeat_interval: options.timing.heartbeat_interval,
+        election_timeout: options.timing.heartbeat_timeout,
         campaign_stagger: CAMPAIGN_STAGGER,
         append_bytes_max: APPEND_BYTES_MAX,
         appends_in_flight_max: APPENDS_IN_FLIGHT_MAX,
         uncommitted_bytes_max: UNCOMMITTED_BYTES_MAX,
-        log_bytes_kept: if log == LogPolicy::Kept { LOG_BYTES_KEPT } else { 0 },
+        log_bytes_kept: if options.log == LogPolicy::Kept { LOG_BYTES_KEPT } else { 0 },
         seed: random(),
         ..Config::default()
     }
@@ -463,6 +494,7 @@ impl Drop for CloseOnDrop {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
+    use std::path::Path;
 
     use bytes::Bytes;
     use holdfast_engine::{Index, Position, WriteConcern};
