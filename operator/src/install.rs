@@ -5,6 +5,7 @@
 //! give rights that it has not itself, and it deletes nothing but pods and their volumes. The lab's installation is in [`lab`].
 
 pub mod lab;
+mod security;
 
 use holdfast_api::names::{EXPERIMENT_PLURAL, GROUP, OPERATOR, PLURAL};
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -206,12 +207,7 @@ fn deployment(version: &str) -> Value {
                 "spec": {
                     "serviceAccountName": OPERATOR,
                     "automountServiceAccountToken": true,
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "runAsUser": 65532,
-                        "runAsGroup": 65532,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
+                    "securityContext": security::pod(),
                     "terminationGracePeriodSeconds": 30,
                     "topologySpreadConstraints": [{
                         "maxSkew": 1,
@@ -239,11 +235,7 @@ fn container(version: &str) -> Value {
         "livenessProbe": probe("/livez", 10),
         "readinessProbe": probe("/readyz", 2),
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": security::container(),
     })
 }
 

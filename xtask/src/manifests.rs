@@ -124,27 +124,6 @@ mod tests {
         }
     }
 
-    /// As for the operator's.
-    #[test]
-    fn chart_and_manifest_run_the_lab_alike() {
-        let chart = read("charts/holdfast/templates/lab.yaml");
-        let manifest = lab().expect("the manifest can be made");
-        for line in [
-            "runAsNonRoot: true",
-            "readOnlyRootFilesystem: true",
-            "allowPrivilegeEscalation: false",
-            "type: RuntimeDefault",
-            "path: /livez",
-            "containerPort: 8000",
-            "type: Recreate",
-            "name: HOLDFAST_LAB_IMAGE",
-            "mountPath: /var/lib/holdfast-lab",
-        ] {
-            assert!(chart.contains(line), "the chart has no {line:?}");
-            assert!(manifest.contains(line), "the manifest has no {line:?}");
-        }
-    }
-
     #[test]
     fn the_chart_is_of_the_version_that_it_installs() {
         let chart: Value = serde_yaml::from_str(&read("charts/holdfast/Chart.yaml")).expect("YAML");
@@ -153,25 +132,45 @@ mod tests {
         }
     }
 
-    /// The chart's Deployment and the plain manifest's are written in two languages; what matters must be in both.
+    /// What everything that is installed may do in its pod, and how it is asked whether it lives.
+    const CONFINED: [&str; 5] = [
+        "runAsNonRoot: true",
+        "readOnlyRootFilesystem: true",
+        "allowPrivilegeEscalation: false",
+        "type: RuntimeDefault",
+        "path: /livez",
+    ];
+
+    /// The chart's Deployments and the plain manifests' are written in two languages; what matters must be in both.
+    fn check_alike(template: &str, manifest: anyhow::Result<String>, lines: &[&str]) {
+        let chart = read(&format!("charts/holdfast/templates/{template}"));
+        let manifest = manifest.expect("the manifest can be made");
+        for line in CONFINED.iter().chain(lines) {
+            assert!(chart.contains(line), "the chart's {template} has no {line:?}");
+            assert!(manifest.contains(line), "the manifest beside {template} has no {line:?}");
+        }
+    }
+
     #[test]
     fn chart_and_manifest_run_the_operator_alike() {
-        let chart = read("charts/holdfast/templates/deployment.yaml");
-        let manifest = operator().expect("the manifest can be made");
-        for line in [
-            "runAsNonRoot: true",
-            "readOnlyRootFilesystem: true",
-            "allowPrivilegeEscalation: false",
-            "type: RuntimeDefault",
-            "path: /livez",
+        let lines = [
             "path: /readyz",
             "fieldPath: metadata.namespace",
             "containerPort: 8080",
             "whenUnsatisfiable: ScheduleAnyway",
-        ] {
-            assert!(chart.contains(line), "the chart has no {line:?}");
-            assert!(manifest.contains(line), "the manifest has no {line:?}");
-        }
+        ];
+        check_alike("deployment.yaml", operator(), &lines);
+    }
+
+    #[test]
+    fn chart_and_manifest_run_the_lab_alike() {
+        let lines = [
+            "containerPort: 8000",
+            "type: Recreate",
+            "name: HOLDFAST_LAB_IMAGE",
+            "mountPath: /var/lib/holdfast-lab",
+        ];
+        check_alike("lab.yaml", lab(), &lines);
     }
 
     /// Every name in `text` that looks like one of our metrics, without the endings that a histogram's series have.

@@ -8,7 +8,7 @@ use holdfast_api::names::{EXPERIMENT_PLURAL, GROUP, LAB, LAB_PORT, PLURAL};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::{Value, json};
 
-use super::{NAMESPACE, rule};
+use super::{NAMESPACE, rule, security};
 
 /// The lab's image without a tag. The stores' pods have it too: the knife is in it.
 pub const IMAGE: &str = "ghcr.io/holdfast-dev/holdfast-lab";
@@ -86,12 +86,7 @@ fn deployment(version: &str) -> Value {
                 "spec": {
                     "serviceAccountName": LAB,
                     "automountServiceAccountToken": true,
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "runAsUser": 65532,
-                        "runAsGroup": 65532,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
+                    "securityContext": security::pod(),
                     "containers": [container(version)],
                     "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "16Mi"}}],
                 },
@@ -116,11 +111,7 @@ fn container(version: &str) -> Value {
         "readinessProbe": probe(2),
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         "volumeMounts": [{"name": "scratch", "mountPath": "/var/lib/holdfast-lab"}],
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": security::container(),
     })
 }
 
