@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
-use holdfast_engine::{MEMBERS_MAX, Ordinal};
+use holdfast_engine::{MEMBERS_MAX, MemberId, Ordinal};
 use holdfast_wire::files::Words;
 
 use super::Files;
 use super::calls::CallError;
 use super::limits::ASK_INTERVAL;
+use super::records::FileRecord;
 
 /// What one transfer that is under way counts against a member, beside its round trip: so many members that are equally
 /// near share the load.
@@ -88,6 +89,20 @@ impl Files {
     /// Whether there is a connection to a member.
     pub(crate) fn is_up(&self, ordinal: Ordinal) -> bool {
         ordinal == self.0.me.ordinal || self.0.peers.link(ordinal).is_connected()
+    }
+
+    /// Who holds a file, as far as is known: whoever has said so in the life that it leads now. A member that lost its disk comes
+    /// back in another life, and what it held before does not count until it has it again.
+    pub(crate) fn holders(&self, record: &FileRecord) -> Vec<Ordinal> {
+        let holders = record.holders.iter().map(|&holder| MemberId::from(holder));
+        let of_now = |holder: &MemberId| self.life(holder.ordinal).is_none_or(|now| now == *holder);
+        holders.filter(of_now).map(|holder| holder.ordinal).collect()
+    }
+
+    /// Which life of a member is there, or was there last; `None`: it was never heard of.
+    fn life(&self, ordinal: Ordinal) -> Option<MemberId> {
+        let me = self.me();
+        if ordinal == me.ordinal { Some(me) } else { self.0.peers.link(ordinal).member() }
     }
 
     /// The last round trip to a member; nothing to this one.

@@ -136,7 +136,7 @@ async fn addresses(peer: &Peer) -> io::Result<Vec<SocketAddr>> {
 /// Use an established connection until it ends.
 async fn serve(shared: &Shared, peer: &Peer, stream: TcpStream, hello: Hello, read: BytesMut) {
     let stream = Arc::new(stream);
-    peer.link.connect(stream.clone());
+    peer.link.connect(stream.clone(), hello.member);
     tracing::info!(peer = %hello.member, address = peer.address(), "connected to a peer");
     let _ = shared.queue.push_always(Event::Reachable { peer: hello.member });
     let started = Instant::now();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use holdfast_engine::MemberId;
 use holdfast_wire::Frame;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -33,6 +34,8 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 struct State {
     stream: Option<Arc<TcpStream>>,
+    /// Who was at the other end last.
+    member: Option<MemberId>,
     out: BytesMut,
     round_trip: Option<Duration>,
 }
@@ -93,11 +96,12 @@ impl Link {
         }
     }
 
-    /// Begin to use a connection. Nothing is left over from the one before.
-    pub(crate) fn connect(&self, stream: Arc<TcpStream>) {
+    /// Begin to use a connection to this member. Nothing is left over from the one before.
+    pub(crate) fn connect(&self, stream: Arc<TcpStream>, member: MemberId) {
         let mut state = self.lock();
         state.out.clear();
         state.stream = Some(stream);
+        state.member = Some(member);
         drop(state);
         self.counts.connected.set(1.0);
     }
@@ -105,9 +109,14 @@ impl Link {
     /// Stop using the connection; what was not written is dropped.
     pub(crate) fn disconnect(&self) {
         let mut state = self.lock();
-        *state = State::default();
+        *state = State { member: state.member, ..State::default() };
         drop(state);
         self.counts.connected.set(0.0);
+    }
+
+    /// Which life of the peer was at the other end last, even if there is no connection now. `None`: there was none yet.
+    pub(crate) fn member(&self) -> Option<MemberId> {
+        self.lock().member
     }
 
     /// The connection's task: write what is left over, whenever there is something. Ends when the connection breaks.
@@ -176,7 +185,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use holdfast_engine::Ordinal;
+    use holdfast_engine::{Incarnation, Ordinal};
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
@@ -190,8 +199,22 @@ mod tests {
         (Arc::new(out.expect("a connection")), accepted.expect("a connection").0)
     }
 
+    const PEER: MemberId = MemberId { ordinal: Ordinal(1), incarnation: Incarnation(7) };
+
     fn link() -> Link {
-        Link::new(Metrics::example().peer(Ordinal(1)).clone())
+        Link::new(Metrics::example().peer(PEER.ordinal).clone())
+    }
+
+    #[tokio::test]
+    async fn who_was_there_last_is_known_after_the_connection() {
+        let (link, (stream, _peer)) = (link(), pair().await);
+        assert_eq!(link.member(), None);
+        link.connect(stream.clone(), PEER);
+        link.disconnect();
+        assert_eq!((link.is_connected(), link.member()), (false, Some(PEER)));
+        let next = MemberId { incarnation: Incarnation(8), ..PEER };
+        link.connect(stream, next);
+        assert_eq!(link.member(), Some(next));
     }
 
     #[test]
@@ -206,7 +229,7 @@ mod tests {
     async fn a_batch_larger_than_the_socket_arrives_whole_and_in_order() {
         let (stream, mut peer) = pair().await;
         let link = Arc::new(link());
-        link.connect(stream.clone());
+        link.connect(stream.clone(), PEER);
         let task = tokio::spawn({
             let (link, stream) = (link.clone(), stream.clone());
             async move { link.write_left_over(&stream).await }
@@ -233,7 +256,7 @@ mod tests {
     async fn a_peer_that_does_not_read_fills_its_link_and_nothing_else() {
         let (stream, _peer) = pair().await;
         let link = link();
-        link.connect(stream);
+        link.connect(stream, PEER);
         let frame = Frame::ForwardReply { id: 1, body: Bytes::from(vec![0; 4 * 1024 * 1024]) };
         let dropped_after = (0..64).position(|_| {
             let pushed = link.push(&frame);
@@ -247,7 +270,7 @@ mod tests {
     async fn the_task_ends_with_the_connection() {
         let (stream, peer) = pair().await;
         let link = Arc::new(link());
-        link.connect(stream.clone());
+        link.connect(stream.clone(), PEER);
         drop(peer);
         let task = tokio::spawn({
             let (link, stream) = (link.clone(), stream.clone());

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod dashboard;
+mod files;
 mod lifecycle;
 mod native;
 mod process;

@@ -105,6 +105,8 @@ impl Store {
 
 /// A store of three members.
 pub(crate) struct Cluster {
+    /// What every member is told beside what it must be told.
+    also: &'static [&'static str],
     stores: Vec<Store>,
     peers: Vec<SocketAddr>,
     pub(crate) members: Vec<Option<Process>>,
@@ -113,6 +115,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Start three members, and wait until each is ready.
     pub(crate) fn start() -> Cluster {
+        Cluster::start_with(&[])
+    }
+
+    /// As [`Cluster::start`], with further arguments.
+    pub(crate) fn start_with(also: &'static [&'static str]) -> Cluster {
         // Held all at once so that they differ; free again when the members start.
         let held: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
         let peers: Vec<_> = held.iter().map(|held| held.local_addr().expect("it is bound")).collect();
@@ -125,7 +132,7 @@ impl Cluster {
             fs::write(store.settings(), text).expect("settings");
             store
         }));
-        let mut cluster = Cluster { stores, peers, members: vec![None, None, None] };
+        let mut cluster = Cluster { also, stores, peers, members: vec![None, None, None] };
         for ordinal in 0..3 {
             cluster.members[ordinal] = Some(Process::start_unready(cluster.command(ordinal)));
         }
@@ -143,7 +150,8 @@ impl Cluster {
             .arg("--settings")
             .arg(self.stores[ordinal].settings())
             .arg("--data")
-            .arg(self.stores[ordinal].data());
+            .arg(self.stores[ordinal].data())
+            .args(self.also);
         command
     }
 

@@ -65,7 +65,10 @@ async fn look(running: &Running, uptime: Duration) -> Result<Live, Problem> {
         counts: counts(running.metrics()),
         state: state(&figures),
         logs,
-        files: LiveFiles { items: newest.items.into_iter().map(file_entry).collect(), more: newest.more },
+        files: LiveFiles {
+            items: newest.items.into_iter().map(|record| file_entry(files, record)).collect(),
+            more: newest.more,
+        },
         queue,
         history: history.into_iter().map(happening).collect(),
         status,

@@ -39,7 +39,7 @@ pub(super) async fn list(files: &Files, head: &Head) -> Result<Response, Problem
     let page = files.catalogue().list(after.transpose()?, limit).await?;
     let list = FileList {
         count: page.files.len(),
-        files: page.files.into_iter().map(entry).collect(),
+        files: page.files.into_iter().map(|record| entry(files, record)).collect(),
         total: page.count,
         cursor: page.next.map(|(key, revision)| cursor(&key, revision)),
     };
@@ -95,9 +95,9 @@ pub(super) async fn queue(files: &Files, head: &Head) -> Result<Response, Proble
 }
 
 /// A file as clients read it.
-pub(in crate::http) fn entry(record: FileRecord) -> FileEntry {
+pub(in crate::http) fn entry(files: &Files, record: FileRecord) -> FileEntry {
     FileEntry {
-        replicas: record.holders.iter().map(|holder| nodes::name(Ordinal(holder.ordinal))).collect(),
+        replicas: files.holders(&record).into_iter().map(nodes::name).collect(),
         replicas_wanted: Some(record.wanted.len() as u8).filter(|&wanted| wanted > 0),
         checksum_sha256: to_hex(&record.digest),
         uploaded_at: time(record.uploaded_ms),
