@@ -18,6 +18,9 @@ use tempfile::TempDir;
 /// How long the browser may take for one command: it starts in a second; the machine may be compiling.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// A name by which the browser reaches this machine and which nobody calls his own, as through a forwarded port.
+pub const FORWARDED: &str = "forwarded.test";
+
 /// Messages of the browser that may wait to be read; it waits then.
 const MESSAGES_MAX: usize = 4096;
 
@@ -62,6 +65,7 @@ impl Browser {
         command.args(["-c", "exec \"$@\" 3<&0 4>&1 0</dev/null 1>&2", "sh", "chromium"]);
         command.args(["--headless=new", "--remote-debugging-pipe", "--disable-gpu", "--hide-scrollbars"]);
         command.args(["--no-first-run", "--disable-background-networking", "--disable-dev-shm-usage"]);
+        command.arg(format!("--host-resolver-rules=MAP {FORWARDED} 127.0.0.1"));
         command.arg(format!("--user-data-dir={}", profile.path().join("profile").display()));
         if packages::is_root() {
             // Chromium's own sandbox does not work for root; the pages are ours.

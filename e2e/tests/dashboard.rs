@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use holdfast_e2e::browser::{Browser, Screen};
+use holdfast_e2e::browser::{Browser, FORWARDED, Screen};
 use holdfast_e2e::http::Http;
 use holdfast_e2e::laptop::Laptop;
 use holdfast_e2e::load::Load;
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 const TESTS: &[Test<Watched>] = &[
     ("a_members_page_shows_the_members_and_breaks_no_rule", members_page),
+    ("through_a_forwarded_port_the_page_shows_all_and_links_nowhere", forwarded_page),
     ("writes_show_in_throughput_and_latency", writes_show),
     ("files_and_messages_are_listed", files_and_messages),
     ("a_phone_and_a_dark_room_are_thought_of", screens),
@@ -191,6 +192,34 @@ fn files_of_the_page(on: &Watched) -> anyhow::Result<()> {
         ensure!(again.status() == StatusCode::NOT_MODIFIED, "{} is sent again: {}", url, again.status());
         Ok(())
     })
+}
+
+fn forwarded_page(on: &mut Watched) -> anyhow::Result<()> {
+    let links = "document.querySelectorAll('#members-table a').length";
+    let note = "document.getElementById('elsewhere')";
+    on.open_member(0)?;
+    on.browser.until(&format!("{links} === 2 && {note}.hidden"), PATIENCE)?;
+    let port = on.store.port(0);
+    on.open(&format!("http://{FORWARDED}:{port}/dashboard"))?;
+    let command =
+        format!("kubectl port-forward --namespace default pod/orders-1 {port}:{}", on.store.port(1));
+    on.browser.until(&format!("!{note}.hidden && {note}.textContent.endsWith('{command}')"), PATIENCE)?;
+    let linked = on.browser.evaluate(links)?;
+    ensure!(linked == json!(0), "{linked} members are linked where no link leads");
+    // Where clients inside reach them is shown all the same.
+    let address = on.store.base(2).replace("http://", "");
+    on.browser.until(&format!("{} === '{address}'", cell(2, "Clients at")), PATIENCE)?;
+    on.picture("forwarded-light")?;
+    on.is_quiet()?;
+    // When the member does not answer any more, what leads on is the command.
+    on.order("fail", 0)?;
+    on.browser.until(TROUBLE, SEEN_TIME_MAX)?;
+    let said = on.browser.evaluate("document.getElementById('trouble').textContent")?;
+    ensure!(said.as_str().is_some_and(|said| said.contains(&command)), "it says {said}");
+    on.restore(0)?;
+    on.browser.until(&format!("!({TROUBLE}) && {HEALTHS}"), PATIENCE)?;
+    // That a request failed is in the browser's console.
+    on.browser.complaints().map(drop)
 }
 
 fn writes_show(on: &mut Watched) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 // does not answer; a runner's page goes on with another member.
 
 import { latencyChart, throughputChart } from "./charts.js";
+import { commandElsewhere, pageOf } from "./links.js";
 import { liveUrl, order, processes, recover, servedByRunner } from "./orders.js";
 import { Rates } from "./rates.js";
 import { Sections, seenBy } from "./sections.js";
@@ -115,17 +116,7 @@ function trouble(why) {
   const text = document.createElement("span");
   text.textContent = `${who} does not answer: ${why}. ${look ? `What is below is what was last seen, at ${time(look.time)}. ` : ""}Trying again.`;
   const parts = [text];
-  const others = servedByRunner ? [] : (look?.members ?? []).filter((one) => one.address && one.ordinal !== look.status.member);
-  if (others.length > 0) {
-    parts.push(" Look at ");
-    others.forEach((one, index) => {
-      const link = document.createElement("a");
-      link.href = `${one.address}/dashboard`;
-      link.textContent = one.name;
-      parts.push(index > 0 ? ", " : "", link);
-    });
-    parts.push(".");
-  }
+  if (!servedByRunner && look) parts.push(...elsewhere(look));
   // Said once for one trouble, so that a reader is not told it again and again.
   if (banner.hidden || banner.dataset.why !== text.textContent) {
     banner.dataset.why = text.textContent;
@@ -138,6 +129,17 @@ function trouble(why) {
     pill.textContent = "no answer";
     pill.dataset.tone = "bad";
   }
+}
+
+// How to get to the other members' pages.
+function elsewhere(look) {
+  const links = look.members.flatMap((one) => {
+    const page = pageOf(look, one);
+    return page ? [Object.assign(document.createElement("a"), { href: page, textContent: one.name })] : [];
+  });
+  if (links.length > 0) return [" Look at ", ...links.flatMap((link, index) => (index > 0 ? [", ", link] : [link])), "."];
+  const command = commandElsewhere(look);
+  return command ? [" To look through another one, on Kubernetes: ", Object.assign(document.createElement("code"), { textContent: command })] : [];
 }
 
 // A runner knows who runs; the next of them, beginning after the one that does not answer.

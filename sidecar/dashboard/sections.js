@@ -1,5 +1,6 @@
 // What each section of the page shows of a look at a member. The only thing that is worked out here is how to say it.
 
+import { commandElsewhere, pageOf } from "./links.js";
 import { Table, badge } from "./table.js";
 import { UNKNOWN, ago, bytes, count, duration, entries, milliseconds, plural, rate, time } from "./words.js";
 
@@ -78,6 +79,7 @@ function membersOf(look, processes) {
     return {
       ...member,
       me,
+      page: pageOf(look, member),
       // Of others it is known who leads and who votes.
       role: me ? status.role : leads ? "leader" : votes ? "voter" : "learner",
       health: me ? "healthy" : (seen?.status ?? "unhealthy"),
@@ -97,12 +99,12 @@ function memberColumns(buttons, withProcess) {
     {
       name: "Member",
       head: true,
-      text: (one) => `${one.name}${one.me ? " (looks)" : ""}${one.address ?? ""}`,
+      text: (one) => `${one.name}${one.me ? " (looks)" : ""}${one.page ?? ""}`,
       fill: (cell, one) => {
-        const name = document.createElement(one.address && !one.me && !withProcess ? "a" : "span");
+        const name = document.createElement(one.page && !withProcess ? "a" : "span");
         name.textContent = one.name;
         name.className = "name";
-        if (name.href !== undefined) name.href = `${one.address}/dashboard`;
+        if (name.href !== undefined) name.href = one.page;
         cell.replaceChildren(name);
         if (one.me) {
           const mark = document.createElement("span");
@@ -157,8 +159,10 @@ export class Sections {
   #logs;
   #history;
   #names = new Map();
+  #withProcess;
 
   constructor(buttons, withProcess) {
+    this.#withProcess = withProcess;
     const name = (node) => this.#names.get(node) ?? node ?? UNKNOWN;
     this.#members = new Table(element("members-table"), {
       columns: memberColumns(buttons, withProcess),
@@ -221,6 +225,7 @@ export class Sections {
     this.#showHealth(look, members);
     this.#tiles.show(tiles(look, rates));
     this.#members.show(members);
+    this.#showElsewhere(look);
     this.#showQueue(look.queue);
     this.#files.show(look.files.items);
     this.#logs.show(look.logs.items);
@@ -246,6 +251,22 @@ export class Sections {
     const reason = element("reason");
     reason.hidden = !health.reason;
     if (reason.textContent !== (health.reason ?? "")) reason.textContent = health.reason ?? "";
+  }
+
+  // Why nobody is linked, and what to do about it.
+  #showElsewhere(look) {
+    const note = element("elsewhere");
+    const command = this.#withProcess ? undefined : commandElsewhere(look);
+    note.hidden = !command;
+    if (!command || note.dataset.command === command) return;
+    note.dataset.command = command;
+    const me = seenBy(look);
+    const code = document.createElement("code");
+    code.textContent = command;
+    note.replaceChildren(
+      `This page came through ${location.host}, which leads to ${me} alone: what is here of the others is what ${me} knows. To look through another one instead, on Kubernetes: `,
+      code,
+    );
   }
 
   #showQueue({ items, statistics, more }) {

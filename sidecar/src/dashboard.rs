@@ -68,6 +68,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset("dashboard.css", STYLE, include_str!("../dashboard/dashboard.css")),
         asset("dashboard.js", SCRIPT, include_str!("../dashboard/dashboard.js")),
         asset("icon.svg", IMAGE, include_str!("../dashboard/icon.svg")),
+        asset("links.js", SCRIPT, include_str!("../dashboard/links.js")),
         asset("orders.js", SCRIPT, include_str!("../dashboard/orders.js")),
         asset("rates.js", SCRIPT, include_str!("../dashboard/rates.js")),
         asset("sections.js", SCRIPT, include_str!("../dashboard/sections.js")),
