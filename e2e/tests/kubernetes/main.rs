@@ -3,6 +3,7 @@
 
 mod changes;
 mod chat;
+mod dashboard;
 mod experiments;
 mod faults;
 mod files;
@@ -21,6 +22,7 @@ use shared::Shared;
 const TESTS: &[Test<Shared>] = &[
     ("needs_cluster_operator_and_three_members_are_ready_within_15_seconds", serving::installed),
     ("needs_cluster_a_write_through_one_pod_is_read_through_another", serving::written_here_read_there),
+    ("needs_cluster_the_dashboard_of_any_pod_shows_all_members", dashboard::shows_all),
     ("needs_cluster_messages_are_appended_and_read_through_the_services", messages::through_services),
     ("needs_cluster_files_are_back_on_a_member_whose_pod_and_volume_were_deleted", files::volume_emptied),
     ("needs_cluster_an_invalid_store_is_refused_by_the_api_server", serving::invalid_refused),
