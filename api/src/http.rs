@@ -21,7 +21,9 @@ mod write;
 
 pub use admin::{CheckpointReply, ForceStartReply, TransferReply, VersionReply};
 pub use faults::{FaultsRequest, FaultsStatus};
-pub use health::{Health, HealthStatus, LogRole, NodeRole, PeerHealth, PeerHealthStatus, Quorum};
+pub use health::{
+    Health, HealthStatus, HealthWords, LogRole, NodeRole, PeerHealth, PeerHealthStatus, Quorum,
+};
 pub use live::{
     LIVE_END, Live, LiveCounts, LiveEnd, LiveFiles, LiveHappening, LiveLogs, LiveMember, LiveQueue,
     LiveState, LiveTiming, LiveWhat,

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::HealthWords;
 use crate::names::{self, REPLICAS_MAX};
 use crate::strategy::{
     CHECKPOINT_INTERVAL_MAX, CHECKPOINT_INTERVAL_MIN, CHECKPOINT_RETAIN_MAX, HEARTBEAT_INTERVAL_MIN,
@@ -55,6 +56,9 @@ pub struct Settings {
     /// `host:port` of every member's peer port, by ordinal. Those at and beyond `replicas` are of members that are still
     /// there, until the store has removed them: their votes count until then.
     pub peers: Vec<String>,
+    /// In whose words `GET /health` says its status.
+    #[serde(default, skip_serializing_if = "HealthWords::is_message_log")]
+    pub health_words: HealthWords,
     /// The faults that members may have on purpose. Only `holdfast up` writes it.
     #[serde(default, skip_serializing_if = "FaultSettings::is_disabled")]
     pub faults: FaultSettings,
@@ -309,7 +313,7 @@ impl Settings {
         }
     }
 
-    /// Check that a member that runs by these settings may go on by `next`: times, checkpoints, faults, the write concern and
+    /// Check that a member that runs by these settings may go on by `next`: times, checkpoints, faults, words, the write concern and
     /// the strategy between Replication and Hybrid may change, how many members there are to be, and where they are.
     ///
     /// # Errors

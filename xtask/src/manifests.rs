@@ -105,6 +105,7 @@ mod tests {
             "store-checkpointing",
             "store-with-application",
             "message-log",
+            "files",
             "chat",
             "chat-primary-backup",
         ] {

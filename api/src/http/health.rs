@@ -1,10 +1,28 @@
 //! A member's health: `GET /health` on the client port. Unlike everything else its fields are written with underscores,
 //! because clients of the replicated log read it too: they know `status`, `role`, `server_id` and `message_count`; those of files know
-//! `node_id` and `node`.
+//! `status`, `node_id` and `node`, or `service` and `hostname`. What `status` says, the two read differently: [`HealthWords`].
 
 use serde::{Deserialize, Serialize};
 
 use super::{FaultsStatus, Role};
+
+/// In whose words [`Health::status`] is said. Clients of message logs and of files ask the same route and know different ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "kind", derive(schemars::JsonSchema))]
+pub enum HealthWords {
+    /// healthy, degraded, read-only.
+    #[default]
+    MessageLog,
+    /// UP, DOWN.
+    Files,
+}
+
+impl HealthWords {
+    /// Whether they are those of message logs.
+    pub fn is_message_log(&self) -> bool {
+        *self == HealthWords::MessageLog
+    }
+}
 
 /// One member, and the others as it sees them. No quorum is needed to say it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +39,12 @@ pub struct Health {
     /// What it is to them, as `role` of `GET /nodes` in small letters.
     #[serde(default)]
     pub node: NodeRole,
+    /// In the words of files: `naming-service`, which every member is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// In the words of files: its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
     /// Messages that it has in the log named `messages`.
     pub message_count: u64,
     /// What it is in its term.
@@ -54,6 +78,12 @@ pub enum HealthStatus {
     Degraded,
     /// It takes no writes: no leader has a quorum, as far as it knows.
     ReadOnly,
+    /// In the words of files: it serves.
+    #[serde(rename = "UP")]
+    Up,
+    /// In the words of files: it is read-only.
+    #[serde(rename = "DOWN")]
+    Down,
 }
 
 /// What a member is to clients of the replicated log.
@@ -141,8 +171,16 @@ mod tests {
 
     #[test]
     fn a_health_comes_back_as_it_was() {
+        let check = |json: &str| {
+            let health: Health = serde_json::from_str(json).expect("readable");
+            assert_eq!(serde_json::to_string(&health).ok().as_deref(), Some(json));
+        };
         let json = r#"{"status":"read-only","role":"secondary","server_id":"messages-1","node_id":"node-2","node":"replica","message_count":2,"member_role":"candidate","term":3,"quorum":{"has":false,"voters":3,"there":1,"needed":2},"read_only":true,"reason":"r","peers":[{"server_id":"messages-0","status":"unhealthy","connected":false,"last_heard_ms_ago":4000}]}"#;
-        let health: Health = serde_json::from_str(json).expect("readable");
-        assert_eq!(serde_json::to_string(&health).ok().as_deref(), Some(json));
+        check(json);
+        check(&json.replace(r#""read-only""#, r#""DOWN""#));
+        check(&json.replace(
+            r#""node":"replica","#,
+            r#""node":"main","service":"naming-service","hostname":"messages-1","#,
+        ));
     }
 }

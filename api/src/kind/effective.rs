@@ -59,6 +59,7 @@ impl ReplicatedStore {
             },
             checkpoint: spec.checkpoint(),
             peers,
+            health_words: spec.health_words,
             faults: FaultSettings::default(),
         };
         settings.validate()?;

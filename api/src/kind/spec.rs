@@ -17,6 +17,7 @@ use super::laptop::LaptopSpec;
 use super::schema;
 use super::status::ReplicatedStoreStatus;
 use super::template::PodTemplate;
+use crate::http::HealthWords;
 use crate::names::CLIENT_PORT;
 use crate::strategy::{
     CHECKPOINT_RETAIN_DEFAULT, Consensus, Durability, HEARTBEAT_INTERVAL_DEFAULT, HEARTBEAT_TIMEOUT_DEFAULT,
@@ -142,6 +143,11 @@ pub struct ReplicatedStoreSpec {
     /// When checkpoints are taken and how many are kept; for Checkpointing and Hybrid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointSpec>,
+
+    /// In whose words GET /health says its status, for clients that know only one kind of them. MessageLog: healthy, degraded or
+    /// read-only. Files: UP or DOWN.
+    #[serde(default, skip_serializing_if = "HealthWords::is_message_log")]
+    pub health_words: HealthWords,
 
     /// Each member's volume.
     #[serde(default)]
@@ -318,6 +324,7 @@ impl Default for ReplicatedStoreSpec {
             write_concern: WriteConcern::default(),
             heartbeat: HeartbeatSpec::default(),
             checkpoint: None,
+            health_words: HealthWords::default(),
             storage: StorageSpec::default(),
             resources: None,
             image: None,

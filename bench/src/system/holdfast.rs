@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use holdfast_api::http::{Role, Status};
+use holdfast_api::http::{HealthWords, Role, Status};
 use holdfast_api::names::PORT_STRIDE;
 use holdfast_api::{
     Consensus, Durability, FaultSettings, HeartbeatSettings, Settings, Span, StoreName, Strategy,
@@ -98,6 +98,7 @@ fn settings(port_base: u16) -> Settings {
         heartbeat: HeartbeatSettings { interval: Span::from_millis(100), timeout: Span::from_secs(1) },
         checkpoint: None,
         peers: (0..MEMBERS as u16).map(peer).collect(),
+        health_words: HealthWords::default(),
         faults: FaultSettings::default(),
     }
 }

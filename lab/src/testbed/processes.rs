@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_api::http::Status;
+use holdfast_api::http::{HealthWords, Status};
 use holdfast_api::{
     CheckpointSettings, Compression, FaultSettings, HEARTBEAT_INTERVAL_DEFAULT, HEARTBEAT_TIMEOUT_DEFAULT,
     HeartbeatSettings, Settings, StoreName, WriteConcern,
@@ -227,6 +227,7 @@ fn settings(configuration: &Configuration) -> Settings {
         },
         checkpoint,
         peers: Vec::new(),
+        health_words: HealthWords::default(),
         faults: FaultSettings::default(),
     }
 }

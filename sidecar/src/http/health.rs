@@ -5,7 +5,8 @@
 
 use holdfast_api::HeartbeatSettings;
 use holdfast_api::http::{
-    Health, HealthStatus, LogRole, NodeRole, PeerHealth, PeerHealthStatus, PeerStatus, Quorum, Role, Status,
+    Health, HealthStatus, HealthWords, LogRole, NodeRole, PeerHealth, PeerHealthStatus, PeerStatus, Quorum,
+    Role, Status,
 };
 use holdfast_api::names;
 use holdfast_engine::Ordinal;
@@ -21,6 +22,9 @@ use crate::problem::Problem;
 /// Heartbeats that a healthy peer may miss. One that is late is nothing on a busy machine.
 const HEARTBEATS_MISSED_MAX: u32 = 3;
 
+/// What clients of files call whoever knows where files are. Every member does.
+const NAMING_SERVICE: &str = "naming-service";
+
 /// The routes of this module.
 pub(super) fn routes(context: Context) -> Group {
     warp::path("health")
@@ -35,7 +39,26 @@ pub(super) fn routes(context: Context) -> Group {
 async fn answer(context: &Context, head: &Head) -> Result<Response, Problem> {
     Query::parse(&head.query, &[])?;
     let (status, figures) = context.running.figures().await?;
-    Ok(json(StatusCode::OK, &health(&status, &figures, context.running.settings().heartbeat)))
+    let settings = context.running.settings();
+    let health = health(&status, &figures, settings.heartbeat);
+    Ok(json(StatusCode::OK, &said_in(settings.health_words, health)))
+}
+
+/// A health as the clients of a store read it.
+fn said_in(words: HealthWords, health: Health) -> Health {
+    match words {
+        HealthWords::MessageLog => health,
+        HealthWords::Files => Health {
+            status: match health.status {
+                // It answers, but can neither take a file nor say for certain where one is.
+                HealthStatus::ReadOnly | HealthStatus::Down => HealthStatus::Down,
+                HealthStatus::Healthy | HealthStatus::Degraded | HealthStatus::Up => HealthStatus::Up,
+            },
+            service: Some(NAMING_SERVICE.to_owned()),
+            hostname: Some(health.server_id.clone()),
+            ..health
+        },
+    }
 }
 
 /// How a member is, by what its core says and how often heartbeats are due.
@@ -54,6 +77,8 @@ pub(super) fn health(status: &Status, figures: &Figures, heartbeat: HeartbeatSet
         server_id: server_id(status, status.member),
         node_id: nodes::name(Ordinal(status.member)),
         node: node_role(status, status.member),
+        service: None,
+        hostname: None,
         message_count: figures.messages,
         member_role: status.role,
         term: status.term,
@@ -239,6 +264,19 @@ mod tests {
         check(status(Role::Follower, Some(1), [1500, 90_000]), ReadOnly, [Unhealthy, Healthy]);
         let health = check(status(Role::Candidate, None, [900, 90_000]), ReadOnly, [Healthy, Healthy]);
         assert_eq!(health.reason.as_deref(), Some("nobody leads at the moment"));
+    }
+
+    #[test]
+    fn clients_of_files_read_their_own_words() {
+        let said = |full, heard| {
+            let health = health(&status(Role::Leader, Some(0), heard), &figures(full), HEARTBEAT);
+            serde_json::to_value(said_in(HealthWords::Files, health)).expect("JSON")
+        };
+        let well = said(false, [40, 40]);
+        let shown = ["status", "node_id", "node", "service", "hostname"].map(|field| well[field].clone());
+        assert_eq!(shown, ["UP", "node-1", "main", "naming-service", "messages-0"]);
+        assert_eq!(said(true, [40, 40])["status"], "UP", "what is there is served");
+        assert_eq!(said(false, [-3000, -3000])["status"], "DOWN");
     }
 
     #[test]

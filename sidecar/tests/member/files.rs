@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::process::{Cluster, Process};
+use crate::process::{Cluster, Process, Store};
 
 fn node(ordinal: usize) -> String {
     format!("node-{}", ordinal + 1)
@@ -50,4 +50,12 @@ fn whoever_lost_its_disk_holds_nothing_until_it_has_it_again() {
     for member in cluster.members.iter().flatten() {
         assert_eq!(holders(member), all);
     }
+}
+
+#[test]
+fn clients_of_files_read_up() {
+    let store = Store::new("strategy: Replication\ndurability: Disk\nhealthWords: Files\n");
+    let health = store.start().get("/health").json();
+    let said = ["status", "node_id", "service", "hostname"].map(|field| health[field].clone());
+    assert_eq!(said, ["UP", "node-1", "naming-service", "orders-0"], "{health}");
 }
