@@ -27,6 +27,29 @@ pub(crate) fn print<T: Serialize>(
     settle(printed.and_then(|()| out.flush())).map(drop)
 }
 
+/// Write one of many: a line for people, a line of JSON, or a document of YAML.
+///
+/// # Errors
+/// `out` does not take it.
+pub(crate) fn write_one(
+    out: &mut impl Write,
+    output: Output,
+    data: &impl Serialize,
+    line: impl FnOnce() -> String,
+) -> io::Result<()> {
+    match output {
+        Output::Table => writeln!(out, "{}", line()),
+        Output::Json => {
+            serde_json::to_writer(&mut *out, data)?;
+            out.write_all(b"\n")
+        }
+        Output::Yaml => {
+            out.write_all(b"---\n")?;
+            yaml(out, data)
+        }
+    }
+}
+
 /// A JSON object that people can read too.
 fn json(out: &mut impl Write, data: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, data)?;

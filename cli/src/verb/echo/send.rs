@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::lines::{LINE_BYTES_MAX, Lines, Next};
 use crate::arguments::{EchoSend, Output};
 use crate::exit::{Exit, Failure};
-use crate::output::settle;
+use crate::output::{settle, write_one};
 use crate::remark;
 use crate::table::printable;
 
@@ -144,17 +144,8 @@ fn silent(to: &str, patience: Duration, what: &str) -> Failure {
 
 fn write(output: Output, data: &Data<'_>, trip: Duration) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match output {
-        Output::Table => writeln!(out, "{}  ({})", printable(data.reply.as_bytes()), milliseconds(trip))?,
-        Output::Json => {
-            serde_json::to_writer(&mut out, data)?;
-            out.write_all(b"\n")?;
-        }
-        Output::Yaml => {
-            let text = serde_yaml::to_string(data).map_err(io::Error::other)?;
-            write!(out, "---\n{text}")?;
-        }
-    }
+    let line = || format!("{}  ({})", printable(data.reply.as_bytes()), milliseconds(trip));
+    write_one(&mut out, output, data, line)?;
     out.flush()
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{block_on, client, of_client};
 use crate::arguments::{KvWatch, Output};
 use crate::exit::{Exit, Failure};
-use crate::output::settle;
+use crate::output::{settle, write_one};
 use crate::table::printable;
 
 #[derive(Serialize)]
@@ -42,17 +42,7 @@ pub(super) fn run(watch: &KvWatch) -> Result<Exit, Failure> {
 
 fn write(output: Output, data: &Data<'_>) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match output {
-        Output::Table => writeln!(out, "{}", line(data))?,
-        Output::Json => {
-            serde_json::to_writer(&mut out, data)?;
-            out.write_all(b"\n")?;
-        }
-        Output::Yaml => {
-            let text = serde_yaml::to_string(data).map_err(io::Error::other)?;
-            write!(out, "---\n{text}")?;
-        }
-    }
+    write_one(&mut out, output, data, || line(data))?;
     out.flush()
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{block_on, client, line, of_client};
 use crate::arguments::{LogFollow, Output};
 use crate::exit::{Exit, Failure};
-use crate::output::settle;
+use crate::output::{settle, write_one};
 
 /// How long members may be out of reach if nobody says.
 const TIMEOUT: Span = Span::from_secs(5);
@@ -40,13 +40,11 @@ pub(super) fn run(follow: &LogFollow) -> Result<Exit, Failure> {
 
 fn write(output: Output, followed: &Followed) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match (followed, output) {
-        (Followed::Message(message), output) => line::write(&mut out, output, message)?,
-        (Followed::Undone { from }, Output::Table) => {
-            writeln!(out, "-- what was shown from {from} on is undone: a failover dropped it")?;
-        }
-        (&Followed::Undone { from }, output) => {
-            line::document(&mut out, output, &Undone { undone: LogUndone { from } })?;
+    match followed {
+        Followed::Message(message) => line::write(&mut out, output, message)?,
+        &Followed::Undone { from } => {
+            let line = || format!("-- what was shown from {from} on is undone: a failover dropped it");
+            write_one(&mut out, output, &Undone { undone: LogUndone { from } }, line)?;
         }
     }
     out.flush()

@@ -3,27 +3,14 @@
 use std::io::{self, Write};
 
 use holdfast_client::reply::LogMessage;
-use serde::Serialize;
 
 use crate::arguments::Output;
+use crate::output::write_one;
 use crate::table::printable;
 
 /// Write a message: a line for people, a line of JSON, or a document of YAML.
 pub(super) fn write(out: &mut impl Write, output: Output, message: &LogMessage) -> io::Result<()> {
-    match output {
-        Output::Table => writeln!(out, "{}", line(message)),
-        other => document(out, other, message),
-    }
-}
-
-/// Anything that is not a message, as a line of JSON or a document of YAML.
-pub(super) fn document(out: &mut impl Write, output: Output, data: &impl Serialize) -> io::Result<()> {
-    if output == Output::Yaml {
-        let text = serde_yaml::to_string(data).map_err(io::Error::other)?;
-        return write!(out, "---\n{text}");
-    }
-    serde_json::to_writer(&mut *out, data)?;
-    out.write_all(b"\n")
+    write_one(out, output, message, || line(message))
 }
 
 fn line(message: &LogMessage) -> String {
