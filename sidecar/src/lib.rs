@@ -19,6 +19,7 @@ mod admin;
 mod advice;
 pub mod arguments;
 pub mod authority;
+mod byte_stream;
 pub mod core;
 pub mod dashboard;
 pub mod ending;

@@ -1,7 +1,5 @@
 //! What operators ask a member for: its version, a checkpoint, another leader.
 
-use bytes::Buf;
-use futures::Stream;
 use holdfast_api::http::query::{EPOCH, TIMEOUT, TO, VERIFY};
 use holdfast_api::http::{CheckpointReply, ForceStartReply, TransferReply, VersionReply};
 use holdfast_engine::{MEMBERS_MAX, Ordinal, Term};
@@ -10,6 +8,7 @@ use serde::Deserialize;
 use warp::Filter;
 use warp::reply::Response;
 
+use crate::byte_stream::ByteStream;
 use crate::http::{BodyBudget, BodyLimit, Group, Head, Query, head, json, settle, timeout, with};
 use crate::problem::Problem;
 use crate::running::Running;
@@ -98,16 +97,12 @@ fn verifies(query: &Query) -> Result<bool, Problem> {
     }
 }
 
-async fn transfer<S, B>(
+async fn transfer(
     running: &Running,
     bodies: &BodyBudget,
     head: &Head,
-    body: S,
-) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
+    body: impl ByteStream,
+) -> Result<Response, Problem> {
     let query = Query::parse(&head.query, &[TO, TIMEOUT])?;
     let body = bodies.read(&head.headers, body, TRANSFER).await?;
     let to = wanted(&query, &body.bytes)?;

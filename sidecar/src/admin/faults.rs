@@ -3,14 +3,13 @@
 //! They are on the admin port, because whoever writes messages is not who may slow a member down. They refuse to turn
 //! anything on that the manifest or the member's start does not allow.
 
-use bytes::Buf;
-use futures::Stream;
 use holdfast_api::http::{FaultsRequest, FaultsStatus};
 use holdfast_api::{Probability, parse_delay};
 use http::{Method, StatusCode};
 use warp::Filter;
 use warp::reply::Response;
 
+use crate::byte_stream::ByteStream;
 use crate::core::FaultsChange;
 use crate::http::{BodyBudget, BodyLimit, Group, Head, Query, head, json, settle, with};
 use crate::problem::Problem;
@@ -32,17 +31,13 @@ pub(super) fn routes(running: Running) -> Group {
         .boxed()
 }
 
-async fn answer<S, B>(
+async fn answer(
     running: &Running,
     bodies: &BodyBudget,
     method: &Method,
     head: &Head,
-    body: S,
-) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
+    body: impl ByteStream,
+) -> Result<Response, Problem> {
     Query::parse(&head.query, &[])?;
     let body = bodies.read(&head.headers, body, CHANGE).await?;
     let change = match *method {

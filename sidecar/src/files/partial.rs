@@ -20,6 +20,7 @@ use super::limits::{BODY_STALL_MAX, PARTIAL_TIME, PARTIALS_MAX};
 use super::records::hash;
 use super::upload::{UploadError, Uploaded, Wish};
 use super::writing::PIECES_MAX;
+use crate::byte_stream::ByteStream;
 use crate::listener::chain;
 
 /// What such files are called, behind a hash.
@@ -50,18 +51,13 @@ pub(crate) enum Progress {
 impl Files {
     /// Take a part of a file of `size` bytes in all, which begins at `from`; `None` only asks. Bytes that came before the
     /// client broke off stay.
-    pub(crate) async fn part<S, B, E>(
+    pub(crate) async fn part(
         &self,
         wish: Wish,
         size: u64,
         from: Option<u64>,
-        body: S,
-    ) -> Result<Progress, UploadError>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+        body: impl ByteStream,
+    ) -> Result<Progress, UploadError> {
         super::upload::check_size(Some(size))?;
         let partial = self.0.partials.take(&self.0.blobs, &wish.name, size)?;
         let received = partial.received();
@@ -121,12 +117,7 @@ impl Partial {
     }
 
     /// Append what comes, at most so many bytes; how many there are then.
-    async fn append<S, B, E>(&self, bytes_max: u64, body: S) -> Result<u64, UploadError>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+    async fn append(&self, bytes_max: u64, body: impl ByteStream) -> Result<u64, UploadError> {
         let fail = |path: PathBuf| move |source| BlobError::Io { action: "append to", path, source };
         let file = OpenOptions::new().append(true).create(true).open(&self.path);
         let mut file = file.map_err(fail(self.path.clone()))?;

@@ -7,13 +7,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use holdfast_wire::files::{PIECE_BYTES_MAX, Piece};
 use tokio::time::{Instant, timeout_at};
 
 use super::buffers::Buffers;
 use super::limits::BODY_STALL_MAX;
 use super::upload::UploadError;
+use crate::byte_stream::ByteStream;
 use crate::listener::chain;
 
 /// How long bytes wait for the rest of their block.
@@ -33,12 +34,7 @@ pub(super) struct Pieces<'a, S> {
     since: Instant,
 }
 
-impl<'a, S, B, E> Pieces<'a, S>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-    E: std::error::Error + 'static,
-{
+impl<'a, S: ByteStream> Pieces<'a, S> {
     pub(super) fn of(body: Pin<&'a mut S>) -> Pieces<'a, S> {
         let (came, block, buffers) = (Bytes::new(), BytesMut::new(), Buffers::default());
         Pieces { body, ended: false, came, block, buffers, since: Instant::now() }
@@ -112,7 +108,7 @@ mod tests {
         for length in [0, 1, PIECE_BYTES_MAX, 3 * PIECE_BYTES_MAX + 5] {
             for chunk in [1000, PIECE_BYTES_MAX - 1, PIECE_BYTES_MAX, 2 * PIECE_BYTES_MAX + 7] {
                 let sent = bytes(length);
-                let body = sent.chunks(chunk).map(|chunk| Ok::<_, io::Error>(chunk));
+                let body = sent.chunks(chunk).map(Ok::<_, io::Error>);
                 let mut body = pin!(stream::iter(body));
                 let mut pieces = Pieces::of(body.as_mut());
                 let mut came = Vec::new();

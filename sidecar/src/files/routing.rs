@@ -7,8 +7,6 @@
 
 use std::time::Duration;
 
-use bytes::Buf;
-use futures::Stream;
 use holdfast_engine::{MEMBERS_MAX, Ordinal};
 use holdfast_wire::files::{Copied, Parcel, Refusal, Upload, Words};
 
@@ -19,23 +17,19 @@ use super::limits::{ANSWER_TIME_MAX, BODY_STALL_MAX, NAME_BYTES_MAX, PEER_STALL_
 use super::pieces::Pieces;
 use super::upload::{Admitted, Kept, UploadError, Uploaded, Wish};
 use super::{Files, nodes};
+use crate::byte_stream::ByteStream;
 
 /// Longest reason why a copy is missing that is passed on.
 const REASON_BYTES_MAX: usize = 1024;
 
 impl Files {
     /// Have the best member take an upload of about so many bytes, if that is known; who it was.
-    pub(crate) async fn upload_at_best<S, B, E>(
+    pub(crate) async fn upload_at_best(
         &self,
         wish: Wish,
         about: Option<u64>,
-        body: S,
-    ) -> Result<(Ordinal, Uploaded), UploadError>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+        body: impl ByteStream,
+    ) -> Result<(Ordinal, Uploaded), UploadError> {
         let me = self.me().ordinal;
         let mut why: Vec<(Ordinal, UploadError)> = Vec::new();
         for ordinal in self.best_with_room(self.members(), about.or(wish.size)) {
@@ -78,12 +72,7 @@ impl Files {
     }
 
     /// Send a body to the member that takes it.
-    async fn pass_on<S, B, E>(&self, mut call: Call, body: S) -> Result<Uploaded, UploadError>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+    async fn pass_on(&self, mut call: Call, body: impl ByteStream) -> Result<Uploaded, UploadError> {
         let _transfer = self.transfer(call.member().ordinal);
         let mut body = std::pin::pin!(body);
         let mut pieces = Pieces::of(body.as_mut());

@@ -6,8 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
-use futures::Stream;
 use holdfast_api::WriteConcern as Wished;
 use holdfast_engine::{MemberId, Ordinal, WriteConcern};
 use holdfast_wire::files::{Digest, Piece, Refusal, Words};
@@ -26,6 +24,7 @@ use super::nodes;
 use super::pieces::Pieces;
 use super::records::{FileRecord, QueueItem, now_ms};
 use super::writing::{PIECES_MAX, Writing, keep};
+use crate::byte_stream::ByteStream;
 use crate::listener::chain;
 use crate::metrics::TransferResult;
 
@@ -138,12 +137,7 @@ pub(crate) fn draw() -> u128 {
 
 impl Files {
     /// Take an upload.
-    pub(crate) async fn upload<S, B, E>(&self, wish: Wish, body: S) -> Result<Uploaded, UploadError>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+    pub(crate) async fn upload(&self, wish: Wish, body: impl ByteStream) -> Result<Uploaded, UploadError> {
         let admitted = self.admit(&wish, PLACE_TIME_MAX).await?;
         self.upload_admitted(admitted, wish, body).await
     }
@@ -165,17 +159,12 @@ impl Files {
     }
 
     /// Take an upload that may begin.
-    pub(super) async fn upload_admitted<S, B, E>(
+    pub(super) async fn upload_admitted(
         &self,
         admitted: Admitted,
         wish: Wish,
-        body: S,
-    ) -> Result<Uploaded, UploadError>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+        body: impl ByteStream,
+    ) -> Result<Uploaded, UploadError> {
         let began = Instant::now();
         let uploaded = self.take_body(admitted, wish, body).await;
         let metrics = &self.running().metrics().files;
@@ -190,17 +179,12 @@ impl Files {
         uploaded
     }
 
-    async fn take_body<S, B, E>(
+    async fn take_body(
         &self,
         admitted: Admitted,
         wish: Wish,
-        body: S,
-    ) -> Result<Uploaded, UploadError>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+        body: impl ByteStream,
+    ) -> Result<Uploaded, UploadError> {
         let Admitted { members, ref targets, generation, _place } = admitted;
         let _transfer = self.transfer(self.me().ordinal);
         let mut branches: Vec<Branch> = targets
@@ -226,12 +210,11 @@ impl Files {
     }
 
     /// Keep bytes on this member alone, without a record: somebody registers them soon.
-    pub(crate) async fn keep_here<S, B, E>(&self, size: Option<u64>, body: S) -> Result<Kept, UploadError>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+    pub(crate) async fn keep_here(
+        &self,
+        size: Option<u64>,
+        body: impl ByteStream,
+    ) -> Result<Kept, UploadError> {
         let _place = self.place(PLACE_TIME_MAX).await?;
         let writing = Writing::begin(&self.0.blobs, size);
         let wish = Wish {
@@ -271,18 +254,13 @@ impl Files {
     }
 
     /// Bytes as they come, to the disk and to the others.
-    async fn receive<S, B, E>(
+    async fn receive(
         &self,
         writing: Writing,
         wish: &Wish,
         branches: &mut [Branch],
-        body: S,
-    ) -> Result<super::blobs::Complete, UploadError>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+        body: impl ByteStream,
+    ) -> Result<super::blobs::Complete, UploadError> {
         let mut body = std::pin::pin!(body);
         let mut pieces = Pieces::of(body.as_mut());
         let mut stopped = false;

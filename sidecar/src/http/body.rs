@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::byte_stream::ByteStream;
 use crate::problem::{Code, Problem};
 
 /// Bytes of bodies in memory at one time, over all requests: 64 of the largest values, or some 100,000 small ones,
@@ -57,17 +58,12 @@ impl Default for BodyBudget {
 
 impl BodyBudget {
     /// Read a body.
-    pub(crate) async fn read<S, B, E>(
+    pub(crate) async fn read(
         &self,
         headers: &HeaderMap,
-        stream: S,
+        stream: impl ByteStream,
         limit: BodyLimit,
-    ) -> Result<Body, Problem>
-    where
-        S: Stream<Item = Result<B, E>>,
-        B: Buf,
-        E: std::error::Error + 'static,
-    {
+    ) -> Result<Body, Problem> {
         let mut stream = std::pin::pin!(stream);
         let declared = declared_bytes(headers)?;
         if declared.is_some_and(|bytes| bytes > limit.bytes_max as u64) {
@@ -110,11 +106,7 @@ fn declared_bytes(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 }
 
 /// Read on and forget what was read.
-async fn discard<S, B, E>(mut stream: Pin<&mut S>)
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-{
+async fn discard(mut stream: Pin<&mut impl ByteStream>) {
     let all = async {
         let mut left = DISCARDED_BYTES_MAX;
         while let Some(Ok(chunk)) = stream.next().await {
@@ -125,12 +117,7 @@ where
     let _ = tokio::time::timeout(DISCARD_TIME_MAX, all).await;
 }
 
-async fn collect<S, B, E>(mut stream: Pin<&mut S>, limit: BodyLimit) -> Result<Bytes, Problem>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-    E: std::error::Error + 'static,
-{
+async fn collect(mut stream: Pin<&mut impl ByteStream>, limit: BodyLimit) -> Result<Bytes, Problem> {
     let mut next = async || match stream.next().await {
         None => Ok(None),
         Some(Ok(mut chunk)) => Ok(Some(chunk.copy_to_bytes(chunk.remaining()))),

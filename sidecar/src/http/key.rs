@@ -4,8 +4,7 @@
 //! slashes, written either way, and a trailing slash belongs to the key. Write `%2F` where a client would fold `//` or
 //! `..` away. It refuses keys that are not UTF-8, empty, or too long.
 
-use bytes::{Buf, Bytes};
-use futures::Stream;
+use bytes::Bytes;
 use holdfast_api::http::DeleteReply;
 use holdfast_api::http::query::{READ, REVISION, TIMEOUT};
 use holdfast_store::{KEY_BYTES_MAX, KeyValue, Operation, Outcome, Revision, VALUE_BYTES_MAX};
@@ -22,6 +21,7 @@ use super::percent::decode_path;
 use super::reads::read;
 use super::writes::{Done, write};
 use super::{Context, Head, Query, at_revision, json, settle};
+use crate::byte_stream::ByteStream;
 use crate::core::{Answer, Query as CoreQuery, ReadRequest};
 use crate::problem::{Code, Problem};
 use crate::reserved;
@@ -81,12 +81,7 @@ fn found(item: KeyValue, known: Option<Revision>) -> Response {
     response
 }
 
-async fn put<S, B, E>(context: &Context, head: &Head, body: S) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-    E: std::error::Error + 'static,
-{
+async fn put(context: &Context, head: &Head, body: impl ByteStream) -> Result<Response, Problem> {
     let parameters = WriteParameters::of(&Query::parse(&head.query, WriteParameters::NAMES)?)?;
     let (key, expect) = (key(head)?, expectation(&head.headers)?);
     let body = context.bodies.read(&head.headers, body, VALUE).await?;

@@ -3,8 +3,7 @@
 //! The body is a [`TxnRequest`]. What can be seen to be wrong here is refused here, so that it takes no place in the
 //! log; the state looks at everything once more.
 
-use bytes::{Buf, Bytes};
-use futures::Stream;
+use bytes::Bytes;
 use holdfast_api::http as dto;
 use holdfast_api::http::{CompareOperator, CompareTarget, TxnReply, TxnRequest};
 use holdfast_store::{
@@ -19,6 +18,7 @@ use super::parameters::WriteParameters;
 use super::reads::item;
 use super::writes::write;
 use super::{Context, Group, Head, Query, at_revision, head, json, settle, with};
+use crate::byte_stream::ByteStream;
 use crate::problem::{Code, Problem};
 use crate::reserved;
 
@@ -39,11 +39,7 @@ pub(super) fn routes(context: Context) -> Group {
         .boxed()
 }
 
-async fn txn<S, B>(context: &Context, head: &Head, body: S) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
+async fn txn(context: &Context, head: &Head, body: impl ByteStream) -> Result<Response, Problem> {
     let parameters = WriteParameters::of(&Query::parse(&head.query, WriteParameters::NAMES)?)?;
     let body = context.bodies.read(&head.headers, body, TRANSACTION).await?;
     let done = write(context, &parameters, Operation::Txn(transaction_of(&body.bytes)?)).await?;

@@ -6,8 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
-use futures::Stream;
+use bytes::Bytes;
 use holdfast_api::http::header::IDEMPOTENCY_KEY;
 use holdfast_api::http::{AppendConcern, AppendReply};
 use holdfast_api::{Span, WriteConcern as Wished};
@@ -21,6 +20,7 @@ use warp::reply::Response;
 use super::item::{hex, time};
 use super::wanted::{APPEND_TIMEOUT_MAX, check_concern, wanted};
 use super::{Context, Head, name};
+use crate::byte_stream::ByteStream;
 use crate::core::{Answer, Consistency, Failure, Query as CoreQuery, ReadRequest, Written};
 use crate::http::body::BodyLimit;
 use crate::http::parameters::{WriteParameters, wished_concern};
@@ -40,17 +40,12 @@ const APPEND: BodyLimit = BodyLimit { bytes_max: 2 * MESSAGE_BYTES_MAX + 64 * 10
 const DUPLICATE: &str = "Duplicate message";
 
 /// Answer an append.
-pub(super) async fn append<S, B, E>(
+pub(super) async fn append(
     context: &Context,
     head: &Head,
     log: &str,
-    body: S,
-) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-    E: std::error::Error + 'static,
-{
+    body: impl ByteStream,
+) -> Result<Response, Problem> {
     let began = Instant::now();
     let result = try_append(context, head, log, body, began).await;
     let metrics = context.running.metrics();
@@ -67,18 +62,13 @@ where
     result
 }
 
-async fn try_append<S, B, E>(
+async fn try_append(
     context: &Context,
     head: &Head,
     log: &str,
-    body: S,
+    body: impl ByteStream,
     began: Instant,
-) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-    E: std::error::Error + 'static,
-{
+) -> Result<Response, Problem> {
     let log = name(log)?;
     let parameters = WriteParameters::within(
         &Query::parse(&head.query, WriteParameters::NAMES)?,

@@ -2,14 +2,13 @@
 //!
 //! A `PUT` says everything: what it leaves out is the default, not what was there before.
 
-use bytes::Buf;
-use futures::Stream;
 use holdfast_api::http as dto;
 use holdfast_store::{Deduplication, LogSettings, Operation, Outcome, Sequence};
 use serde::de::DeserializeOwned;
 use warp::reply::Response;
 
 use super::{Context, Head, name};
+use crate::byte_stream::ByteStream;
 use crate::http::body::BodyLimit;
 use crate::http::parameters::WriteParameters;
 use crate::http::reads::text;
@@ -21,17 +20,12 @@ use crate::problem::Problem;
 const CHANGE: BodyLimit = BodyLimit { bytes_max: 16 * 1024, name: "a change of a log" };
 
 /// Make a log, or change its settings.
-pub(super) async fn configure<S, B, E>(
+pub(super) async fn configure(
     context: &Context,
     head: &Head,
     log: &str,
-    body: S,
-) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-    E: std::error::Error + 'static,
-{
+    body: impl ByteStream,
+) -> Result<Response, Problem> {
     let log = name(log)?;
     let wished = body_of(context, head, body).await?;
     let settings = settings(&wished)?;
@@ -39,17 +33,12 @@ where
 }
 
 /// Forget the messages before one.
-pub(super) async fn trim<S, B, E>(
+pub(super) async fn trim(
     context: &Context,
     head: &Head,
     log: &str,
-    body: S,
-) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-    E: std::error::Error + 'static,
-{
+    body: impl ByteStream,
+) -> Result<Response, Problem> {
     let log = name(log)?;
     let dto::TrimRequest { before } = body_of(context, head, body).await?;
     change(context, head, Operation::TrimLog { log, before: Sequence(before) }).await
@@ -80,12 +69,9 @@ async fn change(context: &Context, head: &Head, operation: Operation) -> Result<
     Ok(json(done.status, &dto::LogChangeReply { log, concern, warning }))
 }
 
-async fn body_of<T, S, B, E>(context: &Context, head: &Head, body: S) -> Result<T, Problem>
+async fn body_of<T>(context: &Context, head: &Head, body: impl ByteStream) -> Result<T, Problem>
 where
     T: DeserializeOwned,
-    S: Stream<Item = Result<B, E>>,
-    B: Buf,
-    E: std::error::Error + 'static,
 {
     let body = context.bodies.read(&head.headers, body, CHANGE).await?;
     serde_json::from_slice(&body.bytes)
