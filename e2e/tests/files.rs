@@ -140,6 +140,9 @@ fn four_scenarios() -> anyhow::Result<()> {
         ensure!(replication.failed_nodes == ["node-2"], "{replication:?}");
         names.push((reply.file_id, seed));
     }
+    let listed = runtime().block_on(files::list(&http, &base))?;
+    let held = listed.iter().filter(|file| file.replicas == ["node-1", "node-3"]).count();
+    ensure!(held == 3, "nobody else has said that it has them: {listed:?}");
     let queue = runtime().block_on(files::queue(&http, &base, "&status=PENDING&node_id=node-2"))?;
     ensure!(queue.count == 3 && queue.statistics.pending == 3, "{queue:?}");
     ensure!(queue.items.iter().all(|item| item.source_node_id.as_deref() == Some("node-1")), "{queue:?}");
@@ -344,6 +347,15 @@ fn deleted_while_down() -> anyhow::Result<()> {
     }
     let absent = runtime().block_on(files::get(&http, &store.base(1), "gone"));
     ensure!(absent == Download::Absent, "{absent:?}");
+    wait::until("the disks of those that are there hold one file", PATIENCE, || {
+        for ordinal in 0..2 {
+            let there = files::on_disk(&store, ordinal)?;
+            ensure!(there.len() == 1, "member {ordinal} holds {there:?}");
+            let read = whole(runtime().block_on(files::get(&http, &store.base(ordinal), "stays")))?;
+            ensure!(read == bytes, "what has the same bytes was spoilt at member {ordinal}");
+        }
+        Ok(())
+    })?;
     command::capture(&mut store.cli(&["start", "2"]))?;
     wait::until("every disk holds one file", PATIENCE, || {
         for ordinal in 0..3 {
@@ -389,9 +401,27 @@ fn flipped_bits() -> anyhow::Result<()> {
             );
         }
     }
-    let (_, took) =
-        wait::until("all copies are good again", PATIENCE, || are_everywhere(&store, &http, count))?;
+    let (_, took) = wait::until("all copies are good again", PATIENCE, || {
+        are_everywhere(&store, &http, count)?;
+        are_alike(&store)
+    })?;
     note(format_args!("{flipped} of {} copies were spoilt, and good again {took:.1?} later", 3 * count));
+    Ok(())
+}
+
+/// All members have the same on their disks; of no file more than one copy was spoilt.
+fn are_alike(store: &Laptop) -> anyhow::Result<()> {
+    let folders = [0, 1, 2].map(|ordinal| files::on_disk(store, ordinal));
+    let [first, second, third] = folders;
+    let (first, second, third) = (first?, second?, third?);
+    ensure!(first.len() == second.len() && first.len() == third.len(), "a disk has more than another");
+    for ((first, second), third) in first.iter().zip(&second).zip(&third) {
+        let read = |path: &std::path::Path| {
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let good = read(first)?;
+        ensure!(read(second)? == good && read(third)? == good, "{} differs", first.display());
+    }
     Ok(())
 }
 
