@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use futures::StreamExt as _;
-use holdfast_chat::caller::Caller;
+use holdfast_chat::caller::{CallError, Caller};
 use holdfast_chat::inbox::Inbox;
 use holdfast_chat::messages as chat;
 use holdfast_chat::messages::path;
 use holdfast_e2e::chat::demo::Demo;
 use holdfast_e2e::chat::older::OlderClient;
-use holdfast_e2e::chat::packets::PacketClient;
+use holdfast_e2e::chat::packets::{self, PacketClient};
 use holdfast_e2e::chat::{self as under_test, Chat, said};
 use holdfast_e2e::faults::network::Network;
 use holdfast_e2e::suite::{self, LeftOut, Test, note};
@@ -157,16 +157,29 @@ fn stopped() -> anyhow::Result<()> {
     let (mut alice, _bob) = (login(&chat, "alice")?, login(&chat, "bob")?);
     runtime().block_on(async {
         for number in 0..25 {
-            alice.send("bob", &format!("text {number}")).await?;
+            // As one sends again that has lost the answer, to another server.
+            let mut again = alice.clone().beginning_at(2);
+            let text = format!("text {number}");
+            let (first, second) = (alice.send("bob", &text).await?, again.send("bob", &text).await?);
+            ensure!(first == second, "sent once: {first:?}, and again: {second:?}");
         }
         anyhow::Ok(())
     })?;
     let chat = chat.again()?;
     let bob = login(&chat, "bob")?;
-    let texts = runtime().block_on(receive(&bob, 25))?;
-    ensure!(texts == (0..25).map(|number| format!("text {number}")).collect::<Vec<_>>(), "{texts:?}");
-    // A session outlives the servers too.
-    runtime().block_on(async { alice.with_deadline(PATIENCE).send("bob", "later").await })?;
+    runtime().block_on(async {
+        // A session outlives the servers too, but not its end.
+        let mut alice = alice.with_deadline(PATIENCE);
+        alice.send("bob", "later").await?;
+        alice.clone().log_out().await?;
+        let refused = alice.send("bob", "too late").await;
+        ensure!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
+        anyhow::Ok(())
+    })?;
+    let expected: Vec<_> =
+        (0..25).map(|number| format!("text {number}")).chain(["later".to_owned()]).collect();
+    let texts = runtime().block_on(receive(&bob, expected.len()))?;
+    ensure!(texts == expected, "{texts:?}");
     Ok(())
 }
 
@@ -225,8 +238,14 @@ fn packets() -> anyhow::Result<()> {
     let queued = bob.all()?;
     ensure!(queued == ["<alice> one", "<alice> two", "<alice> three"], "{queued:?}");
     check(&mut bob, 6, "", "<server> No messages queued")?;
-    // The leader dies; both go on elsewhere, as who they were.
     let leader = chat.store.leader(&holdfast_e2e::http::Http::default())?.member;
+    for (server, ordinal) in chat.packet_servers().iter().zip(0u8..) {
+        let expected =
+            if ordinal == leader { (1, "Server is the leader") } else { (0, "Server is not leader") };
+        let (operation, text) = packets::greeting(server)?;
+        ensure!((operation, text.as_str()) == expected, "{ordinal} says {text:?} when {leader} leads");
+    }
+    // The leader dies; both go on elsewhere, as who they were.
     chat.fail(leader)?;
     reconnected(&mut alice)?;
     reconnected(&mut bob)?;

@@ -16,6 +16,18 @@ const QUIET: Duration = Duration::from_millis(400);
 /// How long an answer may take on a busy machine.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
+/// What a server greets with: an operation and a text.
+///
+/// # Errors
+///
+/// If it says nothing that is a packet.
+pub fn greeting(server: &str) -> anyhow::Result<(u8, String)> {
+    let mut stream = TcpStream::connect(server).with_context(|| format!("cannot connect to {server}"))?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    let (_, operation, text) = read(&mut stream)?;
+    Ok((operation, text))
+}
+
 /// A client that knows all servers.
 #[derive(Debug)]
 pub struct PacketClient {
