@@ -42,6 +42,8 @@ pub(crate) struct Reading {
     to: u64,
     source: Option<Source>,
     buffers: Buffers,
+    /// Whose bytes came last.
+    giver: Ordinal,
     /// Counts against the member that it comes from.
     transfer: Option<Transfer>,
     /// Where the source began.
@@ -82,6 +84,7 @@ impl Files {
             to,
             source: None,
             buffers: Buffers::default(),
+            giver: self.me().ordinal,
             transfer: None,
             began_at: from,
             since: Instant::now(),
@@ -94,12 +97,9 @@ impl Files {
 }
 
 impl Reading {
-    /// Where the bytes come from now; this member if there are none.
+    /// Where the last bytes came from; this member if there were none.
     pub(crate) fn source(&self) -> Ordinal {
-        match &self.source {
-            Some(Source::There(call)) => call.member().ordinal,
-            _ => self.files.me().ordinal,
-        }
+        self.giver
     }
 
     /// The next bytes; `None` after the last.
@@ -125,6 +125,7 @@ impl Reading {
             };
             match read.map(Piece::into_bytes) {
                 Ok(piece) if !piece.is_empty() && piece.len() as u64 <= self.to - self.at => {
+                    self.giver = from;
                     self.at += piece.len() as u64;
                     self.files.running().metrics().files.download_bytes.add(piece.len() as u64);
                     if self.at == self.to {
