@@ -11,10 +11,12 @@
 //! | [`asked`] | what a resource asks for, as a plan |
 //! | [`results`] | the ConfigMap with what was measured |
 //! | [`status`] | what the resource says of its progress |
-//! | [`serve`] | the lab's port: probes and metrics |
+//! | [`own`] | the lab's own store, for the requests of [`crate::rest`] |
+//! | [`turns`] | experiments and those requests go one after the other |
+//! | [`serve`] | the lab's port: probes, metrics, those requests |
 //!
-//! The operator makes the pods; the lab only asks for `ReplicatedStore`s, which belong to their experiment, so that Kubernetes itself takes
-//! everything away when the experiment is deleted. It refuses to touch what it did not make: owners are compared by uid.
+//! The operator makes the pods; the lab only asks for `ReplicatedStore`s, which belong to their experiment or to the lab's pod, so that Kubernetes
+//! itself takes everything away when that is deleted. It refuses to touch what it did not make: owners are compared by uid.
 
 mod asked;
 #[cfg(test)]
@@ -22,11 +24,13 @@ mod fake;
 pub mod knife;
 mod measure;
 mod members;
+pub mod own;
 mod pods;
 mod results;
 pub mod serve;
 mod status;
 mod store;
+pub mod turns;
 pub mod worker;
 
 pub use pods::Pods;

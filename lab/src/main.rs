@@ -1,4 +1,4 @@
-//! `holdfast-lab`: carries out the `FaultExperiment`s of a cluster; or is the knife in a pod of one of their stores.
+//! `holdfast-lab`: carries out the `FaultExperiment`s of a cluster, and what it is asked for over HTTP; or is the knife in a pod of one of their stores.
 //!
 //! It ends with code 0 when it was asked to stop, 1 with one message when something failed, 2 when the command line makes no sense.
 
@@ -12,6 +12,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 use holdfast_lab::RunMetrics;
+use holdfast_lab::kubernetes::own::{LabPod, Own};
+use holdfast_lab::kubernetes::turns::Turns;
 use holdfast_lab::kubernetes::worker::Worker;
 use holdfast_lab::kubernetes::{chain, knife, serve};
 use holdfast_sidecar::ending::ending;
@@ -63,15 +65,24 @@ struct Run {
     /// The only namespace whose experiments are carried out; without it, all.
     #[arg(long, env = "HOLDFAST_WATCH_NAMESPACE", value_name = "NAMESPACE")]
     watch_namespace: Option<String>,
-    /// Where probes and metrics are served.
+    /// Where probes, metrics and the protocol's routes are served.
     #[arg(long, env = "HOLDFAST_LAB_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8000")]
     listen: SocketAddr,
     /// Where results are while they are measured. They are kept in the cluster.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/holdfast-lab")]
     scratch: PathBuf,
-    /// This process's name in events.
+    /// Serve the research protocol's routes too, on a store in this pod's namespace that belongs to this pod.
+    #[arg(long, requires_all = ["pod_namespace", "pod_uid"])]
+    rest: bool,
+    /// This process's name in events: its pod's.
     #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "holdfast-lab")]
     pod_name: String,
+    /// The namespace of its pod.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    pod_namespace: Option<String>,
+    /// The uid of its pod.
+    #[arg(long, env = "POD_UID", value_name = "UID")]
+    pod_uid: Option<String>,
     /// How log lines look; HOLDFAST_LOG says which there are.
     #[arg(long, env = "HOLDFAST_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
     log_format: LogFormat,
@@ -105,7 +116,22 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     config.default_retry = false;
     let client = kube::Client::try_from(config).context("cannot make a client for the API server")?;
     let (end, heard) = ending();
-    let serving = tokio::spawn(serve::serve(socket, registry, heard));
+    let turns = Turns::default();
+    let own = match (arguments.rest, arguments.pod_namespace, arguments.pod_uid) {
+        (true, Some(namespace), Some(uid)) => {
+            let pod = LabPod { namespace, name: arguments.pod_name.clone(), uid };
+            Some(Own::new(client.clone(), &pod, arguments.image.clone(), turns.clone())?)
+        }
+        _ => None,
+    };
+    let runs = metrics.clone();
+    let serving = tokio::spawn(async move {
+        if let Some(own) = own {
+            return serve::serve_with_routes(socket, own, registry, runs, heard).await;
+        }
+        serve::serve(socket, registry, heard).await;
+        Ok(())
+    });
     let (stop, stopping) = watch::channel(false);
     let worker = Worker {
         client,
@@ -114,6 +140,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         scratch: arguments.scratch,
         instance: arguments.pod_name,
         metrics,
+        turns,
     };
     let working = tokio::spawn(async move { worker.work(stopping).await });
     signals.next().await;
@@ -121,7 +148,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let _ = stop.send(true);
     working.await.context("the lab has a defect")?;
     end.begin(GRACE);
-    let _ = serving.await;
+    serving.await.context("the lab has a defect")??;
     Ok(())
 }
 

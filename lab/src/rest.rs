@@ -5,14 +5,17 @@
 //! | [`routes`] | which path and method is what, CORS, and what FastAPI answers to the rest |
 //! | [`request`] | bodies, and what FastAPI says of wrong ones |
 //! | [`manager`] | the one store that all clients share; what changes it goes one after the other |
+//! | [`place`] | where that store lives; [`here`] is this machine, and a cluster is in `kubernetes` |
 //! | [`catalogue`] | strategies and presets |
 //! | [`metrics`] | what is counted |
 //!
 //! Refuses to wait for time to pass, to make up a number, and to stop answering while a store recovers.
 
 mod catalogue;
+mod here;
 mod manager;
 mod metrics;
+pub(crate) mod place;
 mod request;
 mod routes;
 
@@ -21,11 +24,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_sidecar::ending::ending;
-use holdfast_sidecar::listener::{BindError, Limits, Listener, Purpose, bind};
+use holdfast_sidecar::ending::{Ending, ending};
+use holdfast_sidecar::listener::{BindError, Limits, Listener, Purpose, Socket, bind};
 use holdfast_sidecar::signals::Signals;
 
 use self::manager::Manager;
+use self::metrics::Metrics;
+use self::place::Place;
 use crate::testbed::{Processes, TestbedError};
 
 /// A lab has a dashboard, a script and a few curls at a time.
@@ -49,6 +54,9 @@ pub enum ServeError {
     /// The first store does not start.
     #[error(transparent)]
     Testbed(#[from] TestbedError),
+    /// Metrics cannot be registered.
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// Serves until SIGTERM or SIGINT. `ready` is told where, when requests are answered. Must run inside a multi-threaded runtime.
@@ -63,14 +71,37 @@ pub async fn serve(
     let mut signals = Signals::listen(false).map_err(ServeError::Signals)?;
     let socket = bind(listen, PURPOSE).await?;
     let address = socket.local_addr().map_err(ServeError::Signals)?;
-    let manager = Arc::new(Manager::new(testbed).await?);
+    let manager = Arc::new(Manager::new(testbed, Metrics::alone()?));
+    // Processes start at once: no request has to wait for the first store.
+    manager.begin().await?;
     let (end, heard) = ending();
-    let listener = Listener::apart(socket, LIMITS);
-    let serving = tokio::spawn(listener.serve(routes::service(manager.clone()), heard));
+    let serving = tokio::spawn(attend(socket.into(), manager, heard));
     ready(address);
     signals.next().await;
     end.begin(GRACE);
     let _ = serving.await;
-    manager.close(GRACE).await;
     Ok(())
+}
+
+/// Serves on the one store of another place until the end has come, and ends the store. What is counted of requests is registered
+/// beside what is counted of experiments.
+///
+/// # Errors
+/// The metrics are registered already.
+#[cfg(feature = "kubernetes")]
+pub(crate) async fn serve_in<P: Place>(
+    place: P,
+    socket: Socket,
+    registry: Arc<prometheus::Registry>,
+    runs: crate::RunMetrics,
+    ending: Ending,
+) -> Result<(), ServeError> {
+    let manager = Manager::new(place, Metrics::beside(registry, runs)?);
+    attend(socket, Arc::new(manager), ending).await;
+    Ok(())
+}
+
+async fn attend<P: Place>(socket: Socket, manager: Arc<Manager<P>>, ending: Ending) {
+    Listener::apart(socket, LIMITS).serve(routes::service(manager.clone()), ending).await;
+    manager.close(GRACE).await;
 }

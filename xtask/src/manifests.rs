@@ -169,6 +169,9 @@ mod tests {
             "containerPort: 8000",
             "type: Recreate",
             "name: HOLDFAST_LAB_IMAGE",
+            "- --rest",
+            "fieldPath: metadata.namespace",
+            "fieldPath: metadata.uid",
             "mountPath: /var/lib/holdfast-lab",
         ];
         check_alike("lab.yaml", lab(), &lines);

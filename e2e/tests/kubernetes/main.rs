@@ -11,6 +11,7 @@ mod in_sync;
 mod kinds;
 mod messages;
 mod operator;
+mod routes;
 mod serving;
 mod shared;
 
@@ -42,6 +43,8 @@ const TESTS: &[Test<Shared>] = &[
     ("needs_cluster_pods_are_deleted_and_members_paused_in_experiments", experiments::other_failures),
     ("needs_cluster_a_deleted_experiment_leaves_nothing", experiments::cancelled),
     ("needs_cluster_an_experiment_leaves_the_store_of_a_stranger_alone", experiments::stranger),
+    ("needs_cluster_the_protocols_routes_work_on_pods", routes::every_route),
+    ("needs_cluster_experiments_and_requests_take_turns_and_a_killed_lab_leaves_nothing", routes::in_turn),
     ("needs_cluster_three_members_in_sync_survive_two_faults", in_sync::two_faults),
     ("needs_cluster_a_primary_that_is_cut_off_acknowledges_nothing", in_sync::primary_cut_off),
     ("needs_cluster_a_deleted_lease_is_told_and_only_a_person_starts_again", in_sync::authority_deleted),

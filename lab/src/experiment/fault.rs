@@ -29,7 +29,7 @@ const LATENCY: Duration = Duration::from_millis(500);
 pub(crate) const LASTS: Duration = Duration::from_secs(5);
 
 /// The step in which it is found out whom a failure hits.
-const CHOOSING: &str = "choosing what fails";
+pub(crate) const CHOOSING: &str = "choosing what fails";
 
 /// What is to fail.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! One experiment on a store of pods: as `experiment` has it for processes of this machine, with what is different about pods.
+//! One experiment on a store of pods, or one of its steps: as `experiment` has it for processes of this machine, with what is different about pods.
 //!
 //! A failure is SIGKILL to the member's process by the knife beside it; the container's restart, which recovery waits for where nobody else can
 //! take over, is the kubelet's. `pod_kill` deletes the pod without grace: the kubelet sends SIGTERM before it kills, so a leader may hand over,
@@ -19,15 +19,16 @@ use tokio::time::{sleep, timeout};
 use super::members::{self, Member, Members};
 use super::store::{Made, Stores};
 use crate::experiment::fault::{Fault, LASTS};
-use crate::experiment::items::{self, Stored};
+use crate::experiment::items;
 use crate::experiment::load::Load;
 use crate::experiment::recovery::{ANSWER_MAX, Found as Answer, Recovered, ask};
 use crate::experiment::{AtRisk, Found};
+use crate::rest::place::Sample;
 use crate::{Configuration, FailureKind, Measurement, Protocol, TestbedError};
 
 /// A store that does not answer for so long after a failure is given up: a pod that is made anew is there within ten seconds if its node has the
 /// images.
-const RECOVERY_MAX: Duration = Duration::from_secs(60);
+pub(super) const RECOVERY_MAX: Duration = Duration::from_secs(60);
 /// A store that is not whole has so long for each page of items.
 const READ_MAX: Duration = Duration::from_secs(3);
 /// How often a pod that is made anew is looked for.
@@ -38,10 +39,20 @@ pub(super) struct Subject<'a> {
     pub(super) stores: &'a Stores,
     pub(super) made: &'a Made,
     pub(super) http: &'a reqwest::Client,
+    /// How many members may fail at a time while the others go on.
+    pub(super) tolerates: u8,
+}
+
+/// A failure that has happened.
+pub(super) struct Strike {
+    /// Right before it.
+    pub(super) began: Instant,
+    /// What happened to whom.
+    pub(super) hits: Vec<(u8, Hit)>,
 }
 
 /// What happened to one member.
-enum Hit {
+pub(super) enum Hit {
     /// This process was killed.
     Killed(String),
     /// It stands still.
@@ -63,9 +74,7 @@ impl Subject<'_> {
         let stored = items::store(&members.all, protocol.items, seed).await?;
         let load = Load::begin(&members.addresses(), protocol.writers).await?;
         let replicas = configuration.replicas;
-        let serving = members.leader().await.map(|leader| leader.member);
-        let fault = Fault::among(replicas, serving, protocol.failure_type, protocol.node_count, seed)?;
-        try_join_all(fault.members().iter().map(|member| members.take_up(*member))).await?;
+        let fault = self.aim(members, protocol.failure_type, protocol.node_count, seed).await?;
         let triggered = protocol.trigger_checkpoint && configuration.strategy.takes_checkpoints();
         if triggered {
             members.take_checkpoint(fault.serving()).await?;
@@ -73,6 +82,38 @@ impl Subject<'_> {
         let leader = members.leader().await;
         let at_risk =
             AtRisk::find(leader.as_ref(), configuration.strategy.replicates(), &stored, protocol.items);
+        let sample = stored.sample().map_or((items::key(0), None), |(key, value)| (key, Some(value)));
+
+        let strike = self.strike(members, &fault).await?;
+        let recovered = self.recover(members, sample, &fault, &strike).await;
+
+        self.mend(members, &fault).await?;
+        // A store that cannot be whole again, such as one that lost a majority of its memories, is what is being measured.
+        let well = Members::well(self.stores, self.made, replicas, self.http, RECOVERY_MAX).await.ok();
+        let reader = well.as_ref().map_or(&members.all, |members| &members.all);
+        let load = load.end(reader, strike.began, well.is_some()).await;
+        let items_recovered =
+            items::count(reader, &stored, if well.is_some() { RECOVERY_MAX } else { READ_MAX }).await;
+        let note = recovered.note(configuration, &fault, well.is_some());
+        Ok(Found { stored, triggered, at_risk, recovered, load, items_recovered, note }.measurement(protocol))
+    }
+
+    /// Finds out whom a failure is to hit, and takes up the knives. `chance` chooses among those who are alike.
+    pub(super) async fn aim(
+        &self,
+        members: &Members,
+        kind: FailureKind,
+        node_count: u8,
+        chance: u64,
+    ) -> Result<Fault, TestbedError> {
+        let serving = members.leader().await.map(|leader| leader.member);
+        let fault = Fault::among(members.members.len() as u8, serving, kind, node_count, chance)?;
+        try_join_all(fault.members().iter().map(|member| members.take_up(*member))).await?;
+        Ok(fault)
+    }
+
+    /// Has a failure happen.
+    pub(super) async fn strike(&self, members: &Members, fault: &Fault) -> Result<Strike, TestbedError> {
         // Asked once more right before: what is struck must still be what was made.
         if members::find(self.stores, self.made).await? != members.members {
             return Err(TestbedError::new(
@@ -80,28 +121,22 @@ impl Subject<'_> {
                 "the pods are not those of the beginning any more",
             ));
         }
-
         let began = Instant::now();
-        let hits =
-            try_join_all(fault.members().iter().map(|member| self.strike(members, &fault, *member))).await?;
-        let recovered = self.recover(members, &stored, &fault, hits, began).await;
+        let hits = fault.members().iter().map(|member| self.hit(members, fault, *member));
+        Ok(Strike { began, hits: try_join_all(hits).await? })
+    }
 
+    /// Ends a failure that does not end by itself: who stands still goes on. Who was killed, kubelets start again.
+    pub(super) async fn mend(&self, members: &Members, fault: &Fault) -> Result<(), TestbedError> {
         if fault.kind() == FailureKind::Pause {
             for member in fault.members() {
                 members.knife(*member, Method::POST, "/continue").await?;
             }
         }
-        // A store that cannot be whole again, such as one that lost a majority of its memories, is what is being measured.
-        let well = Members::well(self.stores, self.made, replicas, self.http, RECOVERY_MAX).await.ok();
-        let reader = well.as_ref().map_or(&members.all, |members| &members.all);
-        let load = load.end(reader, began, well.is_some()).await;
-        let items_recovered =
-            items::count(reader, &stored, if well.is_some() { RECOVERY_MAX } else { READ_MAX }).await;
-        let note = recovered.note(configuration, &fault, well.is_some());
-        Ok(Found { stored, triggered, at_risk, recovered, load, items_recovered, note }.measurement(protocol))
+        Ok(())
     }
 
-    async fn strike(&self, members: &Members, fault: &Fault, ordinal: u8) -> Result<(u8, Hit), TestbedError> {
+    async fn hit(&self, members: &Members, fault: &Fault, ordinal: u8) -> Result<(u8, Hit), TestbedError> {
         let hit = match fault.kind() {
             FailureKind::PodKill => {
                 let member = members.member(ordinal);
@@ -124,21 +159,19 @@ impl Subject<'_> {
     }
 
     /// Asks until somebody answers.
-    async fn recover(
+    pub(super) async fn recover(
         &self,
         members: &Members,
-        stored: &Stored,
+        (key, value): Sample,
         fault: &Fault,
-        mut hits: Vec<(u8, Hit)>,
-        began: Instant,
+        strike: &Strike,
     ) -> Recovered {
-        let (key, value) = stored.sample().map_or((items::key(0), None), |(key, value)| (key, Some(value)));
+        let Strike { began, hits } = strike;
         // Somebody who is alone has nobody to take over: a pause ends by itself then.
-        let ends = !fault.kills() && members.members.len() < 3;
+        let ends = !fault.kills() && self.tolerates == 0;
         let mut asking = JoinSet::new();
         for (member, native) in members.members.iter().zip(&members.natives) {
-            let hit = hits.iter().position(|(ordinal, _)| *ordinal == member.ordinal);
-            let hit = hit.map(|at| hits.swap_remove(at).1);
+            let hit = hits.iter().find(|(ordinal, _)| *ordinal == member.ordinal).map(|(_, hit)| hit);
             let (member, key) = (member.clone(), key.clone());
             match hit {
                 Some(Hit::Paused) if !ends => {}
@@ -147,7 +180,7 @@ impl Subject<'_> {
                     asking.spawn(async move { ask(&native.with_deadline(ANSWER_MAX), &key).await });
                 }
                 Some(Hit::Killed(pid)) => {
-                    let (knife, http) = (members.gone_url(&member, &pid), self.http.clone());
+                    let (knife, http) = (members.gone_url(&member, pid), self.http.clone());
                     asking.spawn(async move {
                         // A process that is to die must not answer. A knife that is cut off says nothing; then the port does.
                         let _ = http.get(knife).send().await;

@@ -89,7 +89,7 @@ pub(super) async fn find(stores: &Stores, made: &Made) -> Result<Vec<Member>, Te
     let sets: Api<StatefulSet> = Api::namespaced(stores.client.clone(), &stores.namespace);
     let Some(set) = sets.get_opt(&made.name).await.map_err(failed)? else { return Ok(Vec::new()) };
     let not_ours = |what: String| {
-        let why = format!("{what} is not of the store that this experiment made, and is left alone");
+        let why = format!("{what} is not of the store that was made, and is left alone");
         TestbedError::new("looking for the store's pods", why)
     };
     if !is_controlled_by(&set, &made.uid) {
@@ -167,7 +167,11 @@ impl Members {
         }
     }
 
-    fn reach(members: Vec<Member>, http: &reqwest::Client) -> Result<Members, TestbedError> {
+    /// Members at these addresses; nobody is asked anything.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub(super) fn reach(members: Vec<Member>, http: &reqwest::Client) -> Result<Members, TestbedError> {
         let failed = |error: holdfast_client::EndpointError| TestbedError::new("reaching the members", error);
         let native = |member: &Member| NativeClient::new([member.client()]);
         let status = |member: &Member| {
@@ -283,7 +287,7 @@ mod tests {
         });
         let mut experiment = FaultExperiment::new("e", FaultExperimentSpec::default());
         experiment.metadata.namespace = Some("shop".to_owned());
-        let stores = Stores::new(client, experiment, "lab:test".to_owned());
+        let stores = Stores::of(client, &experiment, "lab:test".to_owned());
         find(&stores, &Made { name: "e-c0-r1".to_owned(), uid: "store".to_owned() }).await
     }
 

@@ -16,19 +16,30 @@ pub struct Pods {
     http: reqwest::Client,
 }
 
+/// A client of pods: straight to them, whatever the environment says of proxies.
+pub(super) fn http() -> Result<reqwest::Client, TestbedError> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tcp_nodelay(true)
+        .build()
+        .map_err(|error| TestbedError::new("making an HTTP client", error))
+}
+
 impl Pods {
     /// Stores that belong to `experiment`, which the API server has; `image` is the lab's own, for the knives.
     ///
     /// # Errors
     /// No HTTP client can be made.
-    pub fn new(client: Client, experiment: FaultExperiment, image: String) -> Result<Pods, TestbedError> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| TestbedError::new("making an HTTP client", error))?;
-        Ok(Pods { stores: Stores::new(client, experiment, image), http })
+    pub fn new(client: Client, experiment: &FaultExperiment, image: String) -> Result<Pods, TestbedError> {
+        Ok(Pods { stores: Stores::of(client, experiment, image), http: http()? })
+    }
+
+    /// The name of the store of a run.
+    fn name(&self, configuration: &Configuration, run_id: u32) -> String {
+        let configurations = &self.stores.asked.configurations;
+        let at = configurations.iter().position(|one| one.name == configuration.name).unwrap_or_default();
+        format!("{}-c{at}-r{run_id}", self.stores.label)
     }
 }
 
@@ -41,9 +52,10 @@ impl Testbed for Pods {
         protocol: &Protocol,
         run_id: u32,
     ) -> Result<Measurement, TestbedError> {
-        let made = self.stores.make(configuration, run_id).await;
+        let made = self.stores.make(&self.name(configuration, run_id), configuration).await;
         let made = made.map_err(|error| TestbedError::new("making the store", error))?;
-        let subject = Subject { stores: &self.stores, made: &made, http: &self.http };
+        let tolerates = configuration.tolerates();
+        let subject = Subject { stores: &self.stores, made: &made, http: &self.http, tolerates };
         let measured = async {
             let members = Members::ready(&self.stores, &made, configuration.replicas, &self.http).await?;
             info!(store = made.name, "the store is ready");

@@ -1,5 +1,5 @@
-//! The stores of an experiment: made for one run each, and removed after it. What an experiment made belongs to it by an owner reference with its
-//! uid; nothing else is touched, whatever it is called.
+//! The stores of an experiment, made for one run each and removed after it, and the lab's own. What was made belongs to its owner by a reference with
+//! the uid; nothing else is touched, whatever it is called.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use holdfast_api::names::{KNIFE_PORT, LAB, label};
 use holdfast_api::{Compression, FaultExperiment, FaultExperimentSpec, ReplicatedStoreSpec};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::is_controlled_by;
 use crate::Configuration;
 
-/// The label of an experiment's stores and of their pods: its name.
+/// The label of an experiment's stores and of their pods: its name. The lab's own have the beginning of their names.
 pub(super) const LABEL: &str = "holdfast.dev/experiment";
 /// Checkpoints that are kept: the newest, and one to fall back to if it is damaged.
 const CHECKPOINTS_RETAINED: u8 = 2;
@@ -27,18 +28,21 @@ const GONE_MAX: Duration = Duration::from_secs(180);
 /// How often they are looked for.
 const GONE_PAUSE: Duration = Duration::from_millis(200);
 
-/// Makes the stores of one experiment.
+/// Makes the stores of one owner: an experiment, or the lab's pod.
 #[derive(Clone)]
 pub(super) struct Stores {
     pub(super) client: Client,
     pub(super) namespace: String,
-    experiment: FaultExperiment,
-    uid: String,
+    pub(super) owner: OwnerReference,
+    /// The value of [`LABEL`].
+    pub(super) label: String,
+    /// Storage, resources, and the members' image.
+    pub(super) asked: FaultExperimentSpec,
     /// The image of the knife.
-    image: String,
+    pub(super) image: String,
 }
 
-/// A store that an experiment made.
+/// A store that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Made {
     pub(super) name: String,
@@ -61,11 +65,13 @@ pub(super) enum StoreError {
     },
     /// A store of that name is somebody else's.
     #[error(
-        "there is a ReplicatedStore {name} already that this experiment did not make, and it is left alone; rename the experiment"
+        "there is a ReplicatedStore {name} already that the {owner} did not make, and it is left alone; rename one of them"
     )]
     Foreign {
         /// Its name.
         name: String,
+        /// Who wanted to have it: `FaultExperiment strategies`.
+        owner: String,
     },
     /// Its pods stay.
     #[error("the pods of {name} are still there after {} s", GONE_MAX.as_secs())]
@@ -77,42 +83,44 @@ pub(super) enum StoreError {
 
 impl Stores {
     /// For an experiment that the API server has; `image` is the lab's own.
-    pub(super) fn new(client: Client, experiment: FaultExperiment, image: String) -> Stores {
-        let namespace = experiment.namespace().unwrap_or_default();
-        let uid = experiment.uid().unwrap_or_default();
-        Stores { client, namespace, experiment, uid, image }
+    pub(super) fn of(client: Client, experiment: &FaultExperiment, image: String) -> Stores {
+        Stores {
+            client,
+            namespace: experiment.namespace().unwrap_or_default(),
+            // `None` only for what the API server has not seen; an owner without a uid makes nothing and finds nothing.
+            owner: experiment.controller_owner_ref(&()).unwrap_or_default(),
+            label: experiment.name_any(),
+            asked: experiment.spec.clone(),
+            image,
+        }
+    }
+
+    fn foreign(&self, name: &str) -> StoreError {
+        let owner = format!("{} {}", self.owner.kind, self.owner.name);
+        StoreError::Foreign { name: name.to_owned(), owner }
     }
 
     fn api(&self) -> Api<ReplicatedStore> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The name of the store of a run.
-    pub(super) fn name(&self, configuration: &Configuration, run_id: u32) -> String {
-        let configurations = &self.experiment.spec.configurations;
-        let at = configurations.iter().position(|one| one.name == configuration.name).unwrap_or_default();
-        format!("{}-c{at}-r{run_id}", self.experiment.name_any())
-    }
-
     /// Makes a store. One of the same name that is left from an earlier life of the lab is removed first.
     ///
     /// # Errors
-    /// It is refused, or its name is taken by a store that the experiment did not make.
-    pub(super) async fn make(&self, configuration: &Configuration, run_id: u32) -> Result<Made, StoreError> {
-        let name = self.name(configuration, run_id);
-        if let Some(left) = self.find(&name).await? {
+    /// It is refused, or its name is taken by a store of somebody else.
+    pub(super) async fn make(&self, name: &str, configuration: &Configuration) -> Result<Made, StoreError> {
+        if let Some(left) = self.find(name).await? {
             self.remove(&left).await?;
         }
-        let refused = |source| StoreError::Refused { act: "make", name: name.clone(), source };
-        let store = self.wanted(&name, configuration);
+        let store = self.wanted(name, configuration);
         match self.api().create(&PostParams::default(), &store).await {
-            Ok(made) => Ok(Made { uid: made.uid().unwrap_or_default(), name }),
-            Err(kube::Error::Api(status)) if status.code == 409 => Err(StoreError::Foreign { name }),
-            Err(source) => Err(refused(source)),
+            Ok(made) => Ok(Made { uid: made.uid().unwrap_or_default(), name: name.to_owned() }),
+            Err(kube::Error::Api(status)) if status.code == 409 => Err(self.foreign(name)),
+            Err(source) => Err(StoreError::Refused { act: "make", name: name.to_owned(), source }),
         }
     }
 
-    /// The store of this name, if it is there and the experiment's.
+    /// The store of this name, if it is there and the owner's.
     ///
     /// # Errors
     /// It is somebody else's, or the API server does not say.
@@ -122,10 +130,10 @@ impl Stores {
             found.map_err(|source| StoreError::Refused { act: "read", name: name.to_owned(), source })?;
         match found {
             None => Ok(None),
-            Some(store) if is_controlled_by(&store, &self.uid) => {
+            Some(store) if is_controlled_by(&store, &self.owner.uid) => {
                 Ok(Some(Made { name: name.to_owned(), uid: store.uid().unwrap_or_default() }))
             }
-            Some(_) => Err(StoreError::Foreign { name: name.to_owned() }),
+            Some(_) => Err(self.foreign(name)),
         }
     }
 
@@ -168,18 +176,18 @@ impl Stores {
         }
     }
 
-    /// Has every store deleted that the experiment still has.
+    /// Has every store deleted that the owner still has.
     ///
     /// # Errors
     /// The API server refuses.
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
-        let labelled = ListParams::default().labels(&format!("{LABEL}={}", self.experiment.name_any()));
+        let labelled = ListParams::default().labels(&format!("{LABEL}={}", self.label));
         let all = self.api().list(&labelled).await.map_err(|source| StoreError::Refused {
             act: "list",
-            name: format!("{}-*", self.experiment.name_any()),
+            name: format!("{}-*", self.label),
             source,
         })?;
-        for store in all.items.iter().filter(|store| is_controlled_by(*store, &self.uid)) {
+        for store in all.items.iter().filter(|store| is_controlled_by(*store, &self.owner.uid)) {
             let made = Made { name: store.name_any(), uid: store.uid().unwrap_or_default() };
             self.delete(&made).await?;
         }
@@ -201,12 +209,11 @@ impl Stores {
         said.join("; ")
     }
 
-    fn wanted(&self, name: &str, configuration: &Configuration) -> ReplicatedStore {
-        let mut store = ReplicatedStore::new(name, spec(&self.experiment.spec, configuration, &self.image));
+    pub(super) fn wanted(&self, name: &str, configuration: &Configuration) -> ReplicatedStore {
+        let mut store = ReplicatedStore::new(name, spec(&self.asked, configuration, &self.image));
         store.metadata.namespace = Some(self.namespace.clone());
-        store.metadata.labels = Some([(LABEL.to_owned(), self.experiment.name_any())].into());
-        // The kind's own uid; `controller_owner_ref` is `None` only for what the API server has not seen.
-        store.metadata.owner_references = self.experiment.controller_owner_ref(&()).map(|owner| vec![owner]);
+        store.metadata.labels = Some([(LABEL.to_owned(), self.label.clone())].into());
+        store.metadata.owner_references = Some(vec![self.owner.clone()]);
         store
     }
 }
@@ -301,7 +308,7 @@ mod tests {
         let mut experiment = FaultExperiment::new("strategies", FaultExperimentSpec::default());
         experiment.metadata.namespace = Some("shop".to_owned());
         experiment.metadata.uid = Some("mine".to_owned());
-        Stores::new(client, experiment, "lab:test".to_owned())
+        Stores::of(client, &experiment, "lab:test".to_owned())
     }
 
     /// The requests of making the store of a first run where there is one of this owner.
@@ -312,7 +319,7 @@ mod tests {
             Some("pods") => Some(json!({"kind": "PodList", "metadata": {}, "items": []})),
             _ => None,
         });
-        let made = stores(client).make(&Configuration::baseline(), 1).await;
+        let made = stores(client).make("strategies-c0-r1", &Configuration::baseline()).await;
         let verb = |line: String| line.split('/').next().unwrap_or_default().trim().to_owned();
         (made, asked.lines().into_iter().map(verb).collect())
     }

@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use super::results::{Kept, reference};
 use super::status::{Account, status, write};
+use super::turns::Turns;
 use super::{Pods, asked, chain};
 use crate::batch::{self, Ended};
 use crate::results::Journal;
@@ -51,6 +52,8 @@ pub struct Worker {
     pub instance: String,
     /// What is counted.
     pub metrics: RunMetrics,
+    /// Who else measures.
+    pub turns: Turns,
 }
 
 /// How far the experiment under way is, for whoever tells of it.
@@ -77,7 +80,10 @@ impl Worker {
         let mut told = String::new();
         loop {
             match self.next().await {
-                Ok(Some(experiment)) => self.carry_out(&experiment, ending.clone()).await,
+                Ok(Some(experiment)) => match self.turns.experiment(&whose(&experiment)) {
+                    Ok(_turn) => self.carry_out(&experiment, ending.clone()).await,
+                    Err(why) => self.tell_waiting(&experiment, why).await,
+                },
                 Ok(None) => told.clear(),
                 Err(problem) => {
                     let problem = chain(&problem);
@@ -132,19 +138,26 @@ impl Worker {
         let mut open = open.into_iter();
         let first = open.next();
         if let Some(first) = &first {
-            let whose = format!("{}/{}", first.namespace().unwrap_or_default(), first.name_any());
-            for other in open.filter(|other| other.status.is_none()) {
-                self.tell_waiting(&other, &whose).await;
+            let why = format!("{} is measured first; two at once would disturb each other", whose(first));
+            for other in open {
+                self.tell_waiting(&other, why.clone()).await;
             }
         }
         Ok(first)
     }
 
-    async fn tell_waiting(&self, experiment: &FaultExperiment, whose: &str) {
+    /// Tells an experiment that has not begun what it waits for, if it was not told so before.
+    async fn tell_waiting(&self, experiment: &FaultExperiment, message: String) {
+        let begun =
+            |status: &FaultExperimentStatus| status.phase.unwrap_or_default() != ExperimentPhase::Pending;
+        let told = |status: &FaultExperimentStatus| status.message.as_ref() == Some(&message);
+        if experiment.status.as_ref().is_some_and(|status| begun(status) || told(status)) {
+            return;
+        }
         let account = Account {
             phase: ExperimentPhase::Pending,
             reason: "Waiting",
-            message: format!("{whose} is measured first; two at once would disturb each other"),
+            message: message.clone(),
             runs: &[],
             failed: 0,
             results: None,
@@ -158,7 +171,7 @@ impl Worker {
     }
 
     async fn carry_out(&self, experiment: &FaultExperiment, ending: watch::Receiver<bool>) {
-        let name = format!("{}/{}", experiment.namespace().unwrap_or_default(), experiment.name_any());
+        let name = whose(experiment);
         info!(experiment = name, "begins");
         let plan = match asked::plan(experiment) {
             Ok(plan) => plan,
@@ -211,7 +224,7 @@ impl Worker {
         let failed = |reason, error: &dyn std::error::Error| {
             Outcome::Over(ExperimentPhase::Failed, reason, chain(error))
         };
-        let pods = match Pods::new(self.client.clone(), experiment.clone(), self.image.clone()) {
+        let pods = match Pods::new(self.client.clone(), experiment, self.image.clone()) {
             Ok(pods) => pods,
             Err(error) => return failed("LabDefect", &error),
         };
@@ -485,6 +498,13 @@ impl Worker {
     }
 }
 
+fn whose(experiment: &FaultExperiment) -> String {
+    format!("{}/{}", experiment.namespace().unwrap_or_default(), experiment.name_any())
+}
+
 fn csv(journal: &Journal) -> String {
     crate::results::to_csv(journal.runs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,8 +33,8 @@ fn mechanism(strategy: Strategy) -> &'static str {
     }
 }
 
-/// `GET /strategies`.
-pub(super) fn strategies(active: Strategy) -> Value {
+/// `GET /strategies`, with what can fail here.
+pub(super) fn strategies(active: Strategy, failures: &[FailureKind]) -> Value {
     let strategies = STRATEGIES.map(|(name, strategy)| {
         let mut parameters = Vec::new();
         if strategy.takes_checkpoints() {
@@ -51,7 +51,7 @@ pub(super) fn strategies(active: Strategy) -> Value {
             "active": strategy == active,
         })
     });
-    json!({"strategies": strategies, "failure_types": FailureKind::ALL})
+    json!({"strategies": strategies, "failure_types": failures})
 }
 
 /// `GET /experiment-presets`.

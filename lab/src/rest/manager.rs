@@ -2,8 +2,8 @@
 //! writes and questions are answered meanwhile.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as Lock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex as Lock, MutexGuard as Held, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_client::{ReadOptions, WriteOptions};
@@ -13,16 +13,18 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::metrics::Metrics;
-use crate::experiment::fault::{Fault, Injected};
-use crate::experiment::recovery::{Found, Recovered, Recovery};
+use super::place::{Place, Sample, SharedStore, Struck};
+use crate::experiment::fault::CHOOSING;
+use crate::experiment::recovery::{Found, Recovered};
 use crate::experiment::{self, RECOVERY_MAX};
-use crate::testbed::{Bed, Processes};
 use crate::{Configuration, FailureKind, Protocol, TestbedError};
 
 /// Requests that may wait for the store: a script has one, and a person who presses a button again has a few.
 const WAITING_MAX: usize = 16;
 /// How long one write or read of a client may take.
 const REQUEST_MAX: Duration = Duration::from_secs(5);
+/// How long the store may take to go when the lab ends. What is left then goes with the lab.
+const DISCARD_MAX: Duration = Duration::from_secs(10);
 
 /// Why a request was not carried out: the text of the answer.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) enum Refused {
     Conflict(String),
     /// Too much waits already.
     Busy,
+    /// Somebody else is measuring.
+    Occupied(String),
     /// It failed.
     Failed(String),
 }
@@ -39,81 +43,100 @@ impl From<TestbedError> for Refused {
     fn from(error: TestbedError) -> Refused {
         let text = holdfast_laptop::chain(&error);
         match error.step.as_str() {
-            "choosing what fails" => Refused::Conflict(text),
+            CHOOSING => Refused::Conflict(text),
             _ => Refused::Failed(text),
         }
     }
 }
 
 /// The lab behind its routes.
-#[derive(Debug)]
-pub(super) struct Manager {
-    testbed: Processes,
+pub(super) struct Manager<P: Place> {
+    place: P,
     pub(super) metrics: Metrics,
     /// Held by whatever changes the store.
     work: Mutex<()>,
     waiting: Semaphore,
     /// Held for an instant only.
-    active: Lock<Arc<Active>>,
+    active: Lock<Arc<Active<P::Store>>>,
     experiments: AtomicU32,
 }
 
 /// A store, and what was done with it.
-#[derive(Debug)]
-pub(super) struct Active {
+pub(super) struct Active<S: SharedStore> {
     pub(super) configuration: Configuration,
-    /// `None` while it starts.
-    bed: Option<Arc<Bed>>,
+    stage: Stage<S>,
     writes: AtomicU64,
     reads: AtomicU64,
     failures: AtomicU64,
     recoveries: AtomicU64,
-    state: Lock<State>,
+    state: Lock<State<S>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+/// How far a store is.
+enum Stage<S> {
+    /// The first request that needs it makes it.
+    Absent,
+    /// It starts.
+    Starting,
+    /// It is there.
+    Ready(Arc<S>),
+}
+
+struct State<S: SharedStore> {
     last_operation: Option<String>,
     last_recovery: Option<f64>,
     /// What was acknowledged last: what a recovery looks for.
     last_stored: Option<(String, Bytes)>,
-    faults: Vec<Failed>,
+    faults: Vec<Failed<S>>,
 }
 
 /// A failure that nobody has mended yet.
-#[derive(Debug)]
-struct Failed {
-    fault: Arc<Fault>,
-    injected: Arc<Injected>,
-    /// Measures the time until somebody else serves, where somebody can.
+struct Failed<S: SharedStore> {
+    struck: Arc<Struck<S::How>>,
+    /// Measures the time until somebody serves who needs no mending, where somebody can.
     takeover: Option<JoinHandle<Recovered>>,
-    healthy: bool,
+    /// Whether the others serve.
+    serves: bool,
 }
 
-impl Active {
-    fn new(configuration: Configuration, bed: Option<Bed>) -> Active {
+impl<S: SharedStore> Failed<S> {
+    fn is_healthy(&self) -> bool {
+        self.serves || self.takeover.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// Those that are down or out of reach until it is mended.
+    fn stays_down(&self) -> &[u8] {
+        if self.struck.returns { &[] } else { self.struck.fault.members() }
+    }
+}
+
+impl<S: SharedStore> Active<S> {
+    fn new(configuration: Configuration, stage: Stage<S>) -> Active<S> {
+        let state =
+            State { last_operation: None, last_recovery: None, last_stored: None, faults: Vec::new() };
         Active {
             configuration,
-            bed: bed.map(Arc::new),
+            stage,
             writes: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             recoveries: AtomicU64::new(0),
-            state: Lock::default(),
+            state: Lock::new(state),
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> Held<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn bed(&self) -> Result<&Arc<Bed>, Refused> {
-        self.bed.as_ref().ok_or_else(|| Refused::Conflict("the store is being made; try again".to_owned()))
+    /// Whether it serves, as far as failures that were asked for tell. A store that nobody has needed yet has none.
+    pub(super) fn is_healthy(&self) -> bool {
+        !matches!(self.stage, Stage::Starting) && self.state().faults.iter().all(Failed::is_healthy)
     }
 
-    /// Whether it serves, as far as failures that were asked for tell.
-    pub(super) fn is_healthy(&self) -> bool {
-        self.bed.is_some() && self.state().faults.iter().all(|failed| failed.healthy)
+    fn sample(&self) -> Sample {
+        let stored = self.state().last_stored.clone();
+        stored.map_or_else(|| ("-".to_owned(), None), |(key, value)| (key, Some(value)))
     }
 
     fn touch(&self) {
@@ -138,54 +161,117 @@ impl Active {
     }
 }
 
-impl Manager {
-    /// Begins with the control group, as the protocol does.
-    pub(super) async fn new(testbed: Processes) -> Result<Manager, TestbedError> {
-        let configuration = Configuration::baseline();
-        let bed = testbed.start(&configuration, true).await?;
-        Ok(Manager {
-            testbed,
-            metrics: Metrics::new(),
+impl<P: Place> Manager<P> {
+    /// Begins with the control group, as the protocol does. Its store is made when it is needed, or by [`Manager::begin`].
+    pub(super) fn new(place: P, metrics: Metrics) -> Manager<P> {
+        Manager {
+            place,
+            metrics,
             work: Mutex::new(()),
             waiting: Semaphore::new(WAITING_MAX),
-            active: Lock::new(Arc::new(Active::new(configuration, Some(bed)))),
+            active: Lock::new(Arc::new(Active::new(Configuration::baseline(), Stage::Absent))),
             experiments: AtomicU32::new(0),
-        })
+        }
+    }
+
+    /// Makes the first store, so that no request has to wait for it.
+    pub(super) async fn begin(&self) -> Result<(), TestbedError> {
+        self.replace(&Configuration::baseline(), true).await.map(drop)
     }
 
     /// The store that there is now.
-    pub(super) fn active(&self) -> Arc<Active> {
+    pub(super) fn active(&self) -> Arc<Active<P::Store>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What can fail here.
+    pub(super) fn kinds(&self) -> Vec<FailureKind> {
+        self.place.kinds()
+    }
+
     /// Waits for those before, if there are not too many.
-    async fn turn(&self) -> Result<MutexGuard<'_, ()>, Refused> {
+    async fn turn(&self) -> Result<(P::Turn, MutexGuard<'_, ()>), Refused> {
         let _place = self.waiting.try_acquire().map_err(|_| Refused::Busy)?;
-        Ok(self.work.lock().await)
+        let turn = self.place.turn().map_err(Refused::Occupied)?;
+        Ok((turn, self.work.lock().await))
+    }
+
+    fn put(&self, configuration: &Configuration, stage: Stage<P::Store>) -> Arc<Active<P::Store>> {
+        let active = Arc::new(Active::new(configuration.clone(), stage));
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active.clone();
+        active
     }
 
     /// Ends the store that there is, and puts another one in its place. Whoever changes the store calls this.
-    async fn replace(&self, configuration: &Configuration, links: bool) -> Result<Arc<Active>, Refused> {
-        let put = |active: Active| {
-            let active = Arc::new(active);
-            let mut place = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-            (std::mem::replace(&mut *place, active.clone()), active)
-        };
-        let (before, _) = put(Active::new(configuration.clone(), None));
+    async fn replace(
+        &self,
+        configuration: &Configuration,
+        links: bool,
+    ) -> Result<(Arc<Active<P::Store>>, Arc<P::Store>), TestbedError> {
+        let before = self.active();
+        self.put(configuration, Stage::Starting);
         for failed in before.state().faults.drain(..) {
             failed.takeover.inspect(JoinHandle::abort);
         }
-        if let Some(bed) = &before.bed {
-            bed.discard().await?;
+        let made = async {
+            if let Stage::Ready(store) = &before.stage {
+                store.discard().await?;
+            }
+            self.place.make(configuration, links).await
+        };
+        match made.await {
+            Ok(store) => {
+                let store = Arc::new(store);
+                Ok((self.put(configuration, Stage::Ready(store.clone())), store))
+            }
+            Err(error) => {
+                // The next request that needs it tries again.
+                self.put(configuration, Stage::Absent);
+                Err(error)
+            }
         }
-        let bed = self.testbed.start(configuration, links).await?;
-        Ok(put(Active::new(configuration.clone(), Some(bed))).1)
+    }
+
+    /// The store, which is made if nobody has needed it yet. Whoever changes the store calls this.
+    async fn needed(&self) -> Result<(Arc<Active<P::Store>>, Arc<P::Store>), Refused> {
+        let active = self.active();
+        match &active.stage {
+            Stage::Ready(store) => Ok((active.clone(), store.clone())),
+            _ => Ok(self.replace(&active.configuration, true).await?),
+        }
+    }
+
+    /// The same for those who only read and write: they wait for nobody who changes the store.
+    async fn used(&self) -> Result<(P::Turn, Arc<Active<P::Store>>, Arc<P::Store>), Refused> {
+        let active = self.active();
+        match &active.stage {
+            Stage::Ready(store) => {
+                let turn = self.place.turn().map_err(Refused::Occupied)?;
+                Ok((turn, active.clone(), store.clone()))
+            }
+            Stage::Starting => Err(Refused::Failed("the store is being made; try again".to_owned())),
+            Stage::Absent => {
+                let (turn, _work) = self.turn().await?;
+                let (active, store) = self.needed().await?;
+                Ok((turn, active, store))
+            }
+        }
+    }
+
+    /// Refuses a failure that this place does not have.
+    fn check(&self, kind: FailureKind) -> Result<(), Refused> {
+        let kinds = self.place.kinds();
+        if kinds.contains(&kind) {
+            return Ok(());
+        }
+        let names: Vec<&str> = kinds.into_iter().map(FailureKind::name).collect();
+        Err(Refused::Conflict(format!("{kind} cannot be had here; write one of {}", names.join(", "))))
     }
 
     /// `POST /configure`.
     pub(super) async fn configure(&self, configuration: Configuration) -> Result<Value, Refused> {
         let _turn = self.turn().await?;
-        let active = self.replace(&configuration, true).await?;
+        let (active, _) = self.replace(&configuration, true).await?;
         Ok(json!({
             "success": true,
             "message": format!("Switched to {} strategy", configuration.strategy_name()),
@@ -200,20 +286,25 @@ impl Manager {
             "strategy": active.configuration.strategy_name(),
             "strategy_details": active.configuration.full_name(),
             "is_healthy": active.is_healthy(),
+            "store": match active.stage {
+                Stage::Absent => "made when it is needed",
+                Stage::Starting => "being made",
+                Stage::Ready(_) => "ready",
+            },
             "stats": active.stats(),
         })
     }
 
     /// `POST /store`. A refused write is an answer too.
-    pub(super) async fn store(&self, key: String, value: Value) -> Value {
-        let active = self.active();
+    pub(super) async fn store(&self, key: String, value: Value) -> Result<Value, Refused> {
         let bytes = Bytes::from(serde_json::to_vec(&value).expect("JSON can be written"));
-        let stored = match &active.bed {
-            None => Err("the store is being made; try again".to_owned()),
-            Some(bed) => {
-                let client = bed.all.with_deadline(REQUEST_MAX);
+        let (active, stored) = match self.used().await {
+            Err(Refused::Failed(text)) => (self.active(), Err(text)),
+            Err(refused) => return Err(refused),
+            Ok((_turn, active, store)) => {
+                let client = store.client().with_deadline(REQUEST_MAX);
                 let written = client.put(key.clone(), bytes.clone(), WriteOptions::default()).await;
-                written.map_err(|error| error.to_string())
+                (active, written.map_err(|error| error.to_string()))
             }
         };
         let mut answer =
@@ -226,17 +317,18 @@ impl Manager {
             }
             Err(error) => answer["error"] = error.into(),
         }
-        answer
+        Ok(answer)
     }
 
     /// `GET /retrieve/{key}`. A missing key is an answer too.
-    pub(super) async fn retrieve(&self, key: String) -> Value {
-        let active = self.active();
-        let read = match &active.bed {
-            None => Err("the store is being made; try again".to_owned()),
-            Some(bed) => {
-                let read = bed.all.with_deadline(REQUEST_MAX).get(key.clone(), ReadOptions::default()).await;
-                read.map_err(|error| error.to_string())
+    pub(super) async fn retrieve(&self, key: String) -> Result<Value, Refused> {
+        let (active, read) = match self.used().await {
+            Err(Refused::Failed(text)) => (self.active(), Err(text)),
+            Err(refused) => return Err(refused),
+            Ok((_turn, active, store)) => {
+                let client = store.client().with_deadline(REQUEST_MAX);
+                let read = client.get(key.clone(), ReadOptions::default()).await;
+                (active, read.map_err(|error| error.to_string()))
             }
         };
         active.reads.fetch_add(1, Ordering::Relaxed);
@@ -250,35 +342,35 @@ impl Manager {
         if let Some(error) = error {
             answer["error"] = error.into();
         }
-        answer
+        Ok(answer)
     }
 
     /// `POST /simulate-failure`.
     pub(super) async fn fail(&self, kind: FailureKind, node_count: u8) -> Result<Value, Refused> {
+        self.check(kind)?;
         let _turn = self.turn().await?;
-        let active = self.active();
-        let bed = active.bed()?.clone();
+        let (active, store) = self.needed().await?;
         if active.is_healthy() {
+            let watching = self.place.turn().map_err(Refused::Occupied)?;
+            let sample = active.sample();
             let chance = active.failures.load(Ordering::Relaxed);
-            let fault = Fault::choose(&bed, kind, node_count, chance).await?;
-            let sample = active.state().last_stored.clone();
-            let injected = fault.inject_for_good(&bed).await?;
+            let struck = Arc::new(store.fail(kind, node_count, chance).await?);
             // Those that are down or out of reach since earlier failures are missing too.
-            let mut down: Vec<u8> = fault.members().to_vec();
-            down.extend(active.state().faults.iter().flat_map(|failed| failed.fault.members().to_vec()));
+            let mut down = struck.fault.members().to_vec();
+            down.extend(active.state().faults.iter().flat_map(|failed| failed.stays_down().to_vec()));
             down.sort_unstable();
             down.dedup();
             let slow = kind == FailureKind::Latency;
-            let healthy = slow || down.len() <= usize::from(bed.tolerates());
-            let (fault, injected) = (Arc::new(fault), Arc::new(injected));
-            let takeover = healthy.then(|| {
-                let (key, value) =
-                    sample.map_or_else(|| ("-".to_owned(), None), |(key, value)| (key, Some(value)));
-                let recovery = Recovery::of(&bed, key, value, &fault);
-                let (bed, injected) = (bed.clone(), injected.clone());
-                tokio::spawn(async move { recovery.run(&bed, &injected).await })
+            let serves = slow || down.len() <= usize::from(active.configuration.tolerates());
+            let takeover = (serves || struck.returns).then(|| {
+                let struck = struck.clone();
+                tokio::spawn(async move {
+                    let recovered = store.watch(&struck, sample).await;
+                    drop(watching);
+                    recovered
+                })
             });
-            active.state().faults.push(Failed { fault, injected, takeover, healthy });
+            active.state().faults.push(Failed { struck, takeover, serves });
         }
         active.failures.fetch_add(1, Ordering::Relaxed);
         active.touch();
@@ -292,42 +384,29 @@ impl Manager {
     /// `POST /recover`.
     pub(super) async fn recover(&self) -> Result<Value, Refused> {
         let _turn = self.turn().await?;
-        let active = self.active();
-        let bed = active.bed()?.clone();
-        let faults: Vec<Failed> = active.state().faults.drain(..).collect();
+        let (active, store) = self.needed().await?;
+        let faults: Vec<Failed<P::Store>> = active.state().faults.drain(..).collect();
         let (mut took, mut notes) = (0.0_f64, Vec::new());
-        let sample = active.state().last_stored.clone();
-        let had_data = sample.is_some();
+        let had_data = active.state().last_stored.is_some();
         let mut found = Found::Data;
         for failed in faults {
             let recovered = match failed.takeover {
                 Some(takeover) => {
-                    notes.push(
-                        "others took over: measured from the failure to the first verified read".to_owned(),
-                    );
+                    let who = if failed.serves { "others took over" } else { "who failed was started again" };
+                    notes.push(format!("{who}: measured from the failure to the first verified read"));
                     let recovered = takeover.await;
-                    failed.fault.mend(&bed).await?;
+                    store.mend(&failed.struck).await?;
                     recovered.map_err(|error| Refused::Failed(error.to_string()))?
                 }
                 None => {
-                    let injected = Injected {
-                        began: Instant::now(),
-                        killed: failed.injected.killed.clone(),
-                        unreachable: Vec::new(),
-                    };
-                    let (key, value) = sample
-                        .clone()
-                        .map_or_else(|| ("-".to_owned(), None), |(key, value)| (key, Some(value)));
-                    let recovery = Recovery::of(&bed, key, value, &failed.fault);
-                    failed.fault.mend(&bed).await?;
                     notes.push("measured from this request to the first verified read".to_owned());
-                    recovery.run(&bed, &injected).await
+                    store.mend_and_watch(&failed.struck, active.sample()).await?
                 }
             };
             took = took.max(recovered.took.as_secs_f64());
             found = recovered.found;
         }
-        let whole = bed.wait_until_well(RECOVERY_MAX).await.is_ok();
+        let whole = store.is_whole().await;
         match found {
             Found::Nobody => notes.push(format!("nobody answered within {} s", RECOVERY_MAX.as_secs())),
             Found::Nothing if had_data => notes.push("the service is back; the data is gone".to_owned()),
@@ -352,12 +431,13 @@ impl Manager {
         configuration: Configuration,
         protocol: Protocol,
     ) -> Result<Value, Refused> {
+        self.check(protocol.failure_type)?;
         let _turn = self.turn().await?;
-        let active = self.replace(&configuration, experiment::needs_links(protocol.failure_type)).await?;
-        let bed = active.bed()?;
+        let links = experiment::needs_links(protocol.failure_type);
+        let (active, store) = self.replace(&configuration, links).await?;
         let run_id = self.experiments.fetch_add(1, Ordering::Relaxed) + 1;
         self.metrics.runs.set_under_way(true);
-        let found = experiment::run(bed, &configuration, &protocol, run_id).await;
+        let found = store.measure(&configuration, &protocol, run_id).await;
         self.metrics.runs.set_under_way(false);
         let found = found.inspect_err(|_| self.metrics.runs.failed(&configuration))?;
         active.writes.fetch_add(protocol.items.into(), Ordering::Relaxed);
@@ -386,10 +466,12 @@ impl Manager {
     /// Ends the store, if what is under way ends in time. What does not ends with the process.
     pub(super) async fn close(&self, grace: Duration) {
         if let Ok(_turn) = timeout(grace, self.work.lock()).await
-            && let Some(bed) = &self.active().bed
+            && let Stage::Ready(store) = &self.active().stage
         {
-            // What is left over is removed with the testbed.
-            let _ = bed.discard().await;
+            let _ = timeout(DISCARD_MAX, store.discard()).await;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

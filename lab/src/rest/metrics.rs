@@ -1,5 +1,6 @@
 //! What the lab counts: requests by the names that the protocol's server had, experiments, and its own process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
@@ -9,7 +10,7 @@ use crate::run_metrics::RunMetrics;
 /// The lab's metrics.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    registry: Registry,
+    registry: Arc<Registry>,
     requests: IntCounterVec,
     durations: HistogramVec,
     /// Of experiments.
@@ -17,29 +18,26 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Metrics {
-        let registry = Registry::new();
+    /// Registers what is counted of requests, beside what is counted of experiments already.
+    pub(super) fn beside(registry: Arc<Registry>, runs: RunMetrics) -> prometheus::Result<Metrics> {
         let requests = IntCounterVec::new(
             Opts::new("http_requests_total", "Requests."),
             &["handler", "method", "status"],
-        );
+        )?;
         let durations = HistogramOpts::new("http_request_duration_seconds", "How long requests took.");
-        let durations = HistogramVec::new(durations, &["handler", "method"]);
-        let names = "names and labels are constant and right";
-        let metrics = Metrics {
-            requests: requests.expect(names),
-            durations: durations.expect(names),
-            runs: RunMetrics::register(&registry).expect(names),
-            registry,
-        };
-        let registered = [
-            metrics.registry.register(Box::new(metrics.requests.clone())),
-            metrics.registry.register(Box::new(metrics.durations.clone())),
-            #[cfg(target_os = "linux")]
-            metrics.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())),
-        ];
-        registered.into_iter().for_each(|registered| registered.expect("no two have one name"));
-        metrics
+        let durations = HistogramVec::new(durations, &["handler", "method"])?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(durations.clone()))?;
+        Ok(Metrics { registry, requests, durations, runs })
+    }
+
+    /// A registry of their own, with the process in it.
+    pub(super) fn alone() -> prometheus::Result<Metrics> {
+        let registry = Arc::new(Registry::new());
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let runs = RunMetrics::register(&registry)?;
+        Metrics::beside(registry, runs)
     }
 
     /// A request was answered. `handler` is one of the routes, so that there are as many series as routes.

@@ -18,6 +18,7 @@ use warp::reply::Response;
 
 use super::catalogue;
 use super::manager::{Manager, Refused};
+use super::place::Place;
 use super::request::{self, Wrong};
 
 /// Largest body: a value of the largest size that a store takes, and its key.
@@ -39,6 +40,7 @@ enum Route {
     Root,
     Api,
     Health,
+    Live,
     Metrics,
     Strategies,
     Status,
@@ -52,11 +54,12 @@ enum Route {
 }
 
 /// Path, method, route; the last one has a key behind it.
-const ROUTES: [(&str, &str, Route); 14] = [
+const ROUTES: [(&str, &str, Route); 15] = [
     ("/", "GET", Route::Root),
     ("/api", "GET", Route::Api),
     ("/api/health", "GET", Route::Health),
     ("/health", "GET", Route::Health),
+    ("/livez", "GET", Route::Live),
     ("/metrics", "GET", Route::Metrics),
     ("/api/fault-tolerance/strategies", "GET", Route::Strategies),
     ("/api/fault-tolerance/status", "GET", Route::Status),
@@ -90,8 +93,8 @@ impl From<Refused> for Problem {
 }
 
 /// The lab's port.
-pub(super) fn service(
-    manager: Arc<Manager>,
+pub(super) fn service<P: Place>(
+    manager: Arc<Manager<P>>,
 ) -> impl hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
 + Clone
 + Send
@@ -125,8 +128,9 @@ fn route(method: &str, path: &str) -> Option<Result<(&'static str, Route), &'sta
     Some(if taken { Ok((*name, *route)) } else { Err(*takes) })
 }
 
-async fn answer<S, B>(manager: &Arc<Manager>, method: &Method, path: &str, body: S) -> Response
+async fn answer<P, S, B>(manager: &Arc<Manager<P>>, method: &Method, path: &str, body: S) -> Response
 where
+    P: Place,
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
@@ -154,8 +158,8 @@ where
     response
 }
 
-async fn carry_out(
-    manager: Arc<Manager>,
+async fn carry_out<P: Place>(
+    manager: Arc<Manager<P>>,
     route: Route,
     key: String,
     body: Vec<u8>,
@@ -167,20 +171,21 @@ async fn carry_out(
             "/api/fault-tolerance/run-experiment", "/metrics",
         ]}),
         Route::Health => json!({"status": "healthy", "components": {"database": "connected"}}),
+        Route::Live => return Ok(Response::new("ok\n".into())),
         Route::Metrics => {
             let mut response = Response::new(manager.metrics.text().into());
             response.headers_mut().insert(header::CONTENT_TYPE, TEXT_FORMAT);
             return Ok(response);
         }
-        Route::Strategies => catalogue::strategies(manager.active().configuration.strategy),
+        Route::Strategies => catalogue::strategies(manager.active().configuration.strategy, &manager.kinds()),
         Route::Status => manager.status(),
         Route::Presets => catalogue::presets(),
         Route::Configure => manager.configure(request::configure(&body)?).await?,
         Route::Store => {
             let (key, value) = request::store(&body)?;
-            manager.store(key, value).await
+            manager.store(key, value).await?
         }
-        Route::Retrieve => manager.retrieve(decoded(&key)).await,
+        Route::Retrieve => manager.retrieve(decoded(&key)).await?,
         Route::Fail => {
             let (kind, count) = request::failure(&body)?;
             manager.fail(kind, count).await?
@@ -231,6 +236,7 @@ fn explain(problem: Problem) -> Response {
         Problem::TooLarge => detail(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 2 MiB"),
         Problem::Late => detail(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 10 s"),
         Problem::Refused(Refused::Conflict(text)) => detail(StatusCode::CONFLICT, &text),
+        Problem::Refused(Refused::Occupied(text)) => detail(StatusCode::SERVICE_UNAVAILABLE, &text),
         Problem::Refused(Refused::Failed(text)) => detail(StatusCode::INTERNAL_SERVER_ERROR, &text),
         Problem::Refused(Refused::Busy) => detail(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -21,7 +21,7 @@ pub fn rules() -> Vec<PolicyRule> {
         rule(&[GROUP], &[&format!("{EXPERIMENT_PLURAL}/status")], &["patch"]),
         // Owner references that block the owner's deletion, where the API server asks for this right.
         rule(&[GROUP], &[&format!("{EXPERIMENT_PLURAL}/finalizers")], &["update"]),
-        // A store for every run.
+        // A store for every run, and one for the requests over HTTP.
         rule(&[GROUP], &[PLURAL], &["get", "list", "create", "delete"]),
         // Whose a pod is: the store's, by way of its StatefulSet.
         rule(&["apps"], &["statefulsets"], &["get"]),
@@ -97,14 +97,19 @@ fn deployment(version: &str) -> Value {
 
 fn container(version: &str) -> Value {
     let image = format!("{IMAGE}:{version}");
+    let field =
+        |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     let probe = |seconds: u8| json!({"httpGet": {"path": "/livez", "port": "http"}, "periodSeconds": seconds, "timeoutSeconds": 2});
     json!({
         "name": "lab",
         "image": image,
-        "args": ["run"],
+        "args": ["run", "--rest"],
         "env": [
             {"name": "HOLDFAST_LAB_IMAGE", "value": image},
-            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            // Whom the store for the requests over HTTP belongs to.
+            field("POD_NAME", "metadata.name"),
+            field("POD_NAMESPACE", "metadata.namespace"),
+            field("POD_UID", "metadata.uid"),
         ],
         "ports": [{"name": "http", "containerPort": LAB_PORT}],
         "livenessProbe": probe(10),
