@@ -41,6 +41,8 @@ pub struct Caller {
     /// No call goes on after this.
     end: Option<Instant>,
     session: Option<Session>,
+    /// What kept the last call from its answer, server by server.
+    detours: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -106,7 +108,8 @@ impl Caller {
             .http2_keep_alive_timeout(KEEP_ALIVE_WAIT)
             .http2_keep_alive_while_idle(true)
             .build(connector);
-        Ok(Caller { http, servers: uris, at: 0, deadline: DEADLINE_DEFAULT, end: None, session: None })
+        let (deadline, detours) = (DEADLINE_DEFAULT, Vec::new());
+        Ok(Caller { http, servers: uris, at: 0, deadline, end: None, session: None, detours })
     }
 
     /// The same caller with another bound on every call.
@@ -136,6 +139,11 @@ impl Caller {
     /// The server that is asked first.
     pub fn server(&self) -> String {
         self.servers[self.at].authority().map_or_else(String::new, ToString::to_string)
+    }
+
+    /// Which servers the last call went to in vain, for how long and why; the first of them, if there were many.
+    pub fn detours(&self) -> &[String] {
+        &self.detours
     }
 
     /// Makes an account. Says what the chat says.

@@ -52,6 +52,8 @@ pub struct Outcome {
     pub took: Duration,
     /// The longest that one user waited for an acknowledgement.
     pub longest: Duration,
+    /// What that one was waited for: servers that were asked in vain.
+    pub detours: Vec<String>,
 }
 
 impl Outcome {
@@ -63,7 +65,7 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outcome { sent, received, lost, twice, disordered, took, longest } = self;
+        let Outcome { sent, received, lost, twice, disordered, took, longest, detours } = self;
         write!(
             f,
             "{sent} messages sent and {received} received in {:.1} s ({:.0}/s), the longest wait {:.0} ms; {lost} lost, \
@@ -71,7 +73,11 @@ impl fmt::Display for Outcome {
             took.as_secs_f64(),
             *sent as f64 / took.as_secs_f64().max(1e-9),
             longest.as_secs_f64() * 1e3,
-        )
+        )?;
+        match detours.is_empty() {
+            true => Ok(()),
+            false => write!(f, " (the longest wait: {})", detours.join(", ")),
+        }
     }
 }
 
@@ -105,19 +111,24 @@ pub async fn run(servers: &[String], plan: &Plan) -> Result<Outcome, CallError> 
         receiving.spawn(receive(Inbox::new(&caller), expected, plan.patience));
         let (run, whom, pause) = (run.clone(), whom[user].clone(), plan.pause);
         sending.spawn(async move {
-            let mut longest = Duration::ZERO;
+            let (mut longest, mut detours) = (Duration::ZERO, Vec::new());
             for (number, to) in whom.into_iter().enumerate() {
                 let asked = Instant::now();
                 caller.send(&name(&run, to), &format!("{run}:{user}:{number}")).await?;
-                longest = longest.max(asked.elapsed());
+                if asked.elapsed() > longest {
+                    (longest, detours) = (asked.elapsed(), caller.detours().to_vec());
+                }
                 sleep(pause).await;
             }
-            Ok::<_, CallError>(longest)
+            Ok::<_, CallError>((longest, detours))
         });
     }
     let mut outcome = Outcome { sent: whom.iter().map(Vec::len).sum(), ..Outcome::default() };
     while let Some(sent) = sending.join_next().await {
-        outcome.longest = outcome.longest.max(sent.expect("no panic")?);
+        let (longest, detours) = sent.expect("no panic")?;
+        if longest > outcome.longest {
+            (outcome.longest, outcome.detours) = (longest, detours);
+        }
     }
     while let Some(received) = receiving.join_next().await {
         judge(&received.expect("no panic")?, &mut outcome);

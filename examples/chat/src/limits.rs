@@ -38,8 +38,8 @@ pub(crate) const HASHES_WAITING_MAX: usize = 100;
 pub(crate) const CONFLICTS_MAX: u32 = 5;
 /// Numbers that the store's log of them keeps: none is ever read.
 pub(crate) const NUMBERS_KEPT: u64 = 100;
-/// How long a server waits for its member: a few elections. Whatever was on its way to a leader that was killed is lost, and this is
-/// how soon that shows; its sender sends it again then, under the same number.
+/// How long a server waits for its member: a few elections. What was on its way to a leader that was killed a member asks the next one
+/// again; if nobody leads by then, or the member itself is gone, the sender asks another server, under the same number.
 pub(crate) const STORE_WAIT: Duration = Duration::from_millis(1500);
 /// A member that serves no read for so long has no quorum, and its server's subscribers are sent elsewhere.
 pub(crate) const PULSE_WAIT: Duration = Duration::from_millis(1500);

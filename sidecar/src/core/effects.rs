@@ -213,6 +213,9 @@ impl Core {
         } else {
             tracing::debug!(role = role.name(), term = term.0, leader, "the role has changed");
         }
+        if after != self.role.leader(self.me) {
+            self.reads.ask_again();
+        }
         self.role = role;
         self.checkpoints.lead(after == Some(self.me));
         let Some(leader) = after else { return };

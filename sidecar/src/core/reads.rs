@@ -174,6 +174,14 @@ impl Reads {
         self.ask_at = None;
     }
 
+    /// Whoever was asked will not answer: it leads no more, or the connection with the question is gone. Everything is asked
+    /// for again, and not only after the time that an answer may take: as long as the last ones took, through an
+    /// election too, which may be seconds.
+    pub(super) fn ask_again(&mut self) {
+        self.ask_at = None;
+        self.overdue.extend(self.asked.drain(..));
+    }
+
     /// Reads that may be served from a state that is committed up to `committed`.
     pub(super) fn take_ready(&mut self, committed: Index) -> Vec<Read> {
         let mut ready = Vec::new();
@@ -296,6 +304,31 @@ mod tests {
             assert_eq!(reads.take_ready(Index(9)).len(), 2 - ready);
             assert_eq!(reads.count(), 0);
         }
+    }
+
+    #[test]
+    fn what_a_lost_leader_was_asked_another_one_is_asked_at_once() {
+        let mut reads = with(1);
+        // An answer that took long, because there was an election: the next one may take longer still.
+        reads.ask(ReadToken(1), Moment(0));
+        let late = Moment(0) + Duration::from_millis(200) * 5;
+        reads.answered(ReadToken(1), Some(Index(1)), late);
+        assert_eq!(reads.take_ready(Index(1)).len(), 1);
+        reads.add(read(Moment(100 * SECOND.0))).expect("room");
+        reads.ask(ReadToken(2), late);
+        assert!(!reads.wants_to_ask(late));
+        reads.ask_again();
+        assert!(reads.wants_to_ask(late));
+        assert_eq!(reads.deadline(), Some(Moment(0)), "at once");
+        // Nobody leads yet; then somebody does.
+        reads.ask(ReadToken(3), late);
+        reads.answered(ReadToken(3), None, late);
+        assert!(!reads.wants_to_ask(late));
+        reads.ask_again();
+        reads.ask(ReadToken(4), late);
+        reads.answered(ReadToken(4), Some(Index(2)), late);
+        assert_eq!(reads.take_ready(Index(2)).len(), 1);
+        assert_eq!(reads.count(), 0);
     }
 
     #[test]

@@ -204,7 +204,8 @@ impl Core {
                 self.leaving[usize::from(peer.ordinal.0)] = false;
                 self.step(Input::Connected { peer });
                 self.history.link(self.now, self.term(), peer.ordinal, true);
-                self.reads.ask_now();
+                // What was asked over the connection before this one may be lost.
+                self.reads.ask_again();
                 self.release_held();
             }
             Event::Unreachable { peer } => {

@@ -23,6 +23,8 @@ use crate::{metadata, texts};
 const ATTEMPT_MAX: Duration = Duration::from_secs(4);
 /// The pause before another server is asked.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Servers that were asked in vain and are remembered: twice round the most that there may be.
+const DETOURS_MAX: usize = 32;
 
 impl Caller {
     /// What happens to the account from now on, until the server ends it.
@@ -33,6 +35,7 @@ impl Caller {
         let username = self.own_name()?;
         let began = Instant::now();
         let mut last = String::new();
+        self.detours.clear();
         loop {
             let mut grpc = self.grpc();
             let request = self.request(SubscribeRequest { username: username.clone() }, None);
@@ -82,6 +85,10 @@ impl Caller {
         why: Option<String>,
         last: &mut String,
     ) -> Result<(), CallError> {
+        if self.detours.len() < DETOURS_MAX {
+            let (until, why) = (began.elapsed().as_millis(), why.as_deref().unwrap_or("silence"));
+            self.detours.push(format!("{} until {until} ms: {why}", self.server()));
+        }
         match why {
             Some(why) => *last = format!("{}: {why}", self.server()),
             None if last.is_empty() => *last = format!("{}: silence", self.server()),
@@ -121,6 +128,7 @@ impl Caller {
         R: prost::Message + Default + Reply + 'static,
     {
         let began = Instant::now();
+        self.detours.clear();
         let mut in_doubt = false;
         let mut last = String::new();
         loop {
