@@ -30,6 +30,7 @@ const TESTS: &[Test<()>] = &[
     ("all_members_killed_at_once_come_back_with_all_data", |()| all_killed()),
     ("three_members_in_sync_survive_two_faults", |()| in_sync()),
     ("a_person_may_start_from_a_member_that_lost_writes_and_only_once", |()| force_start()),
+    ("members_that_had_committed_more_than_a_forced_start_put_it_aside", |()| overruled()),
     ("a_baseline_store_that_lost_everything_says_so", |()| baseline()),
     ("a_checkpointing_store_comes_back_from_its_last_checkpoint", |()| checkpointing()),
     ("100_kills_of_the_leader_under_load_lose_no_acknowledged_write", |()| leader_killed()),
@@ -378,6 +379,69 @@ fn force_start() -> anyhow::Result<()> {
     ensure!(get("by-all")?.is_some(), "what all had is gone");
     ensure!(get("by-one")?.is_none(), "what one had is there, from nowhere");
     put(second, "after")
+}
+
+/// Two members have committed what a third lacks, and hang while a person has the store start from that one. When they wake up, the
+/// new primary contradicts what they have: they put it aside, begin anew, and have what it has.
+fn overruled() -> anyhow::Result<()> {
+    let store = Laptop::up(&manifest("trio", "{replicas: 3, consensus: InSync}"))?;
+    let http = Http::default();
+    store.wait_until_ready()?;
+    let put = |member: u8, key: &str| match runtime().block_on(http.put(&store.base(member), key, "value")) {
+        Outcome::Acknowledged { .. } => Ok(()),
+        other => anyhow::bail!("{key}: {other:?}"),
+    };
+    let in_sync = |wanted: &[u8]| {
+        let look = || {
+            let leader = store.leader(&http)?;
+            ensure!(leader.voters == wanted, "{:?} are in sync", leader.voters);
+            Ok(leader)
+        };
+        wait::until("members are in sync", 2 * PATIENCE, look)
+    };
+    let cli = |words: &[&str]| command::capture(&mut store.cli(words));
+    let last = in_sync(&[0, 1, 2])?.0.member;
+    let [behind, other] = [1, 2].map(|more| (last + more) % 3);
+    put(last, "by-all")?;
+    cli(&["fail", &behind.to_string()])?;
+    let mut hung = [last, other];
+    hung.sort_unstable();
+    in_sync(&hung)?;
+    put(last, "by-two")?;
+    let epoch = store.leader(&http)?.term;
+    let lives = hung.map(|member| runtime().block_on(http.status(&store.base(member))));
+    for member in hung {
+        store.signal(member, Signal::STOP)?;
+    }
+    cli(&["start", &behind.to_string()])?;
+    let order = || cli(&["force-start", &behind.to_string(), "--epoch", &epoch.to_string()]);
+    wait::until("the order is taken", PATIENCE, order)?;
+    wait::until("it leads alone", PATIENCE, || {
+        let status = runtime().block_on(http.status(&store.base(behind)))?;
+        ensure!(status.role == Role::Leader && status.voters == [behind], "{status:?}");
+        Ok(())
+    })?;
+    put(behind, "by-one")?;
+    for member in hung {
+        store.signal(member, Signal::CONT)?;
+    }
+    let (_, took) = in_sync(&[0, 1, 2])?;
+    note(format_args!("all in sync {took:.1?} after the others woke up"));
+    for member in 0..3 {
+        let get = |key: &str| runtime().block_on(http.get(&store.base(member), key));
+        ensure!(
+            get("by-all")?.is_some() && get("by-one")?.is_some(),
+            "member {member} lacks what the others have"
+        );
+        ensure!(get("by-two")?.is_none(), "member {member} has what was given up");
+    }
+    for (member, before) in hung.into_iter().zip(lives) {
+        let status = runtime().block_on(http.status(&store.base(member)))?;
+        ensure!(status.incarnation != before?.incarnation, "member {member} goes on as who it was");
+        let note = status.note.with_context(|| format!("member {member} does not say what became of it"))?;
+        ensure!(note.contains(&format!("a person has ended epoch {epoch}")), "it says: {note}");
+    }
+    Ok(())
 }
 
 fn baseline() -> anyhow::Result<()> {

@@ -10,8 +10,8 @@ use crate::{MemberId, Membership, StoreId, Term};
 
 /// What the authority holds for one store.
 ///
-/// Invariants: `primary` is in sync; every member that is in sync has every committed entry; of two configurations of
-/// one store the one with the higher version has no lower term.
+/// Invariants: `primary` is in sync; every member that is in sync has every committed entry, but for what `forced` has given
+/// up; of two configurations of one store the one with the higher version has no lower term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Configuration {
     /// Which store.
@@ -24,6 +24,9 @@ pub struct Configuration {
     pub primary: MemberId,
     /// Who must have an entry before it is committed, and may lead next.
     pub in_sync: Membership,
+    /// The epoch that a person has ended by making a member primary that may lack committed entries; the last time that this
+    /// happened. Of what others have committed in that epoch or an earlier one, what the primary lacks counts no more.
+    pub forced: Option<Term>,
 }
 
 /// Names one question to the authority. Counts up; never reused in one life of a member.

@@ -112,6 +112,8 @@ pub enum Bug {
     DeposedGoesOn,
     /// One other member confirms reads where only all that are in sync may.
     OneConfirmsReads,
+    /// A member whose committed entries a person's forced start gave up does not notice, and follows the new primary.
+    OverruledGoesOn,
 }
 
 #[cfg(feature = "seeded-bugs")]
@@ -156,7 +158,7 @@ impl Bug {
     ];
 
     /// Those of in-sync mode alone.
-    pub const OF_IN_SYNC: [Bug; 12] = [
+    pub const OF_IN_SYNC: [Bug; 13] = [
         Bug::MakesAuthorityUpAgain,
         Bug::BelievesOlderAuthority,
         Bug::AnyoneClaims,
@@ -169,5 +171,6 @@ impl Bug {
         Bug::UnknownIsDone,
         Bug::DeposedGoesOn,
         Bug::OneConfirmsReads,
+        Bug::OverruledGoesOn,
     ];
 }

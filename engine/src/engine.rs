@@ -9,6 +9,7 @@ mod hand_over;
 mod in_sync;
 mod leading;
 mod membership;
+mod overruled;
 mod read;
 mod repair;
 mod replication;
@@ -23,6 +24,7 @@ use self::claim::Claim;
 use self::election::{Campaign, Refused};
 use self::formation::Forming;
 use self::leading::Leading;
+use self::overruled::Doubt;
 pub use self::repair::Given;
 pub use self::status::{Peer, Status};
 use self::tickets::Tickets;
@@ -86,6 +88,8 @@ pub struct Engine {
     cut_off: OrdinalSet,
     /// The last question to the authority.
     asked: QuestionToken,
+    /// Whether a leader contradicts what is committed here.
+    doubt: Option<Doubt>,
     /// The role as the owner last heard it.
     reported: Role,
     /// When this step happens.
@@ -151,6 +155,7 @@ impl Engine {
             tickets: Tickets::default(),
             cut_off: OrdinalSet::default(),
             asked: QuestionToken(0),
+            doubt: None,
             reported: Role::default(),
             now,
             config,
@@ -296,7 +301,7 @@ impl Engine {
         match self.state {
             State::Claiming(_) => self.claim_answered(now, token, verdict, effects),
             State::Leading(_) => self.change_answered(now, token, verdict, effects),
-            _ => {}
+            _ => self.doubt_answered(token, verdict, effects),
         }
     }
 

@@ -165,6 +165,14 @@ pub enum Outcast {
         /// Its log ends here.
         last: Index,
     },
+    /// A person has made a member primary that lacks what is committed here: all of it counts no more. It has to be put
+    /// aside, for the same disk would be contradicted again.
+    Overruled {
+        /// The epoch that the person has ended.
+        ended: Term,
+        /// Committed here, in that epoch or an earlier one, up to this entry.
+        commit: Index,
+    },
 }
 
 impl Effects {

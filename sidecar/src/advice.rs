@@ -27,6 +27,9 @@ const REMOVED: &str = "nothing is missing in the store. To have a member at this
 const OLD_DISK: &str = "start it again: it copies what it lacks from the others and takes its own place as another \
     incarnation; or put the newest folder back before that";
 
+const OVERRULED: &str = "start it again: it copies the state from the others and takes its own place as another incarnation. What it had \
+    is in the folder `damaged` of its data folder until something is put aside there again: copy it, if anybody needs it";
+
 /// What to do about it, unless the error says so itself.
 pub(crate) fn advice(error: &RunError) -> Option<&'static str> {
     match error {
@@ -36,6 +39,7 @@ pub(crate) fn advice(error: &RunError) -> Option<&'static str> {
         RunError::Broken(Broken::Damaged(_)) => Some(FOUND),
         RunError::Broken(Broken::Removed) => Some(REMOVED),
         RunError::Broken(Broken::OldDisk { .. }) => Some(OLD_DISK),
+        RunError::Broken(Broken::Overruled { .. }) => Some(OVERRULED),
         RunError::Broken(Broken::Diverged { .. }) => Some(DIVERGED),
         _ => None,
     }

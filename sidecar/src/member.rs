@@ -100,7 +100,7 @@ pub struct Found {
     pub lost_everything: bool,
     /// Bytes cut off the log's end because their write was never finished.
     pub torn_bytes: u64,
-    /// What was repaired before, in words, if anything was.
+    /// What was repaired or put aside before, in words, if anything was.
     pub repaired: Option<String>,
 }
 
@@ -206,7 +206,8 @@ impl Member {
         let (data, log, alone) = (options.data.clone(), options.log, options.peers.len() == 1);
         let restoring = tokio::task::spawn_blocking(move || restore(*opened, taking, data, log, alone));
         let restored = restoring.await.map_err(|_| StartError::Ending)??;
-        let found = Found { repaired, ..found(&options, &restored)? };
+        let found = found(&options, &restored)?;
+        let found = Found { repaired: repaired.or(found.repaired), ..found };
         let queue = Arc::new(Queue::default());
         let me = MemberId { ordinal: options.ordinal, incarnation: restored.opened.incarnation };
         let no_thread = |source| StartError::Thread { thread: "core", source };
@@ -317,7 +318,11 @@ fn found(options: &MemberOptions, restored: &Restored) -> Result<Found, StartErr
         return Err(StartError::CheckpointsGone { path: options.data.clone() });
     }
     let torn_bytes = opened.torn.as_ref().map_or(0, |torn| torn.bytes);
-    Ok(Found { lost_everything, torn_bytes, repaired: None })
+    let begun_anew = |why: &String| {
+        let aside = options.data.join("damaged");
+        format!("it has begun anew, and what it had is in {}: {why}", aside.display())
+    };
+    Ok(Found { lost_everything, torn_bytes, repaired: opened.put_aside.as_ref().map(begun_anew) })
 }
 
 type CoreEnd = oneshot::Receiver<Result<(), Broken>>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_engine::{Configuration, MEMBERS_MAX, Question, Random, Verdict};
+use holdfast_engine::{Configuration, MEMBERS_MAX, MemberId, Membership, Question, Random, Term, Verdict};
 
 /// What it holds, and how it can be reached.
 #[derive(Debug)]
@@ -99,6 +99,16 @@ impl Authority {
 
     fn verdict(&self) -> Verdict {
         Verdict::Holds(self.holds.map(Box::new))
+    }
+
+    /// A person has a member start from what it has, and ends the epoch of `term` and all before it.
+    pub(crate) fn force(&mut self, member: MemberId, term: Term) {
+        let Some(holds) = &mut self.holds else { return };
+        let ended = holds.term.max(term);
+        let in_sync = Membership::only([member]);
+        let (version, next) = (holds.version + 1, ended.next());
+        *holds =
+            Configuration { version, term: next, primary: member, in_sync, forced: Some(ended), ..*holds };
     }
 
     /// Somebody deletes what it holds, or puts the first back that it ever held.

@@ -32,6 +32,8 @@ pub(crate) struct Invariants {
     outcomes: Vec<(Option<Outcome>, u64)>,
     /// Members whose disks were exchanged for older ones: what they once had durable cannot be looked up any more.
     exchanged: Vec<MemberId>,
+    /// Members that may have committed what a forced start gave up.
+    overruled: Vec<MemberId>,
     /// The last committed membership.
     membership: Membership,
     /// The committed memberships, and the index from which each is in force.
@@ -54,6 +56,7 @@ impl Invariants {
             reference,
             outcomes: Vec::new(),
             exchanged: Vec::new(),
+            overruled: Vec::new(),
             membership: Membership::default(),
             memberships: Vec::new(),
             removed: Vec::new(),
@@ -70,12 +73,35 @@ impl Invariants {
         &self.membership
     }
 
-    /// Only who is not in the last committed membership is told to go, or whose disk was exchanged.
+    /// A person has the store start from a member that `has` these positions: what is committed and not there counts no more, and of
+    /// the `others` some may have more.
+    pub(crate) fn forced(&mut self, others: Vec<MemberId>, has: impl Fn(Position) -> bool) {
+        let kept = self.committed.iter().take_while(|(entry, _)| has(entry.position())).count();
+        self.committed.truncate(kept);
+        self.outcomes.truncate(kept);
+        self.reference = Store::new();
+        for (entry, _) in &self.committed {
+            self.reference.execute(entry);
+            self.reference.commit(entry.index());
+        }
+        self.memberships.retain(|(from, _)| from.0 <= kept as u64);
+        if let Some((_, last)) = self.memberships.last() {
+            self.membership = *last;
+        }
+        self.overruled = others;
+    }
+
+    /// Only who is not in the last committed membership is told to go, or whose disk was exchanged, or who has what a forced
+    /// start gave up. Where an authority decides nobody is told that it was removed.
     pub(crate) fn outcast(&self, member: MemberId, outcast: Outcast) -> Result<(), Broken> {
         match outcast {
-            Outcast::Removed if !self.membership.is_voter(member) => Ok(()),
+            Outcast::Removed if self.one_change && !self.membership.is_voter(member) => Ok(()),
             Outcast::Removed => Err(format!("membership: {member} is told that it was removed, and was not")),
             Outcast::OldDisk { .. } if self.exchanged.contains(&member) => Ok(()),
+            Outcast::Overruled { .. } if self.overruled.contains(&member) => Ok(()),
+            Outcast::Overruled { ended, commit } => Err(format!(
+                "forced start: {member} is to give up what it committed up to {commit} by epoch {ended}, and nobody ordered that"
+            )),
             Outcast::OldDisk { acknowledged, last } => Err(format!(
                 "durability: {member} acknowledged {acknowledged} and has {last}, though its disk is its own"
             )),

@@ -76,6 +76,9 @@ pub(crate) struct World {
     calm: bool,
     /// Somebody has tampered with the authority.
     tampered: bool,
+    /// When a person had the store start from a member that lacked something, on the scale that counts events, and what was
+    /// committed then and still counts.
+    forced: Option<(u64, Index)>,
     /// The disk that a member is given back at the end, and who it was.
     old_disk: Option<OldDisk>,
     voter_ambush: VoterAmbush,
@@ -120,6 +123,7 @@ impl World {
             flaw,
             wanted: scenario.members,
             tampered: false,
+            forced: None,
             old_disk: None,
             random,
             now: Moment(0),
@@ -163,7 +167,7 @@ impl World {
         let rest = self.scenario.election_timeout * 20 + Duration::from_secs(2);
         let end = self.now + rest;
         self.run_until(end)?;
-        if self.old_disk.is_some() {
+        if self.old_disk.is_some() || self.forced.is_some() {
             // Its member has to fetch everything anew.
             self.run_until(end + Duration::from_secs(4))?;
         }

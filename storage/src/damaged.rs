@@ -203,7 +203,7 @@ impl Damaged {
     pub fn repair(self, alone: bool) -> Result<Repaired, OpenError> {
         let Damaged { folder, options, fresh, error, known, .. } = self;
         let Some(mut known) = known else {
-            let aside = folder.put_aside()?;
+            let aside = folder.put_aside("nobody could tell whose these files are")?;
             return Ok(Repaired { incarnation: fresh, former: None, aside: Some(aside) });
         };
         if known.need() != Need::Nothing || alone && !known.end_known {

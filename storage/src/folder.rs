@@ -7,13 +7,13 @@
 //! vote            term and vote, twice
 //! log/            segments, and the next one while it is filled with zeros
 //! checkpoints/    one file per checkpoint
-//! damaged/        files of a former life that could not be used; nobody needs them
+//! damaged/        files of a former life that could not be used, or may not be any more; nobody needs them
 //! ```
 //!
 //! What it refuses to do: touch files that are not its own; a volume's `lost+found` may lie beside them.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -27,6 +27,12 @@ pub(crate) const UNFINISHED: &str = "tmp";
 
 /// Where files are moved that nobody can use any more and somebody may want to look at.
 const ASIDE: &str = "damaged";
+
+/// Why they are there, in the same place.
+const WHY: &str = "why";
+
+/// Longest reason that is read again: a few lines.
+const WHY_BYTES_MAX: u64 = 4096;
 
 /// An open folder. It is locked as long as this lives.
 #[derive(Debug)]
@@ -176,16 +182,17 @@ impl Folder {
     }
 
     /// Move everything into a folder of its own, in place of what was moved there before. Returns where the files are.
-    /// That something was there is remembered by that folder.
+    /// That something was there is remembered by that folder, and `why`, for people.
     ///
     /// Until the last step there are files without an identity, which no start takes for a new folder.
-    pub(crate) fn put_aside(&self) -> Result<PathBuf, FileError> {
+    pub(crate) fn put_aside(&self, why: &str) -> Result<PathBuf, FileError> {
         let aside = self.root.join(ASIDE);
         let failed = |error| FileError::new("move aside", &aside, error);
         match fs::remove_dir_all(&aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => fs::create_dir(&aside).map_err(failed)?,
         }
+        fs::write(aside.join(WHY), format!("{why}\n")).map_err(failed)?;
         for name in ["identity", "identity.copy", "vote", "checkpoints", "log"] {
             match fs::rename(self.root.join(name), aside.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -200,6 +207,14 @@ impl Folder {
     /// Whether a former life's files were moved aside.
     pub(crate) fn has_put_aside(&self) -> bool {
         self.root.join(ASIDE).exists()
+    }
+
+    /// Why, if that can be read. Nothing depends on it.
+    pub(crate) fn why_put_aside(&self) -> Option<String> {
+        let file = File::open(self.root.join(ASIDE).join(WHY)).ok()?;
+        let mut why = String::new();
+        file.take(WHY_BYTES_MAX).read_to_string(&mut why).ok()?;
+        Some(why.trim_end().to_owned()).filter(|why| !why.is_empty())
     }
 
     /// Make the folder's own name durable, as far as its parent lets us: that one is not ours.

@@ -106,6 +106,8 @@ pub struct Opened {
     pub damaged_checkpoints: Vec<DamagedCheckpoint>,
     /// This ordinal was part of a formed store in some life of this folder.
     pub previously_formed: bool,
+    /// A first start, because what was here was moved aside; why.
+    pub put_aside: Option<String>,
     /// The way to write, and to the checkpoints.
     pub disk: Disk,
 }
@@ -291,6 +293,7 @@ fn create(
     folder.sync_parent();
     Ok(Opened {
         incarnation: fresh,
+        put_aside: folder.why_put_aside(),
         restored: Restored { formed_before: previously_formed, ..Restored::default() },
         checkpoint: None,
         torn: None,
@@ -355,6 +358,7 @@ fn restore(
     Ok(Opened {
         incarnation: identity.stamp.member.incarnation,
         previously_formed: identity.formation.is_some() || identity.formed_before,
+        put_aside: None,
         restored: Restored {
             formation: identity.formation,
             hard_state: vote.hard_state(),
@@ -404,6 +408,7 @@ fn begin_again(
         torn: None,
         damaged_checkpoints: Vec::new(),
         previously_formed,
+        put_aside: None,
         disk: Disk { folder, options, log: None, observer: Observer::default(), ledger: Arc::default() },
     })
 }

@@ -6,6 +6,7 @@
 //! in which they were submitted.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -192,6 +193,19 @@ impl LogWriter {
         self.stop();
         folder.files.remove(&folder.vote_path())?;
         Ok(folder.files.sync_folder(folder.root())?)
+    }
+
+    /// As [`LogWriter::stop`], and move everything that the member has aside, durably: the next start begins anew, as another
+    /// incarnation that never forms a store. `why` is for people. Returns where the files are; what was moved there before is
+    /// gone. A crash in between leaves what cannot be taken for a new folder.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`]; some of it stands then.
+    pub fn put_aside(self, why: &str) -> Result<PathBuf, WriteError> {
+        let folder = Arc::clone(&self.folder);
+        self.stop();
+        Ok(folder.put_aside(why)?)
     }
 }
 

@@ -48,12 +48,17 @@ impl Engine {
         if term < self.hard_state.term {
             return;
         }
+        if self.is_contradicted_by_checkpoint(&checkpoint) {
+            return self.doubt(now, term, effects);
+        }
         if !self.heard_leader(now, from, term, effects) {
             return;
         }
         if checkpoint.position.index <= self.commit {
-            // What is committed here is in every later leader's log.
-            self.matched = self.matched.max(self.commit);
+            // What is committed here is in every later leader's log, unless a person has forced one: its entries will tell.
+            let forced = self.has_authority() && !seeded!(self, OverruledGoesOn);
+            let known = if forced { checkpoint.position.index } else { self.commit };
+            self.matched = self.matched.max(known);
             return self.acknowledge(effects);
         }
         if self.fetching.is_none_or(|(source, _)| source != from) {
@@ -92,7 +97,10 @@ impl Engine {
         self.commit = position.index;
         self.executed = position.index;
         effects.apply.push(Apply::Restore(checkpoint));
-        self.note_committed_membership(effects);
+        if !self.has_authority() {
+            // Who is not in sync is no less a member.
+            self.note_committed_membership(effects);
+        }
         self.acknowledge(effects);
     }
 }

@@ -216,7 +216,7 @@ impl Engine {
         }
         let store = formation.store;
         let term = self.hard_state.term.next();
-        let to = Configuration { store, version: 1, term, primary: me, in_sync: founders };
+        let to = Configuration { store, version: 1, term, primary: me, in_sync: founders, forced: None };
         self.ask_to_lead(now, to, effects);
     }
 

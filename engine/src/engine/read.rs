@@ -70,6 +70,8 @@ impl Engine {
     pub(super) fn read(&mut self, token: ReadToken, effects: &mut Effects) {
         match (&self.state, self.leader) {
             (State::Leading(_), _) => self.wait_for_round(token, None, effects),
+            // What is committed here may be what a person's forced start gave up. The first answer to the leader tells.
+            _ if self.has_authority() && self.matched < self.commit => effects.reads.push((token, None)),
             (_, Some(leader)) => {
                 let question = Message::ReadIndex { term: self.hard_state.term, token };
                 effects.send.push((leader.ordinal, question));

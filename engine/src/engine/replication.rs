@@ -188,6 +188,9 @@ impl Engine {
             effects.send.push((from.ordinal, reply));
             return;
         }
+        if append.previous.index <= self.commit && self.is_contradicted_by(&append) {
+            return self.doubt(now, append.term, effects);
+        }
         if !self.heard_leader(now, from, append.term, effects) || !is_contiguous(&append) {
             return;
         }

@@ -44,7 +44,7 @@ impl Cluster {
     /// nothing · `wait MILLISECONDS` · `deliver A B`, `drop A B`: what A sent to B · `write A`: A's disk is done ·
     /// `propose A TEXT…`: several are proposed together · `read A` · `lose A B`: A's connection from B ends · `cut A`: nothing comes from A or goes to
     /// it, or from it to the authority, until `mend` · `connect A B` · `hand-over A [B]` ·
-    /// `kill A`, `start A` · `wipe A`: A loses its disk and starts in another life · `keep A`, `put-back A`: copy A's disk,
+    /// `kill A`, `start A` · `force A`: a person has A start from what it has · `wipe A`: A loses its disk and starts in another life · `keep A`, `put-back A`: copy A's disk,
     /// and put the copy in the place of what A has then · `resize N`: N members are wanted · `checkpoint A` · `fetched A`: the checkpoint of A's leader is there · `status`
     pub(crate) fn command(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split(' ').collect();
@@ -95,6 +95,13 @@ impl Cluster {
                 self.members[number(1)].pending.clear();
             }
             "start" => self.start(number(1)),
+            "force" => {
+                let (me, holds) = (self.members[number(1)].id, self.authority.expect("it holds something"));
+                let (version, term) = (holds.version + 1, holds.term.next());
+                let in_sync = Membership::only([me]);
+                let forced = Some(holds.term);
+                self.authority = Some(Configuration { version, term, primary: me, in_sync, forced, ..holds });
+            }
             "wipe" => {
                 let member = &mut self.members[number(1)];
                 member.id.incarnation.0 += 0x100;

@@ -32,7 +32,8 @@ pub(super) enum DocumentError {
 }
 
 fn document(held: &Held) -> AuthorityDocument {
-    let Configuration { store, version, term, primary, in_sync } = held.configuration;
+    // What was forced stands beside it, with more than the engine needs.
+    let Configuration { store, version, term, primary, in_sync, forced: _ } = held.configuration;
     AuthorityDocument {
         format: AUTHORITY_FORMAT,
         store: store.to_string(),
@@ -85,7 +86,8 @@ pub(super) fn read(text: &str) -> Result<Held, DocumentError> {
         return Err(wrong("primary", &document.primary));
     }
     let (version, term) = (document.version, Term(document.term));
-    let configuration = Configuration { store: StoreId(store), version, term, primary, in_sync };
+    let forced = document.forced.as_ref().map(|forced| Term(forced.epoch));
+    let configuration = Configuration { store: StoreId(store), version, term, primary, in_sync, forced };
     Ok(Held { configuration, forced: document.forced })
 }
 
@@ -106,7 +108,8 @@ pub(super) mod tests {
             incarnation: Incarnation(0xfeed_0000_0000_0000 + u64::from(ordinal)),
         };
         let in_sync = Membership::only([member(0), member(2)]);
-        Configuration { store: StoreId(7), version, term: Term(3), primary: member(2), in_sync }
+        let (store, term, primary) = (StoreId(7), Term(3), member(2));
+        Configuration { store, version, term, primary, in_sync, forced: None }
     }
 
     pub(crate) fn held(version: u64) -> Held {
@@ -119,7 +122,8 @@ pub(super) mod tests {
         assert_eq!(read(&text).expect("a document"), held(5));
         assert!(text.contains("\"primary\": \"2/feed000000000002\""), "{text}");
         let forced = Some(ForcedStart { member: "2/feed000000000002".to_owned(), epoch: 2, replaces: None });
-        let held = Held { forced, ..held(5) };
+        let configuration = Configuration { forced: Some(Term(2)), ..configuration(5) };
+        let held = Held { configuration, forced };
         assert_eq!(read(&write_line(&held)).expect("a document"), held);
     }
 

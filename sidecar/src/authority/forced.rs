@@ -90,7 +90,8 @@ fn force(authority: &mut dyn Authority, order: &Order) -> Result<ForcedStarted, 
         let in_sync = Membership::only([me]);
         let replaces = seen.replaces.map(str::to_owned);
         let forced = ForcedStart { member: me.to_string(), epoch: epoch.0, replaces };
-        let configuration = Configuration { store, version, term: next, primary: me, in_sync };
+        let ended = Some(epoch);
+        let configuration = Configuration { store, version, term: next, primary: me, in_sync, forced: ended };
         Some(Held { configuration, forced: Some(forced) })
     });
     match (consulted, objection) {
@@ -135,6 +136,7 @@ mod tests {
             panic!("it holds")
         };
         assert_eq!((holds.version, holds.term, holds.in_sync.len()), (2, Term(4), 1));
+        assert_eq!(holds.forced, Some(Term(3)), "who has committed more in it learns that");
         // What follows keeps the order in sight.
         let next = Question::Change(Box::new(Configuration { version: 3, term: Term(5), ..*holds }));
         assert_eq!(answer(&mut authority, &next)?, Verdict::Changed);

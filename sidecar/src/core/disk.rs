@@ -17,6 +17,17 @@ pub(super) struct Disk {
     stopped: bool,
 }
 
+/// How a member that ends leaves its disk.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// The next start goes on from there.
+    AsItIs,
+    /// With the same log, but another identity: it must not vote as who it was.
+    Renounced,
+    /// Empty; what it had is moved aside, and this is why.
+    PutAside(String),
+}
+
 impl Disk {
     pub(super) fn new(writer: LogWriter) -> Disk {
         Disk { writer, backlog: Vec::new(), stopped: false }
@@ -68,12 +79,20 @@ impl Disk {
     }
 
     /// Write what was taken, and end the writer's thread.
-    pub(super) fn stop(self, renounce: bool) {
-        if !renounce {
-            return self.writer.stop();
-        }
-        match self.writer.renounce() {
-            Ok(()) => tracing::warn!("the next start is another incarnation, which learns from the others"),
+    pub(super) fn stop(self, left: &Left) {
+        let (ended, aside) = match left {
+            Left::AsItIs => return self.writer.stop(),
+            Left::Renounced => (self.writer.renounce(), None),
+            Left::PutAside(why) => match self.writer.put_aside(why) {
+                Ok(aside) => (Ok(()), Some(aside)),
+                Err(error) => (Err(error), None),
+            },
+        };
+        let aside = aside.map(|aside| aside.display().to_string());
+        match ended {
+            Ok(()) => {
+                tracing::warn!(aside, "the next start is another incarnation, which learns from the others");
+            }
             Err(error) => {
                 tracing::error!(reason = crate::listener::chain(&error), "the old identity stands");
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use holdfast_engine::{Index, Outcast, Position};
+use holdfast_engine::{Index, Outcast, Position, Term};
 use holdfast_storage::{Fault, WriteError};
 
 /// Why a running member ended by itself. The process must end, with a non-zero code: what is in memory and what is on
@@ -43,6 +43,17 @@ pub enum Broken {
         /// The log ends here.
         last: Index,
     },
+    /// A person has made a member primary that lacks what is committed here.
+    #[error(
+        "a person has ended epoch {ended} by starting the store from a member that lacks what this one has committed up to entry \
+         {commit}; what was given up then counts no more"
+    )]
+    Overruled {
+        /// The epoch that has ended.
+        ended: Term,
+        /// Committed here up to this entry.
+        commit: Index,
+    },
     /// Something on the disk is not what was written there. The next start repairs it from the other members.
     #[error("{0}")]
     Damaged(Damage),
@@ -73,6 +84,7 @@ impl From<Outcast> for Broken {
         match outcast {
             Outcast::Removed => Broken::Removed,
             Outcast::OldDisk { acknowledged, last } => Broken::OldDisk { acknowledged, last },
+            Outcast::Overruled { ended, commit } => Broken::Overruled { ended, commit },
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::Core;
 use super::asking::{Asker, Client, HandOver, Write};
+use super::disk::Left;
 use super::event::Event;
 use super::handle::{WriteRequest, Written};
 use super::member_error::Broken;
@@ -35,13 +36,18 @@ impl Core {
         let result = self.run_rounds(runtime);
         match &result {
             Ok(End::Stopped) => {
-                self.finish(false);
+                self.finish(&Left::AsItIs);
                 tracing::info!("stopped");
             }
             Ok(End::Crashed) => {}
             Err(error) => {
                 tracing::error!(reason = crate::listener::chain(error), "the member cannot go on");
-                self.finish(matches!(error, Broken::OldDisk { .. }));
+                let left = match error {
+                    Broken::OldDisk { .. } => Left::Renounced,
+                    Broken::Overruled { .. } => Left::PutAside(error.to_string()),
+                    _ => Left::AsItIs,
+                };
+                self.finish(&left);
             }
         }
         result.map(|_| ())

@@ -12,6 +12,7 @@ use holdfast_wire::Frame;
 use tokio::sync::oneshot;
 
 use super::Core;
+use super::disk::Left;
 use super::handle::Failure;
 use super::held::Request;
 use crate::peers::Pushed;
@@ -152,9 +153,8 @@ impl Core {
         }
     }
 
-    /// Answer everybody who still waits, and end the writer's thread; `renounce` the member's identity if it must not
-    /// start under it again.
-    pub(super) fn finish(mut self, renounce: bool) {
+    /// Answer everybody who still waits, and end the writer's thread; what is on the disk is left so.
+    pub(super) fn finish(mut self, left: &Left) {
         self.watches.end();
         self.follows.end();
         let mut done = std::mem::take(&mut self.done);
@@ -185,7 +185,7 @@ impl Core {
         }
         self.flush();
         self.queue.close();
-        self.disk.stop(renounce);
+        self.disk.stop(left);
         for reply in self.stopping.into_iter().flat_map(|stopping| stopping.replies) {
             let _ = reply.send(());
         }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use holdfast_engine::{Index, Input, MemberId, Term};
+use holdfast_engine::{Index, Input, MemberId, Position, Term};
 
 use super::{Event, World};
 use crate::clients::PATIENCE;
 use crate::disk::Disk;
 use crate::invariants::Broken;
-use crate::member::Member;
+use crate::member::{Member, Process};
 use crate::network::Network;
 
 /// A write that its leader takes longer for, with nothing wrong but one member cut off, stands still.
@@ -45,6 +45,8 @@ pub(super) enum Probe {
     FallBehind,
     /// Then the authority forgets what it held, and nobody else is there: nobody may lead any more.
     Tamper { behind: usize },
+    /// Or a person has it start from what it has, while the others are away.
+    Force { behind: usize },
 }
 
 impl World {
@@ -152,8 +154,11 @@ impl World {
                 let Some(behind) = self.any_follower(leader) else { return Ok(()) };
                 self.network.split(|member| member == behind);
                 self.authority.cut(behind, true);
-                self.after(timeout * 4, Event::Probe(Probe::Tamper { behind }));
+                let force = self.random.chance(0.5);
+                let next = if force { Probe::Force { behind } } else { Probe::Tamper { behind } };
+                self.after(timeout * 4, Event::Probe(next));
             }
+            Probe::Force { behind } => self.force(behind),
             Probe::Tamper { behind } => {
                 self.tampered = true;
                 self.authority.tamper(self.random.chance(0.5));
@@ -164,6 +169,39 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// All but one are killed, some after they have made a checkpoint, and a person has the store start from that one: what it lacks
+    /// is gone, and whoever has more must give it up.
+    fn force(&mut self, behind: usize) {
+        if self.members[behind].process.is_none() {
+            return;
+        }
+        self.heal();
+        self.authority.cut(behind, false);
+        let others: Vec<usize> = (0..self.members.len()).filter(|member| *member != behind).collect();
+        for &other in &others {
+            let file = self.members[other].process.as_mut().and_then(Process::take_checkpoint);
+            if let Some(file) = file.filter(|_| self.random.chance(0.6)) {
+                self.members[other].disk.put_checkpoint(file);
+            }
+            self.crash(other, self.scenario.election_timeout * 3);
+        }
+        let ids: Vec<MemberId> = others.iter().map(|other| self.members[*other].id()).collect();
+        let terms = self.members.iter().map(|member| member.disk.hard_state().term);
+        let term = terms.max().unwrap_or_default();
+        let me = self.members[behind].id();
+        self.authority.force(me, term);
+        self.note(|| format!("a person has the store start from {me}"));
+        let engine = &self.members[behind].process.as_ref().expect("looked at above").engine;
+        let base = engine.status(self.now).commit;
+        let has = |position: Position| {
+            position.index <= base || engine.position_at(position.index) == Some(position)
+        };
+        self.invariants.forced(ids, has);
+        // What clients were told before is not to be found again.
+        self.history.clear();
+        self.forced = Some((self.order, self.invariants.committed()));
     }
 
     /// Give a follower back the disk it once had, if its leader has since been told of more.
@@ -195,6 +233,7 @@ impl World {
         if self.tampered {
             return Ok(()); // a person has to decide
         }
+        let committed_before = self.forced.map_or(committed_before, |(_, kept)| kept);
         let Some(leader) = self.leader() else {
             self.members.iter().for_each(|member| self.note(|| describe(member)));
             return Err("liveness: nobody leads".to_owned());

@@ -6,6 +6,7 @@ use holdfast_engine::Role;
 
 use super::{Event, World};
 use crate::clients::{self, Next, PATIENCE, What};
+use crate::history::Operation;
 use crate::invariants::Broken;
 use crate::member::{Answer, Member, RequestId};
 
@@ -53,7 +54,11 @@ impl World {
         self.order += 1;
         match self.clients[client].hear(answer, self.order) {
             Next::Again => {}
-            Next::New(operation) => self.history.extend(operation),
+            Next::New(operation) => {
+                // What was asked before a forced start may have been answered from what it gave up.
+                let counts = |operation: &Operation| self.forced.is_none_or(|(at, _)| operation.invoked > at);
+                self.history.extend(operation.filter(counts));
+            }
         }
         let pause = clients::pause(&mut self.random);
         self.after(pause, Event::ClientActs { client });

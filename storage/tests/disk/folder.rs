@@ -88,6 +88,28 @@ fn single_files_of_another_store_member_or_life_are_found() {
 }
 
 #[test]
+fn what_is_put_aside_is_kept_and_the_member_begins_anew() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut member = Member::formed(folder.path());
+    member.append(entries(1, 3, 1, 30));
+    member.checkpoint(position(2, 1));
+    let Member { writer, checkpoints, .. } = member;
+    drop(checkpoints);
+    let aside = writer.put_aside("it counts no more").expect("moved");
+    let next = Incarnation(9);
+    let open = || open_with(folder.path(), owner(), LogPolicy::Kept, next, OPTIONS).expect("a new folder");
+    let opened = open();
+    assert_eq!((opened.incarnation, opened.previously_formed), (next, true));
+    assert_eq!((&opened.restored.formation, opened.restored.entries.len()), (&None, 0));
+    assert!(opened.restored.formed_before, "it never forms a store");
+    assert_eq!(opened.put_aside.as_deref(), Some("it counts no more"));
+    assert!(aside.join("log").is_dir() && aside.join("checkpoints").is_dir() && aside.join("vote").is_file());
+    drop(opened);
+    let again = reopen(folder.path()).expect("it is ours");
+    assert_eq!((again.incarnation, again.put_aside), (next, None), "it is said once");
+}
+
+#[test]
 fn a_checkpoint_of_another_store_of_the_same_name_is_found() {
     let folders = [5, 6].map(|store| {
         let folder = tempfile::tempdir().expect("a temporary folder");
