@@ -117,6 +117,12 @@ pub(crate) fn every_route(shared: &mut Shared) -> anyhow::Result<()> {
     // The control group, which forgets.
     ensure!(lab.post("/store", json!({"key": "a key", "value": {"n": 1}}))?["success"] == true, "stored");
     ensure!(lab.has("a%20key")? && !lab.left()?.is_empty(), "it is there, in a store of pods");
+    // Who stands still does so until somebody recovers, and has forgotten nothing.
+    let pause = json!({"failure_type": "pause"});
+    ensure!(lab.post("/simulate-failure", pause.clone())?["is_healthy"] == false, "nobody else serves");
+    let recovered = lab.post("/recover", json!({}))?;
+    ensure!(recovered["note"] == "measured from this request to the first verified read", "{recovered}");
+    ensure!(recovered["is_healthy"] == true && lab.has("a%20key")?, "{recovered}");
     ensure!(lab.post("/simulate-failure", json!({}))?["is_healthy"] == false, "nobody else serves");
     let recovered = lab.post("/recover", json!({}))?;
     ensure!(
@@ -148,11 +154,13 @@ pub(crate) fn every_route(shared: &mut Shared) -> anyhow::Result<()> {
     lab.post("/configure", json!({"strategy": "replication", "replication_factor": 3}))?;
     ensure!(!lab.has("issue_0")?, "nothing leaks from the experiment");
     lab.post("/store", json!({"key": "kept", "value": 2}))?;
-    ensure!(
-        lab.post("/simulate-failure", json!({"failure_type": "pod_kill"}))?["is_healthy"] == true,
-        "two serve"
-    );
-    ensure!(lab.post("/recover", json!({}))?["is_healthy"] == true && lab.has("kept")?, "all three serve");
+    for failure in [json!({"failure_type": "pod_kill"}), pause] {
+        ensure!(lab.post("/simulate-failure", failure)?["is_healthy"] == true, "two serve");
+        ensure!(
+            lab.post("/recover", json!({}))?["is_healthy"] == true && lab.has("kept")?,
+            "all three serve"
+        );
+    }
     Ok(())
 }
 
