@@ -152,7 +152,9 @@ async fn steps(context: &Context, store: &ReplicatedStore, memory: &mut Memory) 
     let name = store.store_name();
     let observed = dereference(context, &name, store.spec.replicas).await?;
     let stateful_set = observed.stateful_set.as_deref();
-    let (work, failed) = match validate(store, &Surrounding { stateful_set, voters: voters(&observed) }) {
+    let before = memory.status.clone().or_else(|| store.status.clone()).unwrap_or_default();
+    let voters = voters(store, &before, &observed);
+    let (work, failed) = match validate(store, &Surrounding { stateful_set, voters }) {
         Err(refusal) => (Work::Refused(refusal.to_string()), None),
         Ok(valid) => match carry_out(context, store, valid, &observed, memory).await {
             Ok(work) => (work, None),
@@ -176,11 +178,16 @@ fn look_again(settled: bool, unsettled: &mut Option<Instant>) -> Duration {
     if since.elapsed() < UNSETTLED_FOR { UNSETTLED_EVERY } else { SETTLED_EVERY }
 }
 
-/// How many members vote, if the leader says so.
-fn voters(observed: &Observed) -> Option<u8> {
-    let leader = leader(observed)?;
-    let leading = observed.members.iter().find(|member| member.ordinal == leader.ordinal)?;
-    let voters = leading.answer.as_ref()?.voters.len();
+/// How many members vote, if the leader says so; or have every write, if a Lease does, whether or not somebody leads.
+fn voters(store: &ReplicatedStore, before: &ReplicatedStoreStatus, observed: &Observed) -> Option<u8> {
+    let voters = match in_sync::status(store, before, observed.lease.as_deref(), None) {
+        Some(in_sync) => in_sync.members.len(),
+        None => {
+            let leader = leader(observed)?;
+            let leading = observed.members.iter().find(|member| member.ordinal == leader.ordinal)?;
+            leading.answer.as_ref()?.voters.len()
+        }
+    };
     u8::try_from(voters).ok().filter(|&voters| voters > 0)
 }
 
@@ -261,7 +268,36 @@ fn settled(status: &ReplicatedStoreStatus) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_lease_says_how_many_have_every_write_whoever_answers() {
+        let check = |consensus: &str, in_sync: &[&str], expected: Option<u8>| {
+            let store = json!({
+                "apiVersion": "holdfast.dev/v1alpha1", "kind": "ReplicatedStore",
+                "metadata": {"name": "orders", "namespace": "shop"}, "spec": {"consensus": consensus},
+            });
+            let document = json!({
+                "format": 1, "store": "07", "version": 3, "term": 4, "primary": "0/0a", "inSync": in_sync,
+            });
+            let lease = json!({
+                "metadata": {"uid": "u", "annotations": {"holdfast.dev/authority": document.to_string()}},
+            });
+            let store = serde_json::from_value(store).unwrap();
+            let observed = Observed {
+                lease: Some(Arc::new(serde_json::from_value(lease).unwrap())),
+                ..Observed::default()
+            };
+            let said = voters(&store, &ReplicatedStoreStatus::default(), &observed);
+            assert_eq!(said, expected, "{consensus} {in_sync:?}");
+        };
+        check("InSync", &["0/0a", "2/0b"], Some(2));
+        check("InSync", &["0/0a"], Some(1));
+        check("InSync", &[], None);
+        check("Majority", &["0/0a"], None);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_settles_is_looked_at_often_until_it_has() {

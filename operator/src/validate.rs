@@ -28,7 +28,7 @@ pub struct Valid {
     pub replicas: u8,
     /// How many pods it has or is to have: more than `replicas` while members are to be removed.
     pub members: u8,
-    /// How many members vote, as far as anybody has said.
+    /// How many members vote, or with consensus InSync have every write, as far as anybody has said.
     pub voters: Option<u8>,
     /// The settings file of its members.
     pub settings: Settings,
@@ -60,7 +60,7 @@ pub struct Application {
 pub struct Surrounding<'a> {
     /// Its StatefulSet, if it is there.
     pub stateful_set: Option<&'a StatefulSet>,
-    /// How many members vote, if the leader has said.
+    /// How many members vote, or with consensus InSync have every write, if the leader or the Lease has said.
     pub voters: Option<u8>,
 }
 

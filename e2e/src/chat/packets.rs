@@ -2,7 +2,7 @@
 //! name of every reply, sends operation 7 after each connection, and goes round the servers until one leads.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -11,6 +11,8 @@ use anyhow::{Context as _, bail, ensure};
 const READ_BYTES: usize = 1024;
 /// How long a server that leads is looked for.
 const SEARCH_MAX: Duration = Duration::from_secs(60);
+/// How long a connection may take: where a pod was, nobody says that it is gone.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// Silence in which nothing more comes.
 const QUIET: Duration = Duration::from_millis(400);
 /// How long an answer may take on a busy machine.
@@ -52,7 +54,8 @@ impl PacketClient {
     pub fn connect(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + SEARCH_MAX;
         while Instant::now() < until {
-            if let Ok(mut stream) = TcpStream::connect(&self.servers[self.at]) {
+            let address: SocketAddr = self.servers[self.at].parse().context("no address of a server")?;
+            if let Ok(mut stream) = TcpStream::connect_timeout(&address, CONNECT_MAX) {
                 stream.set_read_timeout(Some(ANSWER_MAX))?;
                 match read(&mut stream) {
                     Ok((_, 1, text)) => {

@@ -76,7 +76,7 @@ fn acknowledged_after(load: &Load, term: u64) -> anyhow::Result<Instant> {
 }
 
 /// Let no pod of the store run on any node, or let them again: what is killed then stays down.
-fn keep_down(shared: &Shared, nodes: &[usize], down: bool) -> anyhow::Result<()> {
+pub(crate) fn keep_down(shared: &Shared, nodes: &[usize], down: bool) -> anyhow::Result<()> {
     for node in nodes {
         let verb = if down { "cordon" } else { "uncordon" };
         shared.kubernetes.kubectl(&[verb, &format!("n{node}")])?;
@@ -84,7 +84,8 @@ fn keep_down(shared: &Shared, nodes: &[usize], down: bool) -> anyhow::Result<()>
     Ok(())
 }
 
-fn delete_now(shared: &Shared, pod: &Pod) -> anyhow::Result<()> {
+/// Delete a pod at once, whatever its node says.
+pub(crate) fn delete_now(shared: &Shared, pod: &Pod) -> anyhow::Result<()> {
     let delete = [
         "delete",
         "pod",
@@ -156,6 +157,42 @@ pub(crate) fn two_faults(shared: &mut Shared) -> anyhow::Result<()> {
         history.check(&stored).with_context(|| format!("as {} tells it", pod.name()))?;
     }
     Ok(())
+}
+
+/// Nodes are drained, the primary's first: the next one waits until who had to go is in sync again, and nothing is lost.
+pub(crate) fn drained(shared: &mut Shared) -> anyhow::Result<()> {
+    let leader = in_sync(shared, &[0, 1, 2])?;
+    let pods = ready(shared)?;
+    let load = Load::start(&bases(&pods), "drained/", 8);
+    let first = pods[usize::from(leader.member)].node()?;
+    let second = pods[usize::from((leader.member + 1) % 3)].node()?;
+    drain(shared, first)?;
+    // It cannot come back before its node may be used: its volume is there.
+    let refused = drain(shared, second).err().context("two members were evicted at once")?;
+    let why = format!("{refused:#}");
+    ensure!(why.contains("disruption budget"), "{why}");
+    keep_down(shared, &[first], false)?;
+    ready(shared)?;
+    in_sync(shared, &[0, 1, 2])?;
+    let ((), took) = wait::until("the second node is drained", PATIENCE, || drain(shared, second))?;
+    note(format_args!("drained after the one before had come back, in {took:.1?}"));
+    keep_down(shared, &[second], false)?;
+    let history = load.stop()?;
+    note(format_args!("{:?}", history.counts()));
+    for pod in ready(shared)? {
+        let list = || runtime().block_on(shared.http.list(&pod.base(), "drained/"));
+        let (stored, _) = wait::until("a member answers", PATIENCE, list)?;
+        history.check(&stored).with_context(|| format!("as {} tells it", pod.name()))?;
+    }
+    Ok(())
+}
+
+/// Evict the store's pods from a node, as `kubectl drain` does; with the node cordoned, whatever comes of it.
+fn drain(shared: &Shared, node: usize) -> anyhow::Result<()> {
+    let selector = format!("--pod-selector={}={STORE}", label::STORE);
+    let node = format!("n{node}");
+    let drain = ["drain", &node, &selector, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=20s"];
+    shared.kubernetes.kubectl(&drain).map(drop)
 }
 
 /// The primary's node is cut off from everything, the API server included: it acknowledges nothing, and the others go on.

@@ -46,9 +46,11 @@ const TESTS: &[Test<Shared>] = &[
     ("needs_cluster_the_protocols_routes_work_on_pods", routes::every_route),
     ("needs_cluster_experiments_and_requests_take_turns_and_a_killed_lab_leaves_nothing", routes::in_turn),
     ("needs_cluster_three_members_in_sync_survive_two_faults", in_sync::two_faults),
+    ("needs_cluster_members_in_sync_are_drained_one_after_the_other", in_sync::drained),
     ("needs_cluster_a_primary_that_is_cut_off_acknowledges_nothing", in_sync::primary_cut_off),
     ("needs_cluster_a_deleted_lease_is_told_and_only_a_person_starts_again", in_sync::authority_deleted),
     ("needs_cluster_a_crowd_in_the_chat_loses_nothing_when_the_leader_dies", chat::crowd),
+    ("needs_cluster_a_crowd_in_the_chat_in_sync_loses_nothing_with_two_of_three", chat::crowd_in_sync),
     ("needs_cluster_helm_installs_tests_and_uninstalls", operator::helm),
 ];
 
