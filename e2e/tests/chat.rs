@@ -180,6 +180,9 @@ fn stopped() -> anyhow::Result<()> {
         (0..25).map(|number| format!("text {number}")).chain(["later".to_owned()]).collect();
     let texts = runtime().block_on(receive(&bob, expected.len()))?;
     ensure!(texts == expected, "{texts:?}");
+    // What was handed out counts as read.
+    let unread = runtime().block_on(async { bob.clone().read("", 10, 1, &[]).await })?;
+    ensure!(unread.messages.is_empty() && unread.total_unread == 0, "{unread:?}");
     Ok(())
 }
 
@@ -245,7 +248,19 @@ fn packets() -> anyhow::Result<()> {
         let (operation, text) = packets::greeting(server)?;
         ensure!((operation, text.as_str()) == expected, "{ordinal} says {text:?} when {leader} leads");
     }
+    // Another member leads: connections to the server beside the first one end, although that goes on.
+    let next = (leader + 1) % 3;
+    let admin = format!("http://127.0.0.1:{}/v1/leadership/transfer", chat.store.port(leader) + 2);
+    let http = holdfast_e2e::http::Http::default();
+    let asked = http.raw().post(admin).json(&serde_json::json!({ "to": next }));
+    let (status, body) = runtime().block_on(async { http.answer(asked).await })?;
+    ensure!(status == 200, "{status}: {body}");
+    let ended = alice.receive().expect_err("nobody has written to alice");
+    ensure!(format!("{ended:#}").contains("closed"), "{ended:#}");
+    reconnected(&mut alice)?;
+    reconnected(&mut bob)?;
     // The leader dies; both go on elsewhere, as who they were.
+    let leader = next;
     chat.fail(leader)?;
     reconnected(&mut alice)?;
     reconnected(&mut bob)?;
