@@ -5,12 +5,14 @@
 //! | [`routes`] | which path and method is what, CORS, and what FastAPI answers to the rest |
 //! | [`request`] | bodies, and what FastAPI says of wrong ones |
 //! | [`manager`] | the one store that all clients share; what changes it goes one after the other |
+//! | [`active`] | that store, and what was done with it |
 //! | [`place`] | where that store lives; [`here`] is this machine, and a cluster is in `kubernetes` |
 //! | [`catalogue`] | strategies and presets |
 //! | [`metrics`] | what is counted |
 //!
 //! Refuses to wait for time to pass, to make up a number, and to stop answering while a store recovers.
 
+mod active;
 mod catalogue;
 mod here;
 mod manager;

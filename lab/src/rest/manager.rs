@@ -1,8 +1,8 @@
 //! The one store that all clients of the lab share, as the protocol has it. What makes, fails or recovers a store goes one after the other; reads,
 //! writes and questions are answered meanwhile.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as Lock, MutexGuard as Held, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,10 +12,11 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::active::{Active, Failed, Stage};
 use super::metrics::Metrics;
-use super::place::{Place, Sample, SharedStore, Struck};
+use super::place::{Place, SharedStore};
 use crate::experiment::fault::CHOOSING;
-use crate::experiment::recovery::{Found, Recovered};
+use crate::experiment::recovery::Found;
 use crate::experiment::{self, RECOVERY_MAX};
 use crate::{Configuration, FailureKind, Protocol, TestbedError};
 
@@ -59,106 +60,6 @@ pub(super) struct Manager<P: Place> {
     /// Held for an instant only.
     active: Lock<Arc<Active<P::Store>>>,
     experiments: AtomicU32,
-}
-
-/// A store, and what was done with it.
-pub(super) struct Active<S: SharedStore> {
-    pub(super) configuration: Configuration,
-    stage: Stage<S>,
-    writes: AtomicU64,
-    reads: AtomicU64,
-    failures: AtomicU64,
-    recoveries: AtomicU64,
-    state: Lock<State<S>>,
-}
-
-/// How far a store is.
-enum Stage<S> {
-    /// The first request that needs it makes it.
-    Absent,
-    /// It starts.
-    Starting,
-    /// It is there.
-    Ready(Arc<S>),
-}
-
-struct State<S: SharedStore> {
-    last_operation: Option<String>,
-    last_recovery: Option<f64>,
-    /// What was acknowledged last: what a recovery looks for.
-    last_stored: Option<(String, Bytes)>,
-    faults: Vec<Failed<S>>,
-}
-
-/// A failure that nobody has mended yet.
-struct Failed<S: SharedStore> {
-    struck: Arc<Struck<S::How>>,
-    /// Measures the time until somebody serves who needs no mending, where somebody can.
-    takeover: Option<JoinHandle<Recovered>>,
-    /// Whether the others serve.
-    serves: bool,
-}
-
-impl<S: SharedStore> Failed<S> {
-    fn is_healthy(&self) -> bool {
-        self.serves || self.takeover.as_ref().is_some_and(JoinHandle::is_finished)
-    }
-
-    /// Those that are down or out of reach until it is mended.
-    fn stays_down(&self) -> &[u8] {
-        if self.struck.returns { &[] } else { self.struck.fault.members() }
-    }
-}
-
-impl<S: SharedStore> Active<S> {
-    fn new(configuration: Configuration, stage: Stage<S>) -> Active<S> {
-        let state =
-            State { last_operation: None, last_recovery: None, last_stored: None, faults: Vec::new() };
-        Active {
-            configuration,
-            stage,
-            writes: AtomicU64::new(0),
-            reads: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            recoveries: AtomicU64::new(0),
-            state: Lock::new(state),
-        }
-    }
-
-    fn state(&self) -> Held<'_, State<S>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether it serves, as far as failures that were asked for tell. A store that nobody has needed yet has none.
-    pub(super) fn is_healthy(&self) -> bool {
-        !matches!(self.stage, Stage::Starting) && self.state().faults.iter().all(Failed::is_healthy)
-    }
-
-    fn sample(&self) -> Sample {
-        let stored = self.state().last_stored.clone();
-        stored.map_or_else(|| ("-".to_owned(), None), |(key, value)| (key, Some(value)))
-    }
-
-    fn touch(&self) {
-        let now = jiff::Zoned::now().datetime();
-        self.state().last_operation = Some(now.round(jiff::Unit::Microsecond).unwrap_or(now).to_string());
-    }
-
-    pub(super) fn stats(&self) -> Value {
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let healthy = self.is_healthy();
-        let state = self.state();
-        json!({
-            "writes": count(&self.writes),
-            "reads": count(&self.reads),
-            "failures_simulated": count(&self.failures),
-            "recoveries": count(&self.recoveries),
-            "last_operation": state.last_operation,
-            "strategy": self.configuration.full_name(),
-            "is_failed": !healthy,
-            "last_recovery_time": state.last_recovery,
-        })
-    }
 }
 
 impl<P: Place> Manager<P> {

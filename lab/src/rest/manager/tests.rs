@@ -5,9 +5,11 @@ use std::sync::atomic::AtomicBool;
 use holdfast_client::NativeClient;
 use tokio::sync::Notify;
 
+use super::super::place::{Sample, Struck};
 use super::*;
 use crate::Measurement;
 use crate::experiment::fault::Fault;
+use crate::experiment::recovery::Recovered;
 
 /// What a test sees and sets.
 #[derive(Default)]
