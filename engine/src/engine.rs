@@ -174,7 +174,7 @@ impl Engine {
             Input::Tick => {}
             Input::Receive { from, message } => self.receive(now, from, message, effects),
             Input::Connected { peer } => self.connected(now, peer, effects),
-            Input::ConnectionLost { peer } => self.connection_lost(now, peer, effects),
+            Input::ConnectionLost { peer, left } => self.connection_lost(now, peer, left, effects),
             Input::Authority { token, verdict } => self.authority_answered(now, token, verdict, effects),
             Input::Propose { token, payload } => self.propose(token, &[payload], effects),
             Input::ProposeAll { first, payloads } => self.propose(first, &payloads, effects),

@@ -57,6 +57,8 @@ pub enum Input {
     ConnectionLost {
         /// The peer.
         peer: MemberId,
+        /// It said before that it ends: nobody need wait for it to come back.
+        left: bool,
     },
     /// Append a command. Answered in [`Effects::accepted`] or [`Effects::refused`] of the same step.
     Propose {

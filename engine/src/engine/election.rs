@@ -67,10 +67,10 @@ impl Engine {
         self.state = State::Following { deadline };
     }
 
-    pub(super) fn connection_lost(&mut self, now: Moment, peer: MemberId, effects: &mut Effects) {
+    pub(super) fn connection_lost(&mut self, now: Moment, peer: MemberId, left: bool, effects: &mut Effects) {
         self.cut_off.insert(peer.ordinal);
         match &mut self.state {
-            State::Leading(leading) => leading.disconnected(peer, now),
+            State::Leading(leading) => leading.disconnected(peer, now, left),
             State::Following { .. } if self.leader == Some(peer) => {
                 self.leader = None;
                 // The one that is gone need not be waited for, and one that has asked already is about to win.

@@ -18,7 +18,7 @@ use crate::{
 
 /// So long after its connection ended a member is given to come back before it is taken out: about two of a dialer's
 /// first tries.
-const RECONNECT: Duration = Duration::from_millis(50);
+pub(super) const RECONNECT: Duration = Duration::from_millis(50);
 
 /// Who is in sync, as its primary knows.
 #[derive(Debug)]
@@ -37,6 +37,10 @@ pub(super) struct InSync {
     since: Moment,
     /// When to look again, if a connection ended.
     look: Option<Moment>,
+    /// When the authority was asked last whether this member is still primary.
+    checked: Moment,
+    /// That question, until it is answered.
+    check: Option<QuestionToken>,
 }
 
 #[derive(Debug)]
@@ -49,7 +53,17 @@ struct Pending {
 
 impl InSync {
     pub(super) fn new(known: Configuration, first: Index, since: Moment) -> InSync {
-        InSync { required: known.in_sync, known, pending: None, joining: None, first, since, look: None }
+        InSync {
+            required: known.in_sync,
+            known,
+            pending: None,
+            joining: None,
+            first,
+            since,
+            look: None,
+            checked: since,
+            check: None,
+        }
     }
 
     /// Who must have an entry before it is committed, and confirm a read.
@@ -67,9 +81,9 @@ impl InSync {
         pending.into_iter().chain(self.look).min().unwrap_or(Moment(u64::MAX))
     }
 
-    /// A member's connection ended: look after it soon.
-    pub(super) fn look_after(&mut self, now: Moment) {
-        self.look.get_or_insert(now + RECONNECT);
+    /// A member's connection ended: look after it then.
+    pub(super) fn look_at(&mut self, then: Moment) {
+        self.look = Some(self.look.map_or(then, |look| look.min(then)));
     }
 
     fn settle(&mut self) {
@@ -111,12 +125,12 @@ impl Engine {
         self.lead(now, Some(InSync::new(configuration, first, now)), effects);
         let State::Leading(leading) = &mut self.state else { return };
         for ordinal in self.cut_off.iter() {
-            leading.follower(ordinal).gone = Some(now);
+            leading.follower(ordinal).gone = Some(now + RECONNECT);
         }
         if !self.cut_off.is_empty()
             && let Some(in_sync) = &mut leading.in_sync
         {
-            in_sync.look_after(now);
+            in_sync.look_at(now + RECONNECT);
         }
         self.write_down_in_sync(effects);
         self.replicate(effects);
@@ -153,7 +167,23 @@ impl Engine {
         if let Some(smaller) = self.without_the_lost(now) {
             return self.ask_for_change(now, smaller, effects);
         }
+        self.check_authority(now, effects);
         self.take_in(now, effects);
+    }
+
+    /// Ask whether this member is still primary if it waits for somebody whom it cannot take out: that one may have been made
+    /// primary itself, and have lost its disk before it said so to anybody.
+    fn check_authority(&mut self, now: Moment, effects: &mut Effects) {
+        let Some(in_sync) = self.in_sync() else { return };
+        let mut others = in_sync.known.in_sync.voters().filter(|voter| *voter != self.config.me);
+        let waits = others.any(|voter| !self.is_in_touch(voter, now));
+        if !waits || now - in_sync.checked < self.config.election_timeout {
+            return;
+        }
+        let token = self.ask_authority(Question::Read, effects);
+        let State::Leading(leading) = &mut self.state else { return };
+        let Some(in_sync) = &mut leading.in_sync else { return };
+        (in_sync.checked, in_sync.check) = (now, Some(token));
     }
 
     fn leave(&mut self, now: Moment, effects: &mut Effects) {
@@ -193,7 +223,7 @@ impl Engine {
         let follower = &leading.followers[usize::from(member.ordinal.0)];
         let another = follower.incarnation.is_some_and(|incarnation| incarnation != member.incarnation);
         let heard = follower.heard.unwrap_or(in_sync.since);
-        let gone = follower.gone.is_some_and(|gone| now - gone >= RECONNECT);
+        let gone = follower.gone.is_some_and(|until| now >= until);
         !another && !gone && now - heard < self.config.election_timeout
     }
 
@@ -286,6 +316,16 @@ impl Engine {
         let timeout = self.config.election_timeout;
         let State::Leading(leading) = &mut self.state else { return };
         let Some(in_sync) = &mut leading.in_sync else { return };
+        if in_sync.check == Some(token) {
+            in_sync.check = None;
+            let own = [Some(in_sync.known), in_sync.pending.as_ref().map(|pending| pending.to)];
+            if let Verdict::Holds(Some(holds)) = verdict
+                && !own.contains(&Some(*holds))
+            {
+                self.follow(now, holds.term.max(self.hard_state.term), None, effects);
+            }
+            return;
+        }
         let Some(pending) = &mut in_sync.pending else { return };
         if pending.token != token {
             return;

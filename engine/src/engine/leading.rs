@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::hand_over::HandOver;
-use super::in_sync::InSync;
+use super::in_sync::{InSync, RECONNECT};
 use super::read::Reads;
 use super::replication::Send;
 use super::{Engine, State};
@@ -44,7 +44,7 @@ pub(super) struct Follower {
     /// The highest round that it confirmed.
     pub(super) round: u64,
     pub(super) heard: Option<Moment>,
-    /// When its connection ended; `None` once it is heard of again.
+    /// Its connection ended, and it is given until then to come back; `None` once it is heard of again.
     pub(super) gone: Option<Moment>,
 }
 
@@ -103,12 +103,13 @@ impl Leading {
         follower
     }
 
-    pub(super) fn disconnected(&mut self, peer: MemberId, now: Moment) {
+    pub(super) fn disconnected(&mut self, peer: MemberId, now: Moment, left: bool) {
         let follower = self.follower(peer.ordinal);
         follower.probe();
-        follower.gone.get_or_insert(now);
+        let until = if left { now } else { now + RECONNECT };
+        let gone = *follower.gone.get_or_insert(until);
         if let Some(in_sync) = &mut self.in_sync {
-            in_sync.look_after(now);
+            in_sync.look_at(gone);
         }
     }
 }

@@ -39,10 +39,10 @@ struct Member {
 impl Cluster {
     /// Run one command and return what it prints.
     ///
-    /// `members N` starts N empty members · `in-sync`: those that start from now on are in in-sync mode · `answer A`: the
+    /// `members N` starts N empty members · `in-sync [MIN]`: those that start from now on are in in-sync mode · `answer A`: the
     /// authority answers A · `apply A`: it hears A, and its answer is lost · `unknown A`: neither · `run` delivers and writes until nothing is left · `silently COMMAND` prints
     /// nothing · `wait MILLISECONDS` · `deliver A B`, `drop A B`: what A sent to B · `write A`: A's disk is done ·
-    /// `propose A TEXT…`: several are proposed together · `read A` · `lose A B`: A's connection from B ends · `cut A`: nothing comes from A or goes to
+    /// `propose A TEXT…`: several are proposed together · `read A` · `lose A B`: A's connection from B ends · `leave A B`: the same, and B has said that it ends · `cut A`: nothing comes from A or goes to
     /// it, or from it to the authority, until `mend` · `connect A B` · `hand-over A [B]` ·
     /// `kill A`, `start A` · `force A`: a person has A start from what it has · `wipe A`: A loses its disk and starts in another life · `keep A`, `put-back A`: copy A's disk,
     /// and put the copy in the place of what A has then · `resize N`: N members are wanted · `checkpoint A` · `fetched A`: the checkpoint of A's leader is there · `status`
@@ -58,7 +58,10 @@ impl Cluster {
                 self.out.clear();
             }
             "members" => (0..number(1)).for_each(|_| self.add(number(1))),
-            "in-sync" => self.consensus = Consensus::InSync { min: 1 },
+            "in-sync" => {
+                let min = words.get(1).map_or(1, |min| min.parse().expect("a number"));
+                self.consensus = Consensus::InSync { min };
+            }
             "answer" => self.ask_authority(number(1), true, true),
             "apply" => self.ask_authority(number(1), true, false),
             "unknown" => self.ask_authority(number(1), false, false),
@@ -84,7 +87,10 @@ impl Cluster {
             }
             "cut" => self.cut_off.push(number(1)),
             "mend" => self.cut_off.clear(),
-            "lose" => self.step(number(1), Input::ConnectionLost { peer: self.members[number(2)].id }),
+            "lose" | "leave" => {
+                let (peer, left) = (self.members[number(2)].id, words[0] == "leave");
+                self.step(number(1), Input::ConnectionLost { peer, left });
+            }
             "connect" => self.step(number(1), Input::Connected { peer: self.members[number(2)].id }),
             "hand-over" => {
                 let to = words.get(2).map(|to| Ordinal(to.parse().expect("an ordinal")));

@@ -219,7 +219,8 @@ impl Core {
                 self.link_lost(peer);
             }
             Event::Lost { peer } => {
-                self.step(Input::ConnectionLost { peer });
+                let left = self.leaving[usize::from(peer.ordinal.0)];
+                self.step(Input::ConnectionLost { peer, left });
                 self.link_lost(peer.ordinal);
             }
             _ => unreachable!("the other events are handled before"),

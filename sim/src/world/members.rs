@@ -68,7 +68,9 @@ impl World {
     pub(super) fn disconnect(&mut self, to: usize, from: usize) {
         let (life, peer) = (self.members[to].life, self.members[from].id());
         let delay = self.random.between(Duration::from_micros(20), Duration::from_millis(2));
-        self.after(delay, Event::Happen { member: to, life, input: Input::ConnectionLost { peer } });
+        // What a member says before it ends is a hint that may be wrong.
+        let left = self.random.chance(0.25);
+        self.after(delay, Event::Happen { member: to, life, input: Input::ConnectionLost { peer, left } });
     }
 
     pub(super) fn crash(&mut self, member: usize, stays_down: Duration) {
