@@ -5,25 +5,30 @@
 use bytes::BytesMut;
 use holdfast_wire::files::PIECE_BYTES_MAX;
 
-/// Pieces of one transfer that are in memory at a time, usually: those that wait, and those that are being sent and written.
-const BUFFERS: usize = 8;
+/// Buffers of one transfer that are kept. It needs as many as it has pieces on their way, which are fewer.
+const KEPT_MAX: usize = 8;
 
-/// Buffers that take turns, each as long as the longest piece. Memory is taken when it is needed for the first time.
+/// Buffers, each as long as the longest piece; no more than are in use at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    ring: [BytesMut; BUFFERS],
-    at: usize,
+    kept: Vec<BytesMut>,
 }
 
 impl Buffers {
-    /// An empty buffer with room for a piece: the one whose turn was longest ago if nobody has any of its bytes any more, and
-    /// new memory else.
+    /// An empty buffer with room for a piece: one of whose bytes nobody has any more, or else new memory.
     pub(crate) fn take(&mut self) -> BytesMut {
-        self.at = (self.at + 1) % BUFFERS;
-        let buffer = &mut self.ring[self.at];
-        buffer.reserve(PIECE_BYTES_MAX);
         // What stays here is empty, and knows when the other part is dropped.
-        buffer.split_off(0)
+        if let Some(buffer) =
+            self.kept.iter_mut().find_map(|kept| kept.try_reclaim(PIECE_BYTES_MAX).then_some(kept))
+        {
+            return buffer.split_off(0);
+        }
+        let mut fresh = BytesMut::with_capacity(PIECE_BYTES_MAX);
+        let taken = fresh.split_off(0);
+        if self.kept.len() < KEPT_MAX {
+            self.kept.push(fresh);
+        }
+        taken
     }
 }
 
@@ -32,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_used_again_when_nobody_has_it() {
+    fn memory_is_used_again_when_nobody_has_it_and_no_more_than_is_in_use() {
         let mut buffers = Buffers::default();
         let mut fill = |byte: u8| {
             let mut buffer = buffers.take();
@@ -40,13 +45,13 @@ mod tests {
             buffer.freeze()
         };
         let held = fill(1);
-        let mut places: Vec<_> = (0..BUFFERS - 1).map(|_| fill(2).as_ptr()).collect();
-        let fresh = fill(3);
-        assert_ne!(fresh.as_ptr(), held.as_ptr(), "somebody has it");
-        assert!(held.iter().all(|&byte| byte == 1));
-        let mut again: Vec<_> = (0..BUFFERS - 1).map(|_| fill(4).as_ptr()).collect();
-        places.sort_unstable();
-        again.sort_unstable();
-        assert_eq!(places, again);
+        let place = fill(2).as_ptr();
+        for _ in 0..2 * KEPT_MAX {
+            assert_eq!(fill(3).as_ptr(), place, "nobody has it");
+        }
+        let many: Vec<_> = (0..2 * KEPT_MAX).map(|_| fill(4)).collect();
+        assert!(held.iter().all(|&byte| byte == 1), "somebody has it");
+        drop(many);
+        assert_eq!(buffers.kept.len(), KEPT_MAX);
     }
 }
