@@ -18,6 +18,7 @@ use holdfast_e2e::chat::{self as under_test, Chat, said};
 use holdfast_e2e::faults::network::Network;
 use holdfast_e2e::suite::{self, LeftOut, Test, note};
 use holdfast_e2e::{laptop, runtime};
+use rustix::process::Signal;
 use tokio::time::timeout;
 
 /// The tests, from the quickest.
@@ -283,13 +284,17 @@ fn reconnected(client: &mut PacketClient) -> anyhow::Result<()> {
     served.map(drop)
 }
 
-/// Many users, while leaders die.
+/// Many users, while leaders die. One of them comes late, because its server's member is stopped when the others come.
 fn crowd() -> anyhow::Result<()> {
     let chat = Chat::up("chat.yaml")?;
+    let http = holdfast_e2e::http::Http::default();
+    let late = (chat.store.leader(&http)?.member + 1) % 5;
+    chat.store.signal(late, Signal::STOP)?;
     let mut crowd = chat.program("crowd");
     crowd.args(["--users=6", "--messages=120", "--pause-ms=50"]);
     let crowd = crowd.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("no crowd")?;
-    let http = holdfast_e2e::http::Http::default();
+    std::thread::sleep(Duration::from_secs(2));
+    chat.store.signal(late, Signal::CONT)?;
     for _ in 0..2 {
         std::thread::sleep(Duration::from_secs(2));
         let leader = chat.store.leader(&http)?.member;

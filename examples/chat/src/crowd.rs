@@ -86,27 +86,16 @@ impl fmt::Display for Outcome {
 /// # Errors
 /// Somebody was refused, or had no answer within the plan's patience.
 pub async fn run(servers: &[String], plan: &Plan) -> Result<Outcome, CallError> {
-    let caller = Caller::new(servers)?.with_deadline(plan.patience);
     let began = Instant::now();
     // Names and texts of one run are its own.
     let mut run = [0; 4];
     let _ = getrandom::fill(&mut run);
     let run = crate::hexadecimal(&run);
     let whom = whom(plan);
+    let callers = arrive(servers, plan, &run).await?;
     let mut sending = JoinSet::new();
     let mut receiving = JoinSet::new();
-    let mut callers = Vec::new();
-    for user in 0..plan.users {
-        let mut caller = caller.clone().beginning_at(user as usize);
-        let name = name(&run, user);
-        callers.push(tokio::spawn(async move {
-            caller.create_account(&name, "crowd").await?;
-            caller.log_in(&name, "crowd").await?;
-            Ok::<_, CallError>(caller)
-        }));
-    }
-    for (user, caller) in callers.into_iter().enumerate() {
-        let mut caller = caller.await.expect("no panic")?;
+    for (user, mut caller) in callers.into_iter().enumerate() {
         let expected: usize = whom.iter().flatten().filter(|to| **to == user as u32).count();
         receiving.spawn(receive(Inbox::new(&caller), expected, plan.patience));
         let (run, whom, pause) = (run.clone(), whom[user].clone(), plan.pause);
@@ -136,6 +125,26 @@ pub async fn run(servers: &[String], plan: &Plan) -> Result<Outcome, CallError> 
     outcome.lost = (outcome.sent + outcome.twice).saturating_sub(outcome.received);
     outcome.took = began.elapsed();
     Ok(outcome)
+}
+
+/// Everybody gets an account and logs in. Nobody is here before all are: whoever writes to an account that is still to come is refused.
+async fn arrive(servers: &[String], plan: &Plan, run: &str) -> Result<Vec<Caller>, CallError> {
+    let caller = Caller::new(servers)?.with_deadline(plan.patience);
+    let mut arriving = Vec::new();
+    for user in 0..plan.users {
+        let mut caller = caller.clone().beginning_at(user as usize);
+        let name = name(run, user);
+        arriving.push(tokio::spawn(async move {
+            caller.create_account(&name, "crowd").await?;
+            caller.log_in(&name, "crowd").await?;
+            Ok::<_, CallError>(caller)
+        }));
+    }
+    let mut callers = Vec::new();
+    for caller in arriving {
+        callers.push(caller.await.expect("no panic")?);
+    }
+    Ok(callers)
 }
 
 fn name(run: &str, user: u32) -> String {
