@@ -104,16 +104,30 @@ fn out(arguments: &Arguments) -> PathBuf {
     arguments.out.clone().unwrap_or(usual)
 }
 
+/// Cargo, without what it told this program of its crate: build scripts look at that too, and would have everything above them
+/// compiled again.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments);
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
 /// Bring everything up to date that is measured. With `HOLDFAST_PROGRAMS` set, the members of Holdfast in that folder are
 /// measured as they are.
 fn programs() -> anyhow::Result<Programs> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let folder = match std::env::var_os("HOLDFAST_PROGRAMS") {
         Some(folder) => PathBuf::from(folder),
         None => {
             say(format_args!("compiling holdfast-sidecar"));
-            let mut build = Command::new(&cargo);
-            build.args(["build", "--quiet", "--release", "--package=holdfast-sidecar"]);
+            let mut build = cargo(&["build", "--quiet", "--release", "--package=holdfast-sidecar"]);
             let status = build.current_dir(checkout()).status().context("cannot start cargo")?;
             if !status.success() {
                 bail!("holdfast-sidecar does not compile");
@@ -122,8 +136,8 @@ fn programs() -> anyhow::Result<Programs> {
             target.unwrap_or_else(|| checkout().join("target")).join("release")
         }
     };
-    let mut peers = Command::new(&cargo);
-    peers.args(["xtask", "bench-tools"]).current_dir(checkout()).stderr(Stdio::inherit());
+    let mut peers = cargo(&["xtask", "bench-tools"]);
+    peers.current_dir(checkout()).stderr(Stdio::inherit());
     let peers = peers.output().context("cannot start cargo xtask")?;
     if !peers.status.success() {
         bail!("the systems to compare with are not here; cargo xtask bench-tools says why");

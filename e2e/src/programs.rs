@@ -27,8 +27,7 @@ pub fn build(programs: &[&str]) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe().context("cannot find this program")?;
     // A test program lies in TARGET/PROFILE/deps.
     let folder = test.parent().and_then(Path::parent).context("this program lies in no build folder")?;
-    let mut cargo =
-        command::words([std::env::var("CARGO").as_deref().unwrap_or("cargo"), "build", "--quiet"]);
+    let mut cargo = command::cargo(["build", "--quiet"]);
     if folder.ends_with("release") {
         cargo.arg("--release");
     }

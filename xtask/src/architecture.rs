@@ -65,9 +65,7 @@ const IMPURE: &[&str] = &[
 
 /// One of our crates: which crates it uses, by their names in the workspace's vocabulary.
 fn workspace() -> BTreeMap<String, BTreeSet<String>> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut metadata =
-        command::words([cargo.as_str(), "metadata", "--no-deps", "--format-version=1", "--offline"]);
+    let mut metadata = command::cargo(["metadata", "--no-deps", "--format-version=1", "--offline"]);
     let metadata = command::capture(metadata.current_dir(checkout())).expect("cargo knows the workspace");
     let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("JSON");
     let text = |value: &serde_json::Value| value.as_str().expect("a name").to_owned();

@@ -18,6 +18,24 @@ pub fn words<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
+/// Cargo with these arguments, as a person would start it.
+///
+/// Cargo tells a program that it runs which crate it is of, by variables that build scripts of dependencies look at too: passed on
+/// to another cargo, they would have those crates, and everything above them, compiled again.
+pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments);
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
 /// Run it to its end, without input, and return what it printed.
 ///
 /// # Errors

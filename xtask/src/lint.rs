@@ -24,9 +24,9 @@ pub fn run() -> anyhow::Result<ExitCode> {
             failed.push(name);
         }
     };
-    check("formatting", &mut cargo(&["fmt", "--all", "--check"]));
+    check("formatting", &mut command::cargo(["fmt", "--all", "--check"]));
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny=warnings"];
-    check("warnings", &mut cargo(&clippy));
+    check("warnings", &mut command::cargo(clippy));
     let deny = deny()?;
     let deny = |arguments: &[&str]| {
         let mut command = Command::new(&deny);
@@ -48,12 +48,6 @@ pub fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn cargo(arguments: &[&str]) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(arguments);
-    cargo
-}
-
 /// The machine's cargo-deny, or one of our own beside the test cluster's tools.
 fn deny() -> anyhow::Result<PathBuf> {
     if command::exists("cargo-deny") {
@@ -64,7 +58,7 @@ fn deny() -> anyhow::Result<PathBuf> {
     if !program.exists() {
         say(format_args!("installing cargo-deny {DENY_VERSION}"));
         // Without optimisation: building it takes minutes less, and it runs for a second.
-        let mut install = cargo(&["install", "cargo-deny", "--locked", "--debug", "--quiet"]);
+        let mut install = command::cargo(["install", "cargo-deny", "--locked", "--debug", "--quiet"]);
         install.args(["--version", DENY_VERSION, "--root"]).arg(&root);
         command::show(&mut install).context("cannot install cargo-deny")?;
     }

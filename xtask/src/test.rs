@@ -3,13 +3,13 @@
 
 use std::fmt::Arguments as Words;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::checkout;
+use crate::{checkout, command};
 
 /// Switches on the tests that `cargo test` alone leaves out, because they are slow or change the machine.
 const MACHINE: &str = "--features=holdfast-e2e/machine";
@@ -131,10 +131,9 @@ impl Tally {
 }
 
 fn run_kind(kind: Kind) -> anyhow::Result<Tally> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["test", "--workspace", "--no-fail-fast"]).args(kind.selection()).current_dir(checkout());
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let mut cargo = command::cargo(["test", "--workspace", "--no-fail-fast"]);
+    cargo.args(kind.selection()).current_dir(checkout());
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut tally = Tally::default();
     for line in BufReader::new(child.stdout.take().expect("a piped output")).split(b'\n') {
         let line = line.context("cannot read what the tests say")?;
