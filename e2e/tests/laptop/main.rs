@@ -1,6 +1,8 @@
 //! What a user of one machine is promised: `holdfast up` runs a store whose members are real processes, and killing them
 //! loses nothing that was acknowledged.
 
+mod in_sync;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -28,9 +30,9 @@ const TESTS: &[Test<()>] = &[
     ("a_terminated_leader_hands_over", |()| leader_terminated()),
     ("a_leader_that_hangs_is_replaced_and_follows_when_it_wakes_up", |()| leader_paused()),
     ("all_members_killed_at_once_come_back_with_all_data", |()| all_killed()),
-    ("three_members_in_sync_survive_two_faults", |()| in_sync()),
-    ("a_person_may_start_from_a_member_that_lost_writes_and_only_once", |()| force_start()),
-    ("members_that_had_committed_more_than_a_forced_start_put_it_aside", |()| overruled()),
+    ("three_members_in_sync_survive_two_faults", |()| in_sync::two_faults()),
+    ("a_person_may_start_from_a_member_that_lost_writes_and_only_once", |()| in_sync::forced_start()),
+    ("members_that_had_committed_more_than_a_forced_start_put_it_aside", |()| in_sync::overruled()),
     ("a_baseline_store_that_lost_everything_says_so", |()| baseline()),
     ("a_checkpointing_store_comes_back_from_its_last_checkpoint", |()| checkpointing()),
     ("100_kills_of_the_leader_under_load_lose_no_acknowledged_write", |()| leader_killed()),
@@ -284,164 +286,6 @@ fn all_killed() -> anyhow::Result<()> {
     let history = load.stop()?;
     store.wait_until_ready()?;
     verify(&store, history)
-}
-
-/// Members die one after the other, whoever leads; the last one goes on alone, and a store without any stands still.
-fn in_sync() -> anyhow::Result<()> {
-    let store = Laptop::up(&manifest("trio", "{replicas: 3, consensus: InSync}"))?;
-    let http = Http::default();
-    let load = Load::start(&store.bases(), "load/", WRITERS);
-    wait_for_writes(&load, 100)?;
-    let mut down = Vec::new();
-    let mut gaps = Vec::new();
-    for _ in 0..2 {
-        let (leader, _) = wait::until("somebody leads", PATIENCE, || store.leader(&http))?;
-        let term = leader.term.max(load.term());
-        let killed = Instant::now();
-        command::capture(&mut store.cli(&["fail", &leader.member.to_string()]))?;
-        gaps.push(acknowledged_after(&load, term)?.duration_since(killed));
-        down.push(leader.member);
-    }
-    note(format_args!("an order to kill the primary to the next write: {gaps:.1?} (goal: 50ms)"));
-    let (last, _) = wait::until("the last member leads", PATIENCE, || store.leader(&http))?;
-    let acknowledged = load.acknowledged();
-    wait_for_writes(&load, acknowledged + 100)?;
-    ensure!(last.voters == [last.member], "{:?} are in sync", last.voters);
-    command::capture(&mut store.cli(&["fail", &last.member.to_string()]))?;
-    down.push(last.member);
-    let history = load.stop()?;
-    // The first one that died has not seen the end: it waits for one that has.
-    command::capture(&mut store.cli(&["start", &down[0].to_string()]))?;
-    std::thread::sleep(Duration::from_secs(3));
-    let alone = runtime().block_on(http.status(&store.base(down[0])))?;
-    ensure!(alone.role != Role::Leader, "a member that was not in sync leads: {alone:?}");
-    for member in &down[1..] {
-        command::capture(&mut store.cli(&["start", &member.to_string()]))?;
-    }
-    let leader = store.wait_until_ready()?;
-    wait::until("all are in sync again", PATIENCE, || {
-        let leader = store.leader(&http)?;
-        ensure!(leader.voters == [0, 1, 2], "{:?} are in sync", leader.voters);
-        Ok(())
-    })?;
-    ensure!(leader.member == last.member, "{} leads, {} was the last", leader.member, last.member);
-    verify(&store, history)
-}
-
-/// Who has every write does not come back; a person names another member and the epoch, and the store goes on with what that one
-/// has.
-fn force_start() -> anyhow::Result<()> {
-    let store = Laptop::up(&manifest("trio", "{replicas: 3, consensus: InSync}"))?;
-    let http = Http::default();
-    store.wait_until_ready()?;
-    let put = |member: u8, key: &str| match runtime().block_on(http.put(&store.base(member), key, "value")) {
-        Outcome::Acknowledged { .. } => Ok(()),
-        other => anyhow::bail!("{key}: {other:?}"),
-    };
-    let (leader, _) = wait::until("all are in sync", PATIENCE, || {
-        let leader = store.leader(&http)?;
-        ensure!(leader.voters == [0, 1, 2], "{:?} are in sync", leader.voters);
-        Ok(leader)
-    })?;
-    let last = leader.member;
-    let [first, second] = [1, 2].map(|more| (last + more) % 3);
-    let cli = |words: &[&str]| command::capture(&mut store.cli(words));
-    put(last, "by-all")?;
-    for member in [first, second] {
-        cli(&["fail", &member.to_string()])?;
-    }
-    wait::until("the last one has every write alone", PATIENCE, || {
-        let leader = store.leader(&http)?;
-        ensure!(leader.voters == [last], "{:?} are in sync", leader.voters);
-        Ok(())
-    })?;
-    put(last, "by-one")?;
-    let epoch = store.leader(&http)?.term;
-    let order = |epoch: u64| cli(&["force-start", &first.to_string(), "--epoch", &epoch.to_string()]);
-    cli(&["start", &first.to_string()])?;
-    wait::until("it follows", PATIENCE, || {
-        let status = runtime().block_on(http.status(&store.base(first)))?;
-        ensure!(status.leader == Some(last), "it follows {:?}", status.leader);
-        Ok(())
-    })?;
-    let refused = order(epoch).expect_err("somebody leads");
-    ensure!(format!("{refused:#}").contains("leads, and has every write"), "{refused:#}");
-    cli(&["fail", &first.to_string()])?;
-    cli(&["fail", &last.to_string()])?;
-    cli(&["start", &second.to_string()])?;
-    let order = |epoch: u64| cli(&["force-start", &second.to_string(), "--epoch", &epoch.to_string()]);
-    let (said, _) = wait::until("the order is taken", PATIENCE, || order(epoch))?;
-    note(format_args!("{}", said.trim()));
-    let (now, _) = wait::until("it leads", PATIENCE, || store.leader(&http))?;
-    ensure!(now.member == second && now.term > epoch && now.voters == [second], "{now:?}");
-    ensure!(order(epoch).is_err(), "the order works twice");
-    let get = |key: &str| runtime().block_on(http.get(&store.base(second), key));
-    ensure!(get("by-all")?.is_some(), "what all had is gone");
-    ensure!(get("by-one")?.is_none(), "what one had is there, from nowhere");
-    put(second, "after")
-}
-
-/// Two members have committed what a third lacks, and hang while a person has the store start from that one. When they wake up, the
-/// new primary contradicts what they have: they put it aside, begin anew, and have what it has.
-fn overruled() -> anyhow::Result<()> {
-    let store = Laptop::up(&manifest("trio", "{replicas: 3, consensus: InSync}"))?;
-    let http = Http::default();
-    store.wait_until_ready()?;
-    let put = |member: u8, key: &str| match runtime().block_on(http.put(&store.base(member), key, "value")) {
-        Outcome::Acknowledged { .. } => Ok(()),
-        other => anyhow::bail!("{key}: {other:?}"),
-    };
-    let in_sync = |wanted: &[u8]| {
-        let look = || {
-            let leader = store.leader(&http)?;
-            ensure!(leader.voters == wanted, "{:?} are in sync", leader.voters);
-            Ok(leader)
-        };
-        wait::until("members are in sync", 2 * PATIENCE, look)
-    };
-    let cli = |words: &[&str]| command::capture(&mut store.cli(words));
-    let last = in_sync(&[0, 1, 2])?.0.member;
-    let [behind, other] = [1, 2].map(|more| (last + more) % 3);
-    put(last, "by-all")?;
-    cli(&["fail", &behind.to_string()])?;
-    let mut hung = [last, other];
-    hung.sort_unstable();
-    in_sync(&hung)?;
-    put(last, "by-two")?;
-    let epoch = store.leader(&http)?.term;
-    let lives = hung.map(|member| runtime().block_on(http.status(&store.base(member))));
-    for member in hung {
-        store.signal(member, Signal::STOP)?;
-    }
-    cli(&["start", &behind.to_string()])?;
-    let order = || cli(&["force-start", &behind.to_string(), "--epoch", &epoch.to_string()]);
-    wait::until("the order is taken", PATIENCE, order)?;
-    wait::until("it leads alone", PATIENCE, || {
-        let status = runtime().block_on(http.status(&store.base(behind)))?;
-        ensure!(status.role == Role::Leader && status.voters == [behind], "{status:?}");
-        Ok(())
-    })?;
-    put(behind, "by-one")?;
-    for member in hung {
-        store.signal(member, Signal::CONT)?;
-    }
-    let (_, took) = in_sync(&[0, 1, 2])?;
-    note(format_args!("all in sync {took:.1?} after the others woke up"));
-    for member in 0..3 {
-        let get = |key: &str| runtime().block_on(http.get(&store.base(member), key));
-        ensure!(
-            get("by-all")?.is_some() && get("by-one")?.is_some(),
-            "member {member} lacks what the others have"
-        );
-        ensure!(get("by-two")?.is_none(), "member {member} has what was given up");
-    }
-    for (member, before) in hung.into_iter().zip(lives) {
-        let status = runtime().block_on(http.status(&store.base(member)))?;
-        ensure!(status.incarnation != before?.incarnation, "member {member} goes on as who it was");
-        let note = status.note.with_context(|| format!("member {member} does not say what became of it"))?;
-        ensure!(note.contains(&format!("a person has ended epoch {epoch}")), "it says: {note}");
-    }
-    Ok(())
 }
 
 fn baseline() -> anyhow::Result<()> {
