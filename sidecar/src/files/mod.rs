@@ -19,6 +19,7 @@
 
 mod answers;
 pub(crate) mod blobs;
+mod branch;
 mod buffers;
 mod calls;
 pub(crate) mod catalogue;
