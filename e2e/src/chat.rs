@@ -8,10 +8,14 @@ pub mod packets;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use holdfast_chat::caller::Caller;
+use holdfast_chat::inbox::Inbox;
 use holdfast_xtask::checkout;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::laptop::Laptop;
 use crate::programs;
@@ -108,6 +112,22 @@ impl Chat {
     pub fn start(&self, ordinal: u8) -> anyhow::Result<()> {
         said(&self.store.cli(&["start", &ordinal.to_string()]).output()?).map(drop)
     }
+}
+
+/// The next so many messages of an account, each waited for so long at most.
+///
+/// # Errors
+///
+/// If one does not come.
+pub async fn receive(caller: &Caller, count: usize, patience: Duration) -> anyhow::Result<Vec<String>> {
+    let mut inbox = Inbox::new(caller);
+    let mut texts = Vec::new();
+    while texts.len() < count {
+        let message = timeout(patience, inbox.next()).await;
+        texts.push(message.with_context(|| format!("no more than {texts:?}"))??.content);
+    }
+    inbox.flush().await?;
+    Ok(texts)
 }
 
 /// What a program said, if it ended well.

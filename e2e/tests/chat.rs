@@ -8,13 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use futures::StreamExt as _;
 use holdfast_chat::caller::{CallError, Caller};
-use holdfast_chat::inbox::Inbox;
 use holdfast_chat::messages as chat;
 use holdfast_chat::messages::path;
 use holdfast_e2e::chat::demo::Demo;
 use holdfast_e2e::chat::older::OlderClient;
 use holdfast_e2e::chat::packets::{self, PacketClient};
-use holdfast_e2e::chat::{self as under_test, Chat, said};
+use holdfast_e2e::chat::{self as under_test, Chat, receive, said};
 use holdfast_e2e::faults::network::Network;
 use holdfast_e2e::suite::{self, LeftOut, Test, note};
 use holdfast_e2e::{laptop, runtime};
@@ -179,24 +178,12 @@ fn stopped() -> anyhow::Result<()> {
     })?;
     let expected: Vec<_> =
         (0..25).map(|number| format!("text {number}")).chain(["later".to_owned()]).collect();
-    let texts = runtime().block_on(receive(&bob, expected.len()))?;
+    let texts = runtime().block_on(receive(&bob, expected.len(), PATIENCE))?;
     ensure!(texts == expected, "{texts:?}");
     // What was handed out counts as read.
     let unread = runtime().block_on(async { bob.clone().read("", 10, 1, &[]).await })?;
     ensure!(unread.messages.is_empty() && unread.total_unread == 0, "{unread:?}");
     Ok(())
-}
-
-/// The next so many messages of an account.
-async fn receive(caller: &Caller, count: usize) -> anyhow::Result<Vec<String>> {
-    let mut inbox = Inbox::new(caller);
-    let mut texts = Vec::new();
-    while texts.len() < count {
-        let message = timeout(PATIENCE, inbox.next()).await;
-        texts.push(message.with_context(|| format!("no more than {texts:?}"))??.content);
-    }
-    inbox.flush().await?;
-    Ok(texts)
 }
 
 /// The protocol of older clients, before and after the leader's death.
@@ -345,7 +332,7 @@ fn in_sync() -> anyhow::Result<()> {
     }
     chat.store.wait_until_ready()?;
     send("with three again")?;
-    let texts = runtime().block_on(receive(&bob, sent.len()))?;
+    let texts = runtime().block_on(receive(&bob, sent.len(), PATIENCE))?;
     ensure!(texts == sent, "{texts:?}");
     Ok(())
 }

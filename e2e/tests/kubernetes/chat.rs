@@ -6,13 +6,12 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use holdfast_chat::caller::Caller;
 use holdfast_chat::crowd::{Outcome, Plan, run};
-use holdfast_chat::inbox::Inbox;
 use holdfast_e2e::chat::packets::PacketClient;
+use holdfast_e2e::chat::receive;
 use holdfast_e2e::kubernetes::{PATIENCE, Pod};
 use holdfast_e2e::suite::note;
 use holdfast_e2e::{runtime, wait};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use crate::in_sync::{delete_now, keep_down};
 use crate::shared::{Shared, name_in};
@@ -166,12 +165,5 @@ fn packet_accounts(servers: &[String]) -> anyhow::Result<PacketClient> {
 async fn received(servers: &[String], count: usize) -> anyhow::Result<Vec<String>> {
     let mut bob = Caller::new(servers)?.with_deadline(PATIENCE);
     bob.log_in("bob", "secret").await?;
-    let mut inbox = Inbox::new(&bob);
-    let mut texts = Vec::new();
-    while texts.len() < count {
-        let message = timeout(PATIENCE, inbox.next()).await;
-        texts.push(message.with_context(|| format!("no more than {texts:?}"))??.content);
-    }
-    inbox.flush().await?;
-    Ok(texts)
+    receive(&bob, count, PATIENCE).await
 }
