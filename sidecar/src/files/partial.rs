@@ -9,19 +9,19 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Buf, Bytes};
-use futures::{Stream, StreamExt};
+use bytes::Bytes;
+use futures::Stream;
 use holdfast_wire::files::PIECE_BYTES_MAX;
 use tokio::sync::mpsc;
 
 use super::Files;
 use super::blobs::{BlobError, Blobs, Flushing, to_hex};
-use super::limits::{BODY_STALL_MAX, PARTIAL_TIME, PARTIALS_MAX};
+use super::limits::{PARTIAL_TIME, PARTIALS_MAX};
+use super::pieces::Pieces;
 use super::records::hash;
 use super::upload::{UploadError, Uploaded, Wish};
 use super::writing::PIECES_MAX;
 use crate::byte_stream::ByteStream;
-use crate::listener::chain;
 
 /// What such files are called, behind a hash.
 const PARTIAL: &str = ".partial";
@@ -132,18 +132,15 @@ impl Partial {
             file.sync_all()
         });
         let mut body = std::pin::pin!(body);
+        let mut pieces = Pieces::of(body.as_mut());
         let mut left = bytes_max;
         let mut broken = None;
         while broken.is_none() {
-            let mut piece = match tokio::time::timeout(BODY_STALL_MAX, body.next()).await {
+            let mut piece = match pieces.next().await {
+                Ok(Some(piece)) => piece.into_bytes(),
                 Ok(None) => break,
-                Ok(Some(Ok(mut piece))) => piece.copy_to_bytes(piece.remaining()),
-                Ok(Some(Err(error))) => {
-                    broken = Some(UploadError::Body(chain(&error)));
-                    break;
-                }
-                Err(_) => {
-                    broken = Some(UploadError::Stalled);
+                Err(error) => {
+                    broken = Some(error);
                     break;
                 }
             };
@@ -200,6 +197,8 @@ fn pieces(path: PathBuf) -> impl Stream<Item = io::Result<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt as _;
+
     use super::*;
 
     #[tokio::test]

@@ -23,8 +23,10 @@ const FILL_TIME_MAX: Duration = Duration::from_secs(1);
 /// A body, piece by piece.
 pub(super) struct Pieces<'a, S> {
     body: Pin<&'a mut S>,
-    /// The body has ended.
+    /// The body has ended, well or not.
     ended: bool,
+    /// Why it has ended, if not well: said after what had come.
+    broken: Option<UploadError>,
     /// What came, and is in no block yet.
     came: Bytes,
     /// A block that is not whole.
@@ -37,17 +39,21 @@ pub(super) struct Pieces<'a, S> {
 impl<'a, S: ByteStream> Pieces<'a, S> {
     pub(super) fn of(body: Pin<&'a mut S>) -> Pieces<'a, S> {
         let (came, block, buffers) = (Bytes::new(), BytesMut::new(), Buffers::default());
-        Pieces { body, ended: false, came, block, buffers, since: Instant::now() }
+        Pieces { body, ended: false, broken: None, came, block, buffers, since: Instant::now() }
     }
 
-    /// The next piece; `None` after the last.
+    /// The next piece; `None` after the last. What had come before the client broke off comes before the error.
     pub(super) async fn next(&mut self) -> Result<Option<Piece>, UploadError> {
         loop {
             if let Some(block) = self.fill() {
                 return Ok(Some(Piece::new(block)));
             }
             if self.ended {
-                return Ok(self.rest());
+                let rest = self.rest();
+                return match self.broken.take_if(|_| rest.is_none()) {
+                    Some(broken) => Err(broken),
+                    None => Ok(rest),
+                };
             }
             let deadline = match self.block.is_empty() {
                 true => Instant::now() + BODY_STALL_MAX,
@@ -60,7 +66,10 @@ impl<'a, S: ByteStream> Pieces<'a, S> {
                         self.since = Instant::now();
                     }
                 }
-                Ok(Some(Err(error))) => return Err(UploadError::Body(chain(&error))),
+                Ok(Some(Err(error))) => {
+                    self.ended = true;
+                    self.broken = Some(UploadError::Body(chain(&error)));
+                }
                 Ok(None) => self.ended = true,
                 Err(_) if self.block.is_empty() => return Err(UploadError::Stalled),
                 Err(_) => return Ok(self.rest()),
@@ -138,6 +147,16 @@ mod tests {
             came += piece.bytes().len();
         }
         assert_eq!(came, 100);
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_break_comes_before_the_error() {
+        let mut body = pin!(stream::iter([Ok(&b"1234"[..]), Err(io::Error::other("gone")), Ok(b"5")]));
+        let mut pieces = Pieces::of(body.as_mut());
+        let piece = pieces.next().await.expect("no error").expect("a piece");
+        assert_eq!(&piece.bytes()[..], b"1234");
+        assert!(matches!(pieces.next().await, Err(UploadError::Body(_))));
+        assert!(pieces.next().await.expect("said once").is_none(), "nothing is read after a break");
     }
 
     #[tokio::test(start_paused = true)]
