@@ -114,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_in_any_lengths_becomes_whole_blocks() {
-        for length in [0, 1, PIECE_BYTES_MAX, 3 * PIECE_BYTES_MAX + 5] {
+        for length in [0, 1, PIECE_BYTES_MAX, 6 * PIECE_BYTES_MAX + 5] {
             for chunk in [1000, PIECE_BYTES_MAX - 1, PIECE_BYTES_MAX, 2 * PIECE_BYTES_MAX + 7] {
                 let sent = bytes(length);
                 let body = sent.chunks(chunk).map(Ok::<_, io::Error>);

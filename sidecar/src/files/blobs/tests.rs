@@ -69,6 +69,21 @@ fn any_range_of_what_was_kept_can_be_read() {
 }
 
 #[test]
+fn a_piece_as_long_as_a_block_may_lie_in_two() {
+    let (_folder, blobs) = folder();
+    let bytes = bytes(3 * BLOCK_BYTES + 7);
+    let mut incoming = blobs.begin(None).expect("room");
+    let (first, rest) = bytes.split_at(7);
+    for part in std::iter::once(first).chain(rest.chunks(BLOCK_BYTES)) {
+        incoming.write(&piece(part)).expect("written");
+    }
+    let complete = incoming.complete();
+    let digest = complete.digest();
+    complete.keep(&digest, bytes.len() as u64).expect("kept");
+    blobs.get(&digest).expect("there").verify().expect("whole");
+}
+
+#[test]
 fn a_flipped_bit_anywhere_is_found_and_never_given() {
     let (folder, blobs) = folder();
     let bytes = bytes(2 * BLOCK_BYTES + 100);
