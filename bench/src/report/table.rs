@@ -285,7 +285,7 @@ fn files(results: &Results, page: &mut String) {
         "## Large files\n\nMB/s of the file, from its first byte until everything is on the disk; all read it from the page \
          cache. An upload ends on three disks: Holdfast's by a PUT to one member with `w=all`, which compares SHA-256 on every \
          member; the floor by three plain copies at once; rsync's ({rsync}, `--whole-file --fsync`) on two, because the third \
-         is where the file is. A download ends in one file, flushed. Memory is the most that any member occupied since its \
+         is where the file is. A download ends in one more file, flushed. Memory is the most that any member occupied since its \
          start.\n\n| | MiB | | MB/s | ÷ floor | memory, MiB |\n|---|---|---|---|---|---|"
     );
     for direction in Direction::ALL {

@@ -2,7 +2,8 @@
 //!
 //! The floor of an upload is a plain copy of the file to three folders at once, each flushed; that of a download a plain
 //! copy to one. Nothing that keeps three copies on one disk can be faster, and it checks nothing and tells nobody. All read
-//! a file that is in the page cache and end when what they wrote is on the disk.
+//! a file that is in the page cache and end when what they wrote is on the disk, where what went there stays while it comes
+//! back.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,6 +42,7 @@ fn sizes(bench: &mut Bench, cluster: &mut dyn Cluster, folder: &Path) -> anyhow:
     for bytes in bench.plan.file_bytes.clone() {
         for repetition in 0..bench.plan.repetitions {
             let source = folder.join("source");
+            // Every repetition has another content: nobody has any of it already.
             transfer::make(&source, bytes, bytes + repetition as u64)?;
             let mut ways = Way::ALL;
             ways.rotate_left(repetition % Way::ALL.len());
@@ -70,55 +72,65 @@ fn once(
     folder: &Path,
 ) -> anyhow::Result<[Duration; 2]> {
     let places = |count: usize| -> anyhow::Result<Vec<PathBuf>> {
-        let folders = (0..count).map(|at| folder.join(format!("copy{at}")));
-        let made = folders.map(|folder| std::fs::create_dir_all(&folder).map(|()| folder.join("file")));
-        made.collect::<Result<_, _>>().context("cannot make a folder")
+        (0..count).map(|at| place(folder, &format!("copy{at}"))).collect()
     };
+    // What was copied there stays while it comes back, as it does with members.
+    let back = place(folder, "back")?;
+    let bytes = std::fs::metadata(source)?.len();
     let took = match way {
         Way::Copy => {
-            settle();
+            settle(folder, bytes)?;
             let there = transfer::copy(source, &places(MEMBERS)?)?;
-            clear(folder)?;
-            let back = transfer::copy(source, &places(1)?)?;
+            settle(folder, bytes)?;
+            let back = transfer::copy(source, &[back])?;
             [there, back]
         }
         Way::Rsync => {
-            settle();
+            settle(folder, bytes)?;
             let there = transfer::rsync(&bench.programs.rsync, source, &places(RSYNC_TARGETS)?)?;
-            clear(folder)?;
-            let back = transfer::rsync(&bench.programs.rsync, source, &places(1)?)?;
+            settle(folder, bytes)?;
+            let back = transfer::rsync(&bench.programs.rsync, source, &[back])?;
             [there, back]
         }
         Way::Holdfast => {
             // A follower takes it, as it happens to two of three clients that ask any member.
             let port = cluster.port((cluster.wait_for_leader()? + 1) % MEMBERS);
-            settle();
+            settle(folder, bytes)?;
             let there = transfer::upload(port, "file", source)?;
-            settle();
-            let to = places(1)?.remove(0);
-            let back = transfer::download(port, "file", &to)?;
-            ensure!(same(source, &to)?, "what was downloaded is another file");
+            settle(folder, bytes)?;
+            let took = transfer::download(port, "file", &back)?;
+            ensure!(same(source, &back)?, "what was downloaded is another file");
             exchange::http(port, "DELETE", "/files/file", "", exchange::PATIENCE)?;
-            [there, back]
+            [there, took]
         }
     };
     clear(folder)?;
     Ok(took)
 }
 
-/// What was written before is on the disk, so that nobody waits for another's bytes.
-fn settle() {
+/// What was written before is on the disk, so that nobody waits for another's bytes, and three copies' worth of
+/// page cache was in use a moment ago: what is free for longer, the host of a virtual machine takes back, and gives slowly again.
+fn settle(folder: &Path, bytes: u64) -> anyhow::Result<()> {
+    let scratch = folder.join("scratch");
+    transfer::make(&scratch, MEMBERS as u64 * bytes, 0)?;
     rustix::fs::sync();
+    Ok(std::fs::remove_file(scratch)?)
+}
+
+/// Where a file goes that is called so.
+fn place(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = folder.join(name);
+    std::fs::create_dir_all(&folder).context("cannot make a folder")?;
+    Ok(folder.join("file"))
 }
 
 fn clear(folder: &Path) -> anyhow::Result<()> {
-    for at in 0..MEMBERS {
-        let folder = folder.join(format!("copy{at}"));
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
         }
     }
-    settle();
     Ok(())
 }
 
