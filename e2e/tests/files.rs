@@ -4,16 +4,18 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use holdfast_api::http::files::UploadReply;
+use holdfast_api::names::PORT_STRIDE;
 use holdfast_e2e::files::killing::{Killing, are_everywhere};
 use holdfast_e2e::files::{self, Download, Upload, content, length, whole};
 use holdfast_e2e::http::Http;
-use holdfast_e2e::laptop::Laptop;
+use holdfast_e2e::laptop::{Laptop, free_ports};
 use holdfast_e2e::suite::{self, Test, note};
 use holdfast_e2e::{runtime, wait};
 use holdfast_xtask::{checkout, command};
@@ -35,6 +37,9 @@ const TESTS: &[Test<()>] = &[
 
 /// How long something may take that takes seconds, on a machine that may be compiling.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Missing copies are looked for so often, unless the store says otherwise.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Files in the test that kills members. The long form is an example.
 const FILES: usize = 200;
@@ -110,10 +115,27 @@ fn names_and_ranges() -> anyhow::Result<()> {
     })
 }
 
+/// The sample of the guide on ports that are free, and those: of its three members, and of the naming service.
+fn guide() -> anyhow::Result<(Laptop, [u16; 4])> {
+    let path = checkout().join("manifests/files.yaml");
+    let manifest =
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(manifest.contains("clientPorts: [8001, 8002, 8003, 8080]"), "clients know these ports");
+    let first = free_ports(2)?;
+    let ports = [first, first + 1, first + 2, first + PORT_STRIDE];
+    let manifest = manifest.replace("[8001, 8002, 8003, 8080]", &format!("{ports:?}"));
+    // The search for the members' own ports begins at the same place.
+    let held = ports.iter().filter_map(|port| TcpListener::bind(("127.0.0.1", *port)).ok()).collect();
+    Ok((Laptop::up_beside(held, &manifest)?, ports))
+}
+
 fn four_scenarios() -> anyhow::Result<()> {
-    let store = three_members()?;
+    let (store, ports) = guide()?;
     let http = Http::default();
-    let base = store.base(0);
+    let base = format!("http://127.0.0.1:{}", ports[0]);
+    let naming = format!("http://127.0.0.1:{}", ports[3]);
+    let health: Value = runtime().block_on(files::json(&http, &format!("{base}/health")))?;
+    ensure!(health["status"] == "UP", "{health}");
     let upload = |name: &str, seed| {
         let url = format!("{base}/files");
         runtime().block_on(files::post(&http, &url, name, &content(seed, 300_000)))
@@ -122,7 +144,7 @@ fn four_scenarios() -> anyhow::Result<()> {
     let all = upload("all.bin", 1)?;
     let replication = all.replication.context("there are no counts")?;
     ensure!((replication.successful, replication.failed) == (2, 0), "{replication:?}");
-    let listed = runtime().block_on(files::list(&http, &base))?;
+    let listed = runtime().block_on(files::list(&http, &naming))?;
     ensure!(listed[0].replicas == ["node-1", "node-2", "node-3"], "{listed:?}");
 
     // One is down.
@@ -161,6 +183,7 @@ fn four_scenarios() -> anyhow::Result<()> {
         Ok(())
     })?;
     note(format_args!("recovered {took:.1?} after the start of node-2"));
+    ensure!(took <= RECOVERY_INTERVAL, "recovered later than the interval says");
     for (name, seed) in names {
         let read = whole(runtime().block_on(files::get(&http, &store.base(1), &name)))?;
         ensure!(read == content(seed, 300_000), "{name} is another at node-2");

@@ -7,12 +7,15 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use holdfast_e2e::programs;
+use holdfast_e2e::http::Http;
 use holdfast_e2e::suite::{self, Test, note};
+use holdfast_e2e::{files, programs, runtime, wait};
 use holdfast_xtask::checkout;
+use serde_json::Value;
 
 const TESTS: &[Test<()>] = &[
     ("a_client_written_for_the_protocol_runs_unchanged", |()| protocol()),
+    ("an_experiment_outlives_the_client_that_asked_for_it", |()| abandoned()),
     ("a_killed_lab_leaves_nothing", |()| killed()),
     ("a_terminated_lab_leaves_nothing", |()| terminated()),
     ("hybrid_alone_outlives_the_loss_of_all_disks", |()| disks()),
@@ -121,6 +124,36 @@ fn paused(lab: &Lab) -> anyhow::Result<Child> {
     let run = configure.replace("configure", "run-experiment");
     let body = r#"{"strategy": "hybrid", "data_items": 20000}"#;
     Ok(Command::new("python3").args(["-c", ask, &run, body]).stderr(Stdio::null()).spawn()?)
+}
+
+/// One experiment, by a client of its own.
+async fn experiment(url: String, body: &'static str) -> anyhow::Result<Value> {
+    let answer = Http::default().raw().post(url).body(body).send().await?.error_for_status()?;
+    Ok(serde_json::from_str(&answer.text().await?)?)
+}
+
+/// A client that goes away while its experiment is under way: the experiment is carried out, and the next finds a lab like any other.
+fn abandoned() -> anyhow::Result<()> {
+    let lab = Lab::start()?;
+    let url = format!("{}/api/fault-tolerance", lab.url);
+    let http = Http::default();
+    let recoveries = || -> anyhow::Result<u64> {
+        let status: Value = runtime().block_on(files::json(&http, &format!("{url}/status")))?;
+        ensure!(status["strategy"] == "replication" && status["store"] == "ready", "{status}");
+        status["stats"]["recoveries"].as_u64().context("no recoveries")
+    };
+    let run = |body| experiment(format!("{url}/run-experiment"), body);
+    let asked = runtime().spawn(run(r#"{"strategy": "replication", "data_items": 20000}"#));
+    let (before, _) = wait::until("the experiment is under way", PATIENCE, recoveries)?;
+    asked.abort();
+    ensure!(before == 0 && recoveries()? == 0, "it was over before its client went away");
+    wait::until("the experiment is carried out", PATIENCE, || {
+        ensure!(recoveries()? == 1, "it is not");
+        Ok(())
+    })?;
+    let next = runtime().block_on(run(r#"{"strategy": "hybrid", "data_items": 50}"#))?;
+    ensure!(next["items_recovered"] == 50, "{next}");
+    Ok(())
 }
 
 fn killed() -> anyhow::Result<()> {

@@ -53,15 +53,19 @@ pub(crate) async fn run(
     let before = Cost::read(bed).await;
     let mut stored =
         items::store(&bed.all, protocol.items, protocol.seed.wrapping_add(run_id.into())).await?;
-    let after = Cost::read(bed).await;
-    stored.cost = before.zip(after).map(|(before, after)| after.since(before, protocol.items.into()));
+    let mut after = Cost::read(bed).await;
     let load = Load::begin(&bed.store.clients(), protocol.writers).await?;
     let chance = protocol.seed.wrapping_add(run_id.into());
     let fault = Fault::choose(bed, protocol.failure_type, protocol.node_count, chance).await?;
     let triggered = protocol.trigger_checkpoint && configuration.strategy.takes_checkpoints();
     if triggered {
         bed.take_checkpoint(fault.serving()).await?;
+        if protocol.writers == 0 {
+            // What makes the items safe is a part of their cost; with a load, others write too.
+            after = Cost::read(bed).await;
+        }
     }
+    stored.cost = before.zip(after).map(|(before, after)| after.since(before, protocol.items.into()));
     let outlives = bed.strategy().replicates() && fault.kind() != FailureKind::Disks;
     let at_risk = AtRisk::find(bed.leader().await.as_ref(), outlives, &stored, protocol.items);
     let recovery = Recovery::prepare(bed, &stored, &fault);

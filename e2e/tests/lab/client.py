@@ -1,14 +1,17 @@
 """A client of the failure experiments that knows the research protocol alone: standard library, the routes, the fields.
 
-Usage: client.py http://127.0.0.1:8000   exits with 0 if everything is as the protocol has it.
+Usage: client.py http://127.0.0.1:8000 [RUNS]   exits with 0 if everything is as the protocol has it. RUNS of each configuration; 2 unless said.
 """
 
+import csv
 import json
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 
 base = sys.argv[1]
+runs = int(sys.argv[2]) if len(sys.argv) > 2 else 2
 prefix = base + "/api/fault-tolerance"
 
 
@@ -92,13 +95,33 @@ assert found["lost_acknowledged_writes"] == 0 and found["gap_seconds"] > 0, foun
 found = post(prefix + "/run-experiment", {"strategy": "checkpointing", "data_items": 10, "trigger_checkpoint": False})
 assert found["checkpoint_triggered"] is False and found["items_at_risk"] >= found["data_items"] - found["items_recovered"], found
 
-# The protocol's loop.
+# The protocol's batch: its eight presets, its four fields, a CSV of its own, and its statistics if they are installed.
+presets = [("Baseline", "baseline", None, None), ("Checkpoint_15s", "checkpointing", 15, None), ("Checkpoint_30s", "checkpointing", 30, None),
+           ("Checkpoint_60s", "checkpointing", 60, None), ("Replication_F2", "replication", None, 2), ("Replication_F3", "replication", None, 3),
+           ("Replication_F5", "replication", None, 5), ("Hybrid_30s_F3", "hybrid", 30, 3)]
+assert len(presets) == len(get(prefix + "/experiment-presets")["presets"])
 expected = {"baseline": 0.0, "checkpointing": 100.0, "replication": 100.0, "hybrid": 100.0}
-for strategy, interval, factor in (("baseline", 30, 3), ("checkpointing", 15, 3), ("replication", 30, 2), ("replication", 30, 5), ("hybrid", 30, 3)):
-    found = post(prefix + "/run-experiment", {
-        "strategy": strategy, "data_items": 100, "checkpoint_interval": interval, "replication_factor": factor})
-    print(found["strategy_full_name"], found["recovery_time_seconds"], found["data_recovery_rate_percent"], found["items_recovered"], flush=True)
-    assert isinstance(found["recovery_time_seconds"], float) and isinstance(found["store_time_seconds"], float)
-    assert found["data_recovery_rate_percent"] == expected[strategy], found
-    assert found["items_recovered"] == int(expected[strategy]), found
-    assert found["data_items"] == 100 and found["stats"]["is_failed"] is False, found
+with tempfile.NamedTemporaryFile("w+", suffix=".csv", newline="") as table:
+    writer = csv.writer(table)
+    writer.writerow(["config_name", "strategy", "run_id", "recovery_time_seconds", "data_recovery_rate", "items_recovered", "store_time_seconds"])
+    for name, strategy, interval, factor in presets:
+        for run in range(1, runs + 1):
+            found = post(prefix + "/run-experiment", {
+                "strategy": strategy, "data_items": 100, "checkpoint_interval": interval or 30, "replication_factor": factor or 3})
+            assert isinstance(found["recovery_time_seconds"], float) and isinstance(found["store_time_seconds"], float)
+            assert found["data_recovery_rate_percent"] == expected[strategy], found
+            assert found["items_recovered"] == int(expected[strategy]), found
+            assert found["data_items"] == 100 and found["stats"]["is_failed"] is False, found
+            writer.writerow([name, strategy, run, found["recovery_time_seconds"], found["data_recovery_rate_percent"],
+                             found["items_recovered"], found["store_time_seconds"]])
+        print(found["strategy_full_name"], found["recovery_time_seconds"], found["data_recovery_rate_percent"], found["items_recovered"], flush=True)
+    table.flush()
+    try:
+        import pandas
+        from scipy import stats
+    except ImportError:
+        print("pandas and SciPy are not installed: their part is left to whoever has them")
+    else:
+        times = pandas.read_csv(table.name).groupby("config_name")["recovery_time_seconds"]
+        print(times.agg(["mean", "std", "min", "max", "count"]).to_string())
+        print(stats.f_oneway(*(group for _, group in times)))
