@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use holdfast_sim::{Flaw, hunt};
 
 /// Seeds that may be spent on one mistake.
-const SEEDS_MAX: u64 = 300;
+const SEEDS_MAX: u64 = 500;
 
 #[test]
 fn every_seeded_bug_is_found() {

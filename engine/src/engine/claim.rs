@@ -90,6 +90,9 @@ impl Engine {
             State::Claiming(Claim { cause, lost, tries, stage: Stage::Others { .. }, .. }) => {
                 (*cause, *lost, tries + 1)
             }
+            State::Claiming(Claim { stage: Stage::Reading(_), cause: CampaignCause::HandOver, .. }) => {
+                return self.stay_with_leader(now, effects);
+            }
             State::Claiming(Claim { stage: Stage::Reading(_), .. }) => {
                 return self.read_authority(now, effects);
             }
@@ -170,6 +173,11 @@ impl Engine {
         self.read_authority(now, effects);
     }
 
+    /// The authority does not answer who was handed over to: nothing was asked to change, and the leader goes on leading.
+    fn stay_with_leader(&mut self, now: Moment, effects: &mut Effects) {
+        self.follow(now, self.hard_state.term, None, effects);
+    }
+
     /// Whether this member has asked to lead, so that it may lead already: nothing of the term before counts any more.
     pub(super) fn may_have_claimed(&self) -> bool {
         let State::Claiming(claim) = &self.state else { return false };
@@ -191,6 +199,9 @@ impl Engine {
             _ => return,
         };
         match (verdict, changing) {
+            (Verdict::Unknown, None) if claim.cause == CampaignCause::HandOver => {
+                self.stay_with_leader(now, effects);
+            }
             (Verdict::Unknown, _) => {
                 let pause = ASK_AGAIN * (1 << claim.tries.min(8));
                 let pause = pause.min(self.config.election_timeout / 4);

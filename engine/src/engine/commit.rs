@@ -27,10 +27,11 @@ impl Engine {
             if seeded!(self, CommitOnHalf) { (counted.len() / 2).max(1) } else { counted.majority() };
         let (on_enough, voters, commit_from) = match in_sync {
             Some(in_sync) => {
-                let required = in_sync.required();
-                let on_each = self.durable_on_each(required);
-                let on_all = on_each[..required.len()].iter().min().copied().unwrap_or_default();
-                (on_all, self.config.members, 2)
+                let on_all = in_sync.required().and_then(|required| {
+                    let on_each = self.durable_on_each(required);
+                    on_each[..required.len()].iter().min().copied()
+                });
+                (on_all.unwrap_or_default(), self.config.members, 2)
             }
             None => (durable_on[needed - 1], counted.len() as u8, counted.majority() as u8),
         };

@@ -22,7 +22,7 @@ impl super::leading::Leading {
 
 impl Engine {
     pub(super) fn hand_over(&mut self, now: Moment, to: Option<Ordinal>, effects: &mut Effects) {
-        let Some(to) = self.successor(to) else { return };
+        let Some(to) = self.successor(now, to) else { return };
         let never = seeded!(self, HandOverNeverEnds);
         let deadline = if never { Moment(u64::MAX) } else { now + self.config.election_timeout };
         let State::Leading(leading) = &mut self.state else { return };
@@ -40,8 +40,8 @@ impl Engine {
         }
     }
 
-    /// The voter that was asked for, or the one that has most of the log.
-    fn successor(&self, to: Option<Ordinal>) -> Option<Ordinal> {
+    /// The voter that was asked for, or of those that are well the one that has most of the log.
+    fn successor(&self, now: Moment, to: Option<Ordinal>) -> Option<Ordinal> {
         let State::Leading(leading) = &self.state else { return None };
         let may_lead = leading.in_sync.as_ref().map_or(self.membership(), |in_sync| &in_sync.known().in_sync);
         let known = |voter: &MemberId| {
@@ -49,12 +49,16 @@ impl Engine {
             *voter != self.config.me && follower.incarnation == Some(voter.incarnation)
         };
         let voters = may_lead.voters().filter(known);
-        match to {
-            Some(to) => voters.map(|voter| voter.ordinal).find(|&ordinal| ordinal == to),
-            None => voters
-                .map(|voter| voter.ordinal)
-                .max_by_key(|ordinal| leading.followers[usize::from(ordinal.0)].written),
-        }
+        let well = |voter: &MemberId| match leading.in_sync {
+            Some(_) => self.is_in_touch(*voter, now),
+            None => self.lives(*voter, now),
+        };
+        let written = |voter: &MemberId| leading.followers[usize::from(voter.ordinal.0)].written;
+        let successor = match to {
+            Some(to) => voters.into_iter().find(|voter| voter.ordinal == to),
+            None => voters.filter(well).max_by_key(written),
+        };
+        successor.map(|voter| voter.ordinal)
     }
 
     pub(super) fn hand_over_when_caught_up(&mut self, ordinal: Ordinal, effects: &mut Effects) {

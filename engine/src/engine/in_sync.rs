@@ -66,9 +66,15 @@ impl InSync {
         }
     }
 
-    /// Who must have an entry before it is committed, and confirm a read.
-    pub(super) fn required(&self) -> &Membership {
-        &self.required
+    /// Who must have an entry before it is committed, and confirm a read. `None` while a member may or may not have been replaced
+    /// by its next life: no one of the two can stand for both.
+    pub(super) fn required(&self) -> Option<&Membership> {
+        let pending = self.pending.as_ref().map(|pending| pending.to.in_sync);
+        let replaces = |member: MemberId| {
+            self.known.in_sync.voter(member.ordinal).is_some_and(|former| former != member)
+        };
+        let settled = !pending.is_some_and(|pending| pending.voters().any(replaces));
+        settled.then_some(&self.required)
     }
 
     /// What the authority held last.
@@ -160,14 +166,14 @@ impl Engine {
             }
             return;
         }
-        if self.config.me.ordinal.0 >= self.config.members {
-            // The next primary takes this one out.
-            return self.leave(now, effects);
-        }
         if let Some(smaller) = self.without_the_lost(now) {
             return self.ask_for_change(now, smaller, effects);
         }
         self.check_authority(now, effects);
+        if self.config.me.ordinal.0 >= self.config.members && self.leave(now, effects) {
+            // The next primary takes this one out.
+            return;
+        }
         self.take_in(now, effects);
     }
 
@@ -186,11 +192,16 @@ impl Engine {
         (in_sync.checked, in_sync.check) = (now, Some(token));
     }
 
-    fn leave(&mut self, now: Moment, effects: &mut Effects) {
-        let State::Leading(leading) = &self.state else { return };
-        if !leading.is_handing_over() {
+    /// Hand over to whoever can lead, if there is one.
+    fn leave(&mut self, now: Moment, effects: &mut Effects) -> bool {
+        let hands_over = |engine: &Engine| {
+            let State::Leading(leading) = &engine.state else { return false };
+            leading.is_handing_over()
+        };
+        if !hands_over(self) {
             self.hand_over(now, None, effects);
         }
+        hands_over(self)
     }
 
     /// The configuration without who is not there, or not to be there, any more; `None` if it is the same.
@@ -216,15 +227,16 @@ impl Engine {
         Configuration { version: known.version + 1, in_sync, ..*known }
     }
 
-    /// Whether this very member was heard of lately, and its connection has not ended.
-    fn is_in_touch(&self, member: MemberId, now: Moment) -> bool {
+    /// Whether this very member was heard of lately, its connection has not ended, and its disk goes on.
+    pub(super) fn is_in_touch(&self, member: MemberId, now: Moment) -> bool {
         let State::Leading(leading) = &self.state else { return false };
         let Some(in_sync) = &leading.in_sync else { return false };
         let follower = &leading.followers[usize::from(member.ordinal.0)];
         let another = follower.incarnation.is_some_and(|incarnation| incarnation != member.incarnation);
         let heard = follower.heard.unwrap_or(in_sync.since);
         let gone = follower.gone.is_some_and(|until| now >= until);
-        !another && !gone && now - heard < self.config.election_timeout
+        let stalls = follower.owes.is_some_and(|since| now - since >= self.config.disk_stall_max);
+        !another && !gone && !stalls && now - heard < self.config.election_timeout
     }
 
     /// Take in one member that has caught up. It counts from now on, and the authority is asked when it has everything
@@ -272,8 +284,8 @@ impl Engine {
         let in_sync = leading.in_sync.as_ref()?;
         let follower: &Follower = &leading.followers[usize::from(ordinal.0)];
         let member = MemberId { ordinal, incarnation: follower.incarnation? };
-        // Who could not be taken out, because too few would stay, is replaced by its next life. Until then nothing is
-        // committed, so that the new one need not count beside the old one.
+        // Who could not be taken out, because too few would stay, is replaced by its next life. Nothing is committed until it
+        // is known which of the two counts.
         let place = in_sync.known.in_sync.voter(ordinal);
         let free = place.is_none_or(|former| former != member) && ordinal.0 < self.config.members;
         let near = follower.durable >= leading.committed_at_heartbeat || seeded!(self, TakesInWhoLags);

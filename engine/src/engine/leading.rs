@@ -46,6 +46,8 @@ pub(super) struct Follower {
     pub(super) heard: Option<Moment>,
     /// Its connection ended, and it is given until then to come back; `None` once it is heard of again.
     pub(super) gone: Option<Moment>,
+    /// Since when it has not flushed anything although it lacks something; `None` if it lacks nothing.
+    pub(super) owes: Option<Moment>,
 }
 
 /// How entries go to a follower.
@@ -70,7 +72,17 @@ impl Follower {
             round: 0,
             heard: None,
             gone: None,
+            owes: None,
         }
+    }
+
+    /// It says how far it has flushed; the log ends with `last`.
+    pub(super) fn flushed(&mut self, now: Moment, durable: Index, last: Index) {
+        self.owes = match self.owes {
+            _ if durable >= last => None,
+            Some(since) if durable <= self.durable => Some(since),
+            _ => Some(now),
+        };
     }
 
     /// Look again for the end of what both logs share: what was under way may be lost.

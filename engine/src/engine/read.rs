@@ -148,7 +148,7 @@ impl Engine {
         let asked = leading.reads.asked;
         let confirmed = match &leading.in_sync {
             Some(in_sync) => {
-                let required = in_sync.required();
+                let Some(required) = in_sync.required() else { return };
                 let mut rounds = self.of_each(required, asked, |follower| follower.round);
                 let rounds = &mut rounds[..required.len()];
                 rounds.sort_unstable_by(|a, b| b.cmp(a));

@@ -119,6 +119,7 @@ impl Engine {
         follower.round = follower.round.max(round);
         match outcome {
             AppendOutcome::Accepted { written, durable } if written <= last && durable <= written => {
+                follower.flushed(now, durable, last);
                 self.follower_has(from.ordinal, written, durable, effects);
             }
             AppendOutcome::Accepted { .. } => return, // says that it has more than there is
