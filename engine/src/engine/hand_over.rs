@@ -48,16 +48,13 @@ impl Engine {
             let follower = &leading.followers[usize::from(voter.ordinal.0)];
             *voter != self.config.me && follower.incarnation == Some(voter.incarnation)
         };
-        let voters = may_lead.voters().filter(known);
-        let well = |voter: &MemberId| match leading.in_sync {
-            Some(_) => self.is_in_touch(*voter, now),
-            None => self.lives(*voter, now),
+        let fits = |voter: &MemberId| match (to, &leading.in_sync) {
+            (Some(to), _) => voter.ordinal == to,
+            (None, Some(_)) => self.is_in_touch(*voter, now),
+            (None, None) => self.lives(*voter, now),
         };
         let written = |voter: &MemberId| leading.followers[usize::from(voter.ordinal.0)].written;
-        let successor = match to {
-            Some(to) => voters.into_iter().find(|voter| voter.ordinal == to),
-            None => voters.filter(well).max_by_key(written),
-        };
+        let successor = may_lead.voters().filter(known).filter(fits).max_by_key(written);
         successor.map(|voter| voter.ordinal)
     }
 
